@@ -16,6 +16,7 @@ from typing import Callable
 import httpx
 import websockets
 from _empty import empty_process
+from _served import served_emulator
 from _timing import Row, report
 
 from caged import Caged
@@ -113,20 +114,8 @@ def measure(url: str, key: str) -> list[Row]:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder, "ready")
-        words = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--ready-file", str(ready)]
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as serving:
-            try:
-                deadline = time.monotonic() + 20
-                while not ready.exists():
-                    assert serving.poll() is None, "the emulator did not start"
-                    assert time.monotonic() < deadline, "the emulator was not ready within 20 s"
-                    time.sleep(0.01)
-                served = json.loads(ready.read_text())
-                return report(measure(served["base_url"], served["api_key"]))
-            finally:
-                serving.terminate()
+    with served_emulator() as (url, key):
+        return report(measure(url, key))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ class EventLoop:
     Args:
         owner: what belongs to it, for the message.
         pooled: whether every use from another loop is refused. False where that may work (a transport that keeps no
-            connections): then `is_another` tells why something failed.
+            connections): then `is_another` says why something failed.
     """
 
     def __init__(self, owner: str, pooled: bool = True) -> None:

@@ -23,15 +23,18 @@ if TYPE_CHECKING:
         CallbackErrorRecord,
         CommandRecord,
         CommandSource,
+        CommitRecord,
         EventRecord,
         LogLine,
         PromptRecord,
+        PushRecord,
         RequestRecord,
         SandboxRecord,
         SnapshotRecord,
         SocketRecord,
     )
     from .control.reply_functions import PromptSandbox, PromptText
+    from .control.repositories import RepositoryInfo
     from .control.stubs import Output, StubInfo
     from .control_client.agents import Agent, Agents, ReplyHandle
     from .control_client.base_emulator import Account, AccountView, BaseEmulator
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from .control_client.inventory import Inventory
     from .control_client.journal import Journal
     from .control_client.remote import RemoteEmulator
+    from .control_client.repositories import Repos, RepositoryHandle
     from .control_client.transport import EmulatorError
     from .emulator import Emulator
     from .scenario import LoadedScenario, ScenarioError
@@ -61,6 +65,7 @@ __all__ = [
     "CommandRecord",
     "CommandSource",
     "Commands",
+    "CommitRecord",
     "ConfigError",
     "Controls",
     "Drop",
@@ -84,10 +89,14 @@ __all__ = [
     "PromptRecord",
     "PromptSandbox",
     "PromptText",
+    "PushRecord",
     "RemoteEmulator",
     "Reply",
     "ReplyHandle",
     "ReplyInfo",
+    "Repos",
+    "RepositoryHandle",
+    "RepositoryInfo",
     "RequestRecord",
     "SandboxRecord",
     "ScenarioError",
@@ -108,15 +117,18 @@ _MODULES = {
         "CallbackErrorRecord",
         "CommandRecord",
         "CommandSource",
+        "CommitRecord",
         "EventRecord",
         "LogLine",
         "PromptRecord",
+        "PushRecord",
         "RequestRecord",
         "SandboxRecord",
         "SnapshotRecord",
         "SocketRecord",
     ),
     "control.reply_functions": ("PromptSandbox", "PromptText"),
+    "control.repositories": ("RepositoryInfo",),
     "control.stubs": ("Output", "StubInfo"),
     "control_client.agents": ("Agent", "Agents", "ReplyHandle"),
     "control_client.base_emulator": ("Account", "AccountView", "BaseEmulator"),
@@ -129,6 +141,7 @@ _MODULES = {
     "control_client.inventory": ("Inventory",),
     "control_client.journal": ("Journal",),
     "control_client.remote": ("RemoteEmulator",),
+    "control_client.repositories": ("Repos", "RepositoryHandle"),
     "control_client.transport": ("EmulatorError",),
     "emulator": ("Emulator",),
     "scenario": ("LoadedScenario", "ScenarioError"),

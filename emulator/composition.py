@@ -22,6 +22,7 @@ from .control.fault_registry import Faults
 from .control.journal import Journal
 from .control.randomness import Randomness
 from .control.reply_registry import AgentReplies
+from .control.repository_registry import Repositories
 from .control.routes import Route
 from .control.steps import Steps
 from .control.stub_registry import Stubs
@@ -39,6 +40,7 @@ from .platform.device_logins import DeviceLogins
 from .platform.durability import Durability, StateWriter
 from .platform.events import Events
 from .platform.execs import Execs
+from .platform.fake_repositories import FakeRepositories
 from .platform.file_change_recording import FileChangeRecording
 from .platform.file_writes import FileWrites
 from .platform.files import Files
@@ -99,6 +101,7 @@ def compose(
     journal, steps = Journal(), Steps(clock)
     faults, stubs = Faults(randomness, routes), Stubs(randomness)
     agent_replies, callback_errors = AgentReplies(randomness), CallbackErrors(randomness)
+    repositories = Repositories(randomness)
     toolchains = Toolchains()
     provisioner = Provisioner(run_dir, zygote, chosen_isolation, toolchains.shell, workers)
     #: Local addresses of the connections that this process has opened on behalf of sandboxes.
@@ -116,6 +119,9 @@ def compose(
     agent_runs = AgentRuns(
         clock, live, journal, agent_replies, chosen_isolation, sessions, file_writes, recorder, steps
     )
+    fake_repositories = FakeRepositories(
+        repositories, store, live, chosen_isolation, recorder, steps, clock, workers, run_dir
+    )
     starter = SandboxStarter(
         config,
         live,
@@ -130,6 +136,7 @@ def compose(
         ProcessLossHandler(clock, live, recorder, sessions, signals),
         recorder,
         background,
+        fake_repositories,
     )
     package_layers = PackageLayers(
         config,
@@ -149,7 +156,7 @@ def compose(
         randomness,
         live,
         SandboxLimits(config, store, accounts, chosen_isolation),
-        SandboxSetup(clock, live, starter, command_stubs, recorder, package_layers),
+        SandboxSetup(clock, live, starter, command_stubs, recorder, fake_repositories, package_layers),
         snapshots,
         sessions,
         signals,
@@ -198,6 +205,7 @@ def compose(
         faults=faults,
         stubs=stubs,
         agent_replies=agent_replies,
+        repositories=repositories,
         callback_errors=callback_errors,
         chosen_isolation=chosen_isolation,
         zygote=zygote,
@@ -219,6 +227,7 @@ def compose(
         sandboxes=sandboxes,
         lifecycle=lifecycle,
         command_stubs=command_stubs,
+        fake_repositories=fake_repositories,
         execs=Execs(live, workers, sandboxes, command_stubs, recorder, signals),
         files=Files(clock, live, sandboxes, file_writes, recorder),
         terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder),

@@ -11,6 +11,7 @@ from caged.emulator.control_client.base_emulator import AccountView
 from caged.emulator.control_client.controls import Controls
 
 from ._closing import close_async
+from ._policy import POLICY
 from ._transport import unpooled_transport
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class EmulatorAccount(_Clients, AccountView):
     def __init__(self, emulator: BaseEmulator, account: Account) -> None:
         super().__init__(emulator, account)
         self._closing = ExitStack()
+
+
+def create_account(emulator: BaseEmulator, config: pytest.Config, name: str) -> EmulatorAccount:
+    """Create an account for a fixture. Where traces are written, it records which files commands and agents change."""
+    record = config.stash[POLICY].trace != "off"
+    return EmulatorAccount(emulator, emulator.create_account(name, record_file_changes=record))
 
 
 class LiveAccount(_Clients):

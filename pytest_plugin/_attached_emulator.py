@@ -40,9 +40,9 @@ class AttachedEmulator(RemoteEmulator):
         """The owner of controls for all accounts that this process and its children add."""
         return self._transport.owner
 
-    def create_account(self, name: str = "test") -> Account:
+    def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> Account:
         """Create an account that is deleted at the end of the run, if not before."""
-        account = super().create_account(name)
+        account = super().create_account(name, record_file_changes=record_file_changes)
         self._created[account.id] = None
         return account
 

@@ -82,7 +82,7 @@ class EmulatorScope:
         self._claimed = {one.id for one in new}
 
     def _of_first_account(self) -> list[str]:
-        """Texts about the use of the emulator's first account, which is no test's."""
+        """Texts about the use of the emulator's first account, which belongs to no test."""
         found = []
         for owner, names in self._consulted_of_first_account():
             found += [
@@ -218,10 +218,10 @@ class EmulatorScope:
 @contextmanager
 def on_emulator(item: pytest.Item, emulator: AnyEmulator, shared: SharedControls) -> Iterator[EmulatorScope]:
     """Create the account of a test, and delete it with everything in it at the end."""
-    from ._accounts import EmulatorAccount
+    from ._accounts import create_account
     from ._traces import traces_of
 
-    scope = EmulatorScope(EmulatorAccount(emulator, emulator.create_account(name=item.name)), shared)
+    scope = EmulatorScope(create_account(emulator, item.config, item.name), shared)
     traces = traces_of(item.config)
     if traces is not None:
         traces.add_account(scope.account, item.name)

@@ -59,14 +59,14 @@ class CagedFactory:
     def _on_emulator(self, name: str, who: str, allow_unused: bool) -> Iterator[EmulatorAccount]:
         from caged.emulator import EmulatorError
 
-        from ._accounts import EmulatorAccount
+        from ._accounts import create_account
         from ._scopes import report_unused
         from ._traces import traces_of
 
         config, emulator = self._session.config, self._emulator
         assert emulator is not None
         failed = self._session.testsfailed
-        account = EmulatorAccount(emulator, emulator.create_account(name))
+        account = create_account(emulator, config, name)
         emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
         traces = traces_of(config)
         if traces is not None:

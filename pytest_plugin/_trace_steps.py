@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: How the error of a call begins that did not wait for its answer.
 _GAVE_UP = re.compile(r"\w*Timeout\w*:|it was interrupted")
-#: Calls of the plugin itself, which are no part of a test.
+#: Calls of the plugin itself, which are not part of a test.
 _OWN = (
     "emulator.accounts.create",
     "emulator.accounts.delete",

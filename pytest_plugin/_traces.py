@@ -103,11 +103,9 @@ class Traces:
         self.calls.observe(emulator.base_url, True)
 
     def add_account(self, account: AccountView, name: str) -> None:
-        """Note an account that a fixture has made, and record in it which files commands and agents change."""
+        """Note an account that a fixture has made."""
         if self._source is not None:
             self._source.names[account.id] = name
-        if self._trace != "off":
-            account.journal.record_file_changes()
 
     def starts(self, item: pytest.Item) -> None:
         """Note that a test is set up."""
@@ -282,7 +280,7 @@ class Traces:
         try:
             write_files(self._build(current), current.page)
         except Exception as error:
-            # Whatever goes wrong here is no failure of the test.
+            # Whatever goes wrong here is not a failure of the test.
             self._fail(current, error)
             return
         header = current.header

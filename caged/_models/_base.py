@@ -26,7 +26,7 @@ class Model:
         """Build one from a decoded JSON object.
 
         Raises:
-            CagedError: `data` is no object, or a field has the wrong type.
+            CagedError: `data` is not an object, or a field has the wrong type.
         """
         if not isinstance(data, Mapping):
             raise CagedError(f"expected a JSON object for {cls.__name__}, got {json_type(data)}")
@@ -46,7 +46,7 @@ class Model:
         """Build a list from a decoded JSON array; None gives an empty list.
 
         Raises:
-            CagedError: `data` is no array, or an element is not what `from_api` takes.
+            CagedError: `data` is not an array, or an element is not what `from_api` takes.
         """
         if data is None:
             return []

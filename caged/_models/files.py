@@ -17,7 +17,7 @@ class FileEntry(Model):
         path: absolute inside the sandbox, e.g. ``/workspace/a.js``.
         type: ``file`` or ``directory``.
         size: bytes.
-        mod_time: RFC 3339; empty when the server cannot tell.
+        mod_time: RFC 3339; empty when the server does not know it.
     """
 
     name: str = ""

@@ -91,7 +91,7 @@ class Port(Model):
         preview_url: where it can be reached from outside; empty for a port that has none.
         protocol: ``http`` or ``tcp``.
         protected: whether visitors need a password.
-        detected_at: RFC 3339; None when the server does not tell.
+        detected_at: RFC 3339; None when the server does not report it.
     """
 
     port: int = 0

@@ -1,4 +1,4 @@
-"""Tickets for WebSockets, and what stands in for one where the server knows none."""
+"""Tickets for WebSockets, and what replaces one where the server knows none."""
 
 from __future__ import annotations
 

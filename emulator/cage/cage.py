@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ..workers import StopToken, Workers
 from . import disk, ports, safe_files, safe_paths, shells
@@ -23,6 +23,7 @@ from .cgroups import MemoryGroup
 from .command_result import CommandResult, not_started
 from .crash_recovery import require_directory
 from .init_client import CONNECT_LIMIT, InitClient, SandboxGone
+from .inside import network as inside_network
 from .isolation import IsolationLevel
 from .output import OUTPUT_LIMIT, OutputWatch
 from .paths import Layout
@@ -68,6 +69,10 @@ class Cage:
         self._init = init
         self._bytecode = BytecodeSweep(layout)
         self._file_changes: Optional[FileChanges] = None
+        #: Variables by which git in commands finds fake repositories; a command's own come before them.
+        self.git_environment: Mapping[str, str] = {}
+        #: Functions that `kill` calls.
+        self.on_kill: list[Callable[[], None]] = []
         # Where the sandbox's directory is inside a repository of the developer (a state_dir in the project), git must
         # not use that repository. Elsewhere the variable is not set.
         in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
@@ -102,6 +107,7 @@ class Cage:
             "CAGED_SANDBOX_ID": self._id,
             **self._git_ceiling,
             **(PROXY_ENVIRONMENT if self._proxy else {}),
+            **self.git_environment,
         }
         return {**base, **{name: layout.to_host_text(value) for name, value in env.items()}}
 
@@ -269,6 +275,18 @@ class Cage:
             raise
         return connection
 
+    async def serve(self, own_network: bool) -> socket.socket:
+        """Return a socket that listens on a free port of 127.0.0.1, as the sandbox has it.
+
+        Args:
+            own_network: Whether the sandbox has a network of its own.
+
+        Raises:
+            SandboxGone: The sandbox's processes have ended.
+            OSError: It cannot be made.
+        """
+        return await self._init.serve() if own_network else inside_network.listen_on_loopback(0)
+
     # --- files (each in a thread)
 
     async def read(self, path: str, limit: int, offset: int = 0) -> bytes:
@@ -353,6 +371,8 @@ class Cage:
         """
         if self._proxy is not None:
             self._proxy.close()
+        while self.on_kill:
+            self.on_kill.pop()()
         pid = self._zygote.inits.pop(self._id, None)
         survivors = await self._init.stop()
         if survivors:

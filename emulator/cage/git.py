@@ -115,6 +115,8 @@ async def clone(cage: Cage, repo: Repo) -> None:
     """
     url, user, token = repo.split_credentials()
     env = dict(_ENV)
+    if cage.git_environment:
+        del env["GIT_SSH_COMMAND"]  # git's settings for fake repositories have their own
     if token and url.startswith(("http://", "https://")):
         basic = base64.b64encode(f"{user or 'x-access-token'}:{token}".encode()).decode()
         origin = urlunsplit((*urlsplit(url)[:2], "/", "", ""))

@@ -196,13 +196,20 @@ class InitClient:
             SandboxGone: The sandbox has ended, or init has not answered within CONNECT_LIMIT seconds.
             OSError: The connection failed at once.
         """
+        return await self._request_socket("connect", host=host, port=port)
+
+    async def serve(self) -> socket.socket:
+        """Return a socket that listens on a free port of loopback in the sandbox's own network. Raises as `connect`."""
+        return await self._request_socket("serve")
+
+    async def _request_socket(self, op: str, **fields: object) -> socket.socket:
         request = self._new_request()
         future = self._pending[request]
         try:
-            self._channel.send({"op": "connect", "id": request, "host": host, "port": port})
+            self._channel.send({"op": op, "id": request, **fields})
             done, _ = await asyncio.wait({future}, timeout=CONNECT_LIMIT)
             if not done:
-                raise SandboxGone(f"the sandbox's init did not open a connection within {CONNECT_LIMIT:g} s")
+                raise SandboxGone(f"the sandbox's init did not open a socket within {CONNECT_LIMIT:g} s")
             message = future.result()
             if not message.get("sockets"):
                 raise OSError(message.get("error", "no descriptor left"))
@@ -325,6 +332,8 @@ class InitClient:
     async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
         """Init's report of the end of a command, and whether it was killed because of its time limit."""
         pending = self._pending[command]
+        if seconds is None:
+            return await pending, False
         done, _ = await asyncio.wait({pending}, timeout=seconds)
         if done:
             return pending.result(), False

@@ -71,6 +71,22 @@ class Programs:
             self._write(self._layout.opt, "run-stub", "stub_output")
         return "/opt/caged/run-stub"
 
+    def install_git_ssh(self, port: int, secret: str) -> str:
+        """Install the program that git runs in place of ssh where there are fake repositories. Returns its path, as
+        the sandbox has it.
+
+        Args:
+            port: The port of their server, on loopback.
+            secret: The sandbox's secret.
+        """
+        opt = self._layout.command_path("opt/caged")
+        library = self._layout.copy_library("git_ssh")
+        words = [*python_words(self._python, library, "git_ssh", _CALL), str(port), secret]
+        text = f'{self._libraries()}exec {" ".join(shlex.quote(word) for word in words)} "$@"'
+        toolchains.write_script(self._layout.opt / ".git-ssh.new", text)
+        os.replace(self._layout.opt / ".git-ssh.new", self._layout.opt / "git-ssh")
+        return f"{opt}/git-ssh"
+
     def _write(self, folder: Path, name: str, kind: str) -> None:
         opt = self._layout.command_path("opt/caged")
         words = python_words(self._python, self._layout.copy_library("shim", "frames"), "shim", _CALL)

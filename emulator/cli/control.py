@@ -15,6 +15,7 @@ from ..control_client.agents import Agents
 from ..control_client.commands import Commands
 from ..control_client.faults import Faults
 from ..control_client.remote import RemoteEmulator
+from ..control_client.repositories import Repos
 from ..control_client.transport import EmulatorError
 from .derived_options import described_options
 from .tables import json_option, show
@@ -72,7 +73,7 @@ def scope_of(emulator: RemoteEmulator) -> str:
 
 
 def add_list_commands(
-    group: click.Group, noun: str, collection: Callable[[RemoteEmulator], Union[Faults, Commands, Agents]]
+    group: click.Group, noun: str, collection: Callable[[RemoteEmulator], Union[Faults, Commands, Agents, Repos]]
 ) -> None:
     """Add the commands that are the same for each kind of control: list, remove, clear.
 

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ..regular_file import open_regular
 
-#: Calls that are read, the first ones; lines that are read; and bytes of a line: a longer one is no call.
+#: Calls that are read, the first ones; lines that are read; and bytes of a line: a longer one is not a call.
 MOST_CALLS, MOST_LINES, LINE_BYTES = 10_000, 1_000_000, 64 * 1024
 
 

@@ -51,7 +51,7 @@ class VerboseOutput:
             self._write_line(self._lines.begun_line(self._shown(step)))
 
     def _write_line(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, which is no error of a request
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, which is not an error of a request
             self._write(line)
 
 

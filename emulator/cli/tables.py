@@ -11,8 +11,8 @@ import click
 
 from ..control.records import columns_of
 
-#: Characters of one cell; those of long columns, which come last, have more.
-_CELL, _LONG_CELL = 40, 200
+#: Characters of one cell; a longer value is cut.
+_CELL = 200
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, with all values.")
 
@@ -50,9 +50,9 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         text = ", ".join(f"{name}={inner!r}" for name, inner in value.items())
-        return _cut(text or "-", _LONG_CELL)
+        return _cut(text or "-", _CELL)
     text = str(value)
-    return _cut(text if text.isprintable() else repr(text), _LONG_CELL)
+    return _cut(text if text.isprintable() else repr(text), _CELL)
 
 
 def _cut(text: str, most: int) -> str:

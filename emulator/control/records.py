@@ -209,6 +209,46 @@ class SocketRecord:
 
 
 @dataclass(frozen=True)
+class CommitRecord:
+    """A commit of a fake repository."""
+
+    id: str = value("Its id: 40 hexadecimal digits.", column=True)
+    author: str = value("Name of its author.", column=True)
+    email: str = value("Email address of its author.")
+    at: str = value("When it was made, as its author's clock says (RFC 3339).", column=True)
+    parents: list[str] = value("Ids of the commits before it.")
+    message: str = value("Its message, without the last line break.", column=True, is_long=True)
+
+    @property
+    def subject(self) -> str:
+        """The first line of its message."""
+        return self.message.split("\n", 1)[0]
+
+    def __str__(self) -> str:
+        return f"{self.id[:10]} {self.subject}"
+
+
+@dataclass(frozen=True)
+class PushRecord:
+    """One branch or tag that a push from a sandbox changed in a fake repository."""
+
+    at: str = value("When it was pushed, by the account's clock (RFC 3339).", column=True)
+    sandbox: str = value("Id of the sandbox.", column=True)
+    ref: str = value("The whole name, such as `refs/heads/main`.", column=True)
+    before: str = value("Id of its commit before; empty where the push created it.")
+    after: str = value("Id of its commit now; empty where the push deleted it.", column=True)
+
+    @property
+    def branch(self) -> str:
+        """The name of the branch; empty for a tag."""
+        return self.ref[len("refs/heads/") :] if self.ref.startswith("refs/heads/") else ""
+
+    def __str__(self) -> str:
+        what = f"to {self.after[:10]}" if self.after else "deleted"
+        return f"{self.at} {self.sandbox}: {self.ref} {what}"
+
+
+@dataclass(frozen=True)
 class LogLine:
     """A line of a sandbox's log."""
 

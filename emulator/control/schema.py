@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from .description import Option, options_of
 from .patterns import TextPattern
 from .records import help_of
-from .values import Files, RetryAfter, Text, from_json
+from .values import Files, RepositorySource, RetryAfter, Text, from_json
 
 M = TypeVar("M", bound=BaseModel)
 _STRICT = ConfigDict(strict=True, extra="forbid", defer_build=True)
@@ -51,6 +51,7 @@ _JSON_TYPES: list[tuple[Any, Any]] = [
     (TextPattern, Union[str, Regex]),
     (Text, Union[str, list[str]]),
     (Files, dict[str, Union[str, Base64]]),
+    (RepositorySource, Union[str, dict[str, Union[str, Base64]]]),
     (RetryAfter, Union[int, RetryAfterSeconds]),
 ]
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 Redact = Callable[[str], str]
 #: In place of a body of which it is not known what in it is a secret.
 NOT_SHOWN = "(not shown: it was cut, and names an environment)"
-#: A shorter value of an environment is no secret, and would be replaced in every other word.
+#: A shorter value of an environment is not a secret, and would be replaced in every other word.
 SHORTEST_SECRET = 8
 #: Ends of the names of variables that hold paths.
 _PATHS = ("PATH", "DIR", "HOME", "ROOT", "FILE")

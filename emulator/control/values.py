@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Literal, Union, get_origin
 
@@ -13,6 +14,9 @@ from .patterns import TextPattern
 Text = Union[str, Sequence[str]]
 #: Paths of files with their contents.
 Files = Mapping[str, Union[str, bytes]]
+#: The content of a repository: paths of files with their contents, or the path of a directory. In JSON, a text is a git
+#: bundle in base64: a client makes it of its directory.
+RepositorySource = Union[Files, str, os.PathLike[str]]
 #: Seconds, by themselves or as `{"retry_after": 7}`.
 RetryAfter = Union[int, Mapping[str, int]]
 
@@ -35,6 +39,8 @@ def check_type(name: str, type_: Any, value: Any, also: str = "") -> None:
         check(name, value)
     elif type_ == Text:
         check_text(name, value, also)
+    elif type_ == RepositorySource:
+        check_source(name, value)
     elif get_origin(type_) is Literal:
         check_str(name, value)
 
@@ -83,6 +89,17 @@ def check_text(name: str, value: Any, also: str = "") -> None:
             raise TypeError(f"{name}: {allowed}; it contains {piece!r}")
 
 
+def check_source(name: str, value: Any) -> None:
+    """Raise TypeError unless the value is a path or a mapping of paths and contents."""
+    if isinstance(value, Mapping):
+        for path, content in value.items():
+            check_str(f"{name}: a path", path)
+            if not isinstance(content, (str, bytes)):
+                raise TypeError(f"{name}: the content of {path!r} must be a str or bytes, not {content!r}")
+    elif not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name}: must be the path of a directory, or a mapping of paths and contents, not {value!r}")
+
+
 def check_retry_after(name: str, value: Any) -> None:
     """Raise TypeError unless the value is an int; ValueError for a mapping, which `seconds_of` replaces."""
     if isinstance(value, Mapping):
@@ -127,7 +144,7 @@ def from_json(name: str, type_: Any, value: Any) -> Any:
         return None
     if type_ == TextPattern:
         return TextPattern.of(name, value)
-    if type_ == Files:
+    if type_ == Files or (type_ == RepositorySource and isinstance(value, Mapping)):
         return {path: _content(f"{name}[{path!r}]", content) for path, content in value.items()}
     return value
 

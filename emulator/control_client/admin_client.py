@@ -76,6 +76,14 @@ class AdminClient:
             return shared_controls(platform)
         return [SharedControl(**one) for one in self.call("GET", "/shared-controls", account="*")]
 
+    def may_have_controls(self) -> bool:
+        """Whether there may be controls (faults, stubs, …) that apply to the account of this client. False spares
+        a test without any the calls that list them; True where only these calls can tell."""
+        platform, account = self._transport.platform, self._account
+        if platform is None or account not in platform.store.accounts:
+            return True  # also for the first account and for all: the calls say which is meant
+        return any(registry.list(account) for registry in platform.registries)
+
     def close(self) -> None:
         """Close the transport, for all clients that share it."""
         self._transport.close()

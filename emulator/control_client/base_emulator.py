@@ -249,9 +249,15 @@ class BaseEmulator(Controls):
         """List the accounts of the emulator, oldest first."""
         return [Account(one["id"], one["api_key"]) for one in self._admin.call("GET", "/accounts", account="*")]
 
-    def create_account(self, name: str = "test") -> Account:
-        """Create an account with a full key of its own."""
-        answer = self._admin.call("POST", "/accounts", {"name": name}, account="*")
+    def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> Account:
+        """Create an account with a full key of its own.
+
+        Args:
+            name: the account's name.
+            record_file_changes: as `journal.record_file_changes` of the account does.
+        """
+        options = {"record_file_changes": True} if record_file_changes else {}
+        answer = self._admin.call("POST", "/accounts", {"name": name, **options}, account="*")
         self._admin.usage.created_accounts[answer["id"]] = None
         return Account(answer["id"], answer["api_key"])
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
@@ -159,7 +159,7 @@ class Execs:
         self._command_stubs = command_stubs
         self._recorder = recorder
         #: By sandbox: what ends the wait for a command.
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[Callable[[], None]]] = {}
         signals.connect("out_of_budget", self._end_waiting)
 
     async def run(
@@ -227,7 +227,7 @@ class Execs:
         return self._refused(sandbox, command, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
 
     def _refused(self, sandbox: Sandbox, command: str, reason: str) -> ExecOutcome:
-        """Answer that a command could not be run. It has a step, and is no event: the sandbox did not see it."""
+        """Answer that a command could not be run. It has a step, and is not an event: the sandbox did not see it."""
         self._recorder.abandon_command(self._recorder.begin_command(sandbox, command, "exec"), reason)
         return ExecOutcome("", -1, reason)
 
@@ -251,28 +251,31 @@ class Execs:
     # --- the end of a budget
 
     def _end_waiting(self, sandbox: Sandbox) -> None:
-        for ending in self._waiting.get(sandbox.id, ()):
-            if not ending.done():
-                ending.set_result(None)
+        for end in list(self._waiting.get(sandbox.id, ())):
+            end()
 
     async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, CommandResult]) -> CommandResult:
         """Return the result of `work`. Kill the command and raise SandboxGone when the sandbox's budget is used up
         before: the sandbox will never be resumed, so the command would not end."""
-        ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.current_task()
+        assert task is not None
+        is_out_of_budget = False
+
+        def end() -> None:
+            nonlocal is_out_of_budget
+            is_out_of_budget = True
+            task.cancel()
+
         waiting = self._waiting.setdefault(sandbox.id, set())
-        waiting.add(ending)
-        working = asyncio.ensure_future(work)
+        waiting.add(end)
         try:
-            either: set[asyncio.Future[Any]] = {working, ending}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
+            return await work
+        except asyncio.CancelledError:
+            if not is_out_of_budget:
+                raise
             budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
-            raise SandboxGone(f"{budget}, and it was paused, before the command ended")
+            raise SandboxGone(f"{budget}, and it was paused, before the command ended") from None
         finally:
-            waiting.discard(ending)
-            if not waiting:
-                self._waiting.pop(sandbox.id, None)
-            if not working.done():
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+            waiting.discard(end)
+            if not waiting and self._waiting.get(sandbox.id) is waiting:
+                del self._waiting[sandbox.id]

@@ -20,7 +20,9 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.fault_registry import Faults
 from ..control.journal import Journal
 from ..control.randomness import Randomness
+from ..control.registry import Registry
 from ..control.reply_registry import AgentReplies
+from ..control.repository_registry import Repositories
 from ..control.steps import Steps
 from ..control.stub_registry import Stubs
 from ..history import History
@@ -38,6 +40,7 @@ from .device_logins import DeviceLogins
 from .durability import Durability
 from .events import Events
 from .execs import Execs
+from .fake_repositories import FakeRepositories
 from .file_change_recording import FileChangeRecording
 from .files import Files
 from .inspector_logins import InspectorLogins
@@ -97,6 +100,7 @@ class Platform:
     faults: Faults
     stubs: Stubs
     agent_replies: AgentReplies
+    repositories: Repositories
     callback_errors: CallbackErrors
     # Processes and their isolation.
     chosen_isolation: ChosenIsolation
@@ -120,6 +124,7 @@ class Platform:
     sandboxes: Sandboxes
     lifecycle: SandboxLifecycle
     command_stubs: CommandStubs
+    fake_repositories: FakeRepositories
     execs: Execs
     files: Files
     terminals: Terminals
@@ -134,6 +139,11 @@ class Platform:
     sockets: OpenSockets = field(default_factory=OpenSockets)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _scheduling: Optional[asyncio.Task[None]] = None
+
+    @property
+    def registries(self) -> tuple[Registry[Any], ...]:
+        """The controls that are added one by one, by kind. A kind that is missing here is never reported as unused."""
+        return self.faults, self.stubs, self.agent_replies, self.repositories
 
     @property
     def isolation(self) -> IsolationLevel:
@@ -169,6 +179,7 @@ class Platform:
             await self.lifecycle.stop_all()
         else:
             await self.lifecycle.destroy_all()
+        await self.fake_repositories.stop()
         await self.background.finish(BACKGROUND_LIMIT)
         self.steps.close()  # streams of steps never end by themselves
         await self.zygote.stop()
@@ -205,6 +216,7 @@ class Platform:
         self.faults.clear(account_id)
         await self.command_stubs.clear(account_id)
         self.agent_replies.clear(account_id)
+        await self.fake_repositories.clear(account_id)
         self.device_logins.allow_sandboxes(account_id, False)
         self.file_changes.enable(account_id, False)
         self.clock.reset(account_id)

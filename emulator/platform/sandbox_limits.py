@@ -39,5 +39,5 @@ class SandboxLimits:
         if network_mode != "full" and not isolation.own_network and not self._config.allow_unenforced:
             raise invalid(
                 f"network_mode: {network_mode} cannot be enforced by {isolation.level} isolation; use full, or start"
-                " the emulator with --allow-unenforced (`caged-emulator doctor` tells what stronger isolation needs)"
+                " the emulator with --allow-unenforced (`caged-emulator doctor` shows what stronger isolation needs)"
             )

@@ -18,6 +18,7 @@ from ..control.steps import within
 from ..store import Sandbox
 from . import limits
 from .command_stubs import CommandStubs
+from .fake_repositories import FakeRepositories
 from .live_sandboxes import LiveSandboxes
 from .package_layers import Installed, PackageLayers, install_command
 from .recorder import RunningCommand, SandboxRecorder
@@ -37,6 +38,7 @@ class SandboxSetup:
         starter: SandboxStarter,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
+        fake_repositories: FakeRepositories,
         package_layers: PackageLayers,
     ) -> None:
         self._package_layers = package_layers
@@ -45,6 +47,7 @@ class SandboxSetup:
         self._starter = starter
         self._command_stubs = command_stubs
         self._recorder = recorder
+        self._fake_repositories = fake_repositories
 
     async def build(self, sandbox: Sandbox) -> None:
         """Take all steps, in the platform's order.
@@ -88,7 +91,7 @@ class SandboxSetup:
             async with self._live.of(
                 sandbox
             ).workspace_lock:  # destroy removes no directory that a clone, which ends at once, still writes to
-                async with cage.outside() as outside:
+                async with cage.outside() as outside, self._fake_repositories.reached_outside(sandbox, outside):
                     clone = _bounded("git clone", git.clone(outside, sandbox.repo))
                     await _unless_gone(self._live.of(sandbox).gone, clone)
         except (git.CloneError, SandboxGone, ZygoteError) as error:

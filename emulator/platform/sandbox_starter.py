@@ -23,6 +23,7 @@ from . import cost, limits, sandbox_states
 from .agent_sessions import AgentSessions
 from .background import BackgroundTasks
 from .command_stubs import CommandStubs
+from .fake_repositories import FakeRepositories
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 from .shim_requests import ShimRequests
@@ -83,6 +84,7 @@ class SandboxStarter:
         loss: ProcessLossHandler,
         recorder: SandboxRecorder,
         background: BackgroundTasks,
+        fake_repositories: FakeRepositories,
     ) -> None:
         """
         Args:
@@ -103,6 +105,7 @@ class SandboxStarter:
         self._loss = loss
         self._recorder = recorder
         self._background = background
+        self._fake_repositories = fake_repositories
 
     async def start(
         self, sandbox: Sandbox, again: bool = False, layers: Sequence[Path] = (), owns_layers: bool = False
@@ -123,6 +126,10 @@ class SandboxStarter:
         self._log_isolation(sandbox)
         cage.programs.install_toolchain(chain)
         await self._command_stubs.install_shims(sandbox)
+        try:
+            await self._fake_repositories.connect(sandbox, cage)
+        except OSError as error:
+            raise SetupError(f"git cannot reach the account's fake repositories: {error}") from error
         if not chain.exact or chain.links:
             self._recorder.log(sandbox, f"template {sandbox.template}: {chain.summary}")
         return cage

@@ -1,4 +1,4 @@
-"""What applies to all accounts (`account="*"`): faults, stubs, agents' replies, and the time."""
+"""What applies to all accounts (`account="*"`): faults, stubs, agents' replies, fake repositories, and the time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def shared_controls(platform: Platform) -> list[SharedControl]:
     it."""
     found = [
         SharedControl(f"/{name}/{one.id}", one.id, one.owner, str(one), one.is_unused)
-        for name, registry in (("faults", platform.faults), ("commands", platform.stubs))
+        for name, registry in (
+            ("faults", platform.faults),
+            ("commands", platform.stubs),
+            ("repos", platform.repositories),
+        )
         for one in registry.added_for(ALL_ACCOUNTS)
     ]
     found += [_of_reply(reply) for reply in platform.agent_replies.added_for(ALL_ACCOUNTS)]

@@ -1,4 +1,4 @@
-"""The terminal of a streaming client: the states of its command, as its markers tell them.
+"""The terminal of a streaming client: the states of its command, as its markers report them.
 
 At first, and when its command has ended, the terminal is *idle*: what is typed goes to the shell at once. The line that
 prints BEGIN begins a command. Where command stubs apply to the sandbox, the command is *held* back until the line that

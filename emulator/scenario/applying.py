@@ -52,8 +52,8 @@ async def apply(platform: Platform, account: Account, scenario: Scenario, caller
 
     Args:
         platform: Where it is made.
-        account: The account. The one that means all accounts (`*`) may have a clock, stubs, programs, agents and
-            faults, but no sandboxes and keys.
+        account: The account. The one that means all accounts (`*`) may have a clock, stubs, programs, agents, fake
+            repositories and faults, but no sandboxes and keys.
         scenario: What is made.
         caller: Performs the operations for the account.
 
@@ -115,6 +115,9 @@ class _Application:
         if scenario.clock:
             with _at("clock"):
                 await self._freeze(scenario.clock["freeze"])
+        for index, entry in enumerate(scenario.repos):
+            with _at(f"repos[{index}]"):
+                await self._add("/repos", entry)
         await self._make_stubs(of=None)
         for name, table in scenario.agents.items():
             with _at(f"agents.{name}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any, Optional, Union
 
 from ..control.names import suggestion
 from ..platform import limits
+from ..repositories.bundles import bundle_directory
+from ..repositories.git_process import GitError
 from . import schema
 from .schema import ScenarioError
 
@@ -19,6 +22,7 @@ from .schema import ScenarioError
 TABLES = ("clock", "agents")
 LISTS = {
     "keys": schema.check_key,
+    "repos": schema.check_repository,
     "stubs": schema.check_stub,
     "programs": schema.check_program,
     "sandboxes": schema.check_sandbox,
@@ -38,6 +42,7 @@ class Scenario:
 
     clock: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[dict[str, Any], ...] = ()
+    repos: tuple[dict[str, Any], ...] = ()
     stubs: tuple[dict[str, Any], ...] = ()
     programs: tuple[dict[str, Any], ...] = ()
     agents: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +148,8 @@ def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
     plain = {name: _plain(value, name) for name, value in document.items()}
     for index, entry in enumerate(plain.get("sandboxes", ())):
         _resolve_files(entry, f"sandboxes[{index}]", folder)
+    for index, entry in enumerate(plain.get("repos", ())):
+        _resolve_source(entry, f"repos[{index}]", folder)
     _check(plain)
     given: dict[str, Any] = {name: tuple(value) if name in LISTS else value for name, value in plain.items()}
     return Scenario(**given)
@@ -210,6 +217,21 @@ def _resolve_files(entry: dict[str, Any], place: str, folder: Optional[Path]) ->
                 " send the content itself"
             )
         files[path] = _content(folder / content["from"], place)
+
+
+def _resolve_source(entry: dict[str, Any], place: str, folder: Optional[Path]) -> None:
+    """Put a git bundle of the directory that `source` names in its place. A document that was received from elsewhere
+    has the bundle already."""
+    if folder is None or not isinstance(entry.get("source"), str):
+        return
+    branch = entry.get("branch")
+    try:
+        bundle, branch = bundle_directory(folder / entry["source"], branch if isinstance(branch, str) else None)
+    except (ValueError, GitError) as error:
+        raise ScenarioError(f"{place}: {error}") from error
+    entry["source"] = base64.b64encode(bundle).decode() if bundle else {}
+    if branch is not None:
+        entry["branch"] = branch
 
 
 def _content(path: Path, place: str) -> str:

@@ -1,7 +1,7 @@
 """The schema of scenario files: models of their entries, and the errors of entries that do not fit.
 
-An entry is a call. The entries of stubs, programs, replies and faults have the options of the control, from its
-description; those of sandboxes and keys have the arguments of the SDK's functions.
+An entry is a call. The entries of stubs, programs, replies, faults and fake repositories have the options
+of the control, from its description; those of sandboxes and keys have the arguments of the SDK's functions.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from ..control.description import Option, build, options_of
 from ..control.faults import Fault
 from ..control.names import suggestion
 from ..control.patterns import TextPattern
+from ..control.repositories import Repository
 from ..control.schema import options_model, values_in
 from ..control.stubs import Stub
-from ..control.values import Files, RetryAfter, Text
+from ..control.values import Files, RepositorySource, RetryAfter, Text
 
 States = Literal["running", "paused"]
 _ACCOUNT = {"account": (Optional[str], None)}
@@ -65,6 +66,7 @@ _NAMES: list[tuple[Any, str]] = [
     (TextPattern, 'a text or { regex = "..." }'),
     (Text, "a text or a list of texts"),
     (Files, "a table of path and content"),
+    (RepositorySource, "a table of path and content, or the path of a directory"),
     (RetryAfter, "seconds or { retry_after = seconds }"),
 ]
 #: The same for fields that no description has.
@@ -155,6 +157,11 @@ def check_stub(place: str, entry: Mapping[str, Any]) -> None:
 def check_program(place: str, entry: Mapping[str, Any]) -> None:
     """Check an entry of `programs`."""
     check_control(place, Stub, "program", entry)
+
+
+def check_repository(place: str, entry: Mapping[str, Any]) -> None:
+    """Check an entry of `repos`."""
+    check_control(place, Repository, "add", entry)
 
 
 def check_fault(place: str, entry: Mapping[str, Any]) -> None:

@@ -330,7 +330,7 @@ def _status(step: Step) -> dict[str, Any]:
         return {}
     status = step.detail.get("status")
     if step.kind == "request" and isinstance(status, int) and 100 <= status < 500:
-        return {}  # by the conventions, what a client did wrong is no error of a server
+        return {}  # by the conventions, what a client did wrong is not an error of a server
     message = text_of(step, "error")
     return {"code": STATUS_ERROR, **({"message": _text(message)} if message else {})}
 

@@ -8,6 +8,7 @@ from typing import Any, Optional
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from ..control.journal import Journal
 from ..json_values import count_values, has_more_values
 from ..pace import LongWorkLock, Pace
 from ..platform import limits
@@ -73,6 +74,26 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
         raise invalid(f"{_shorten(name)}: unknown; known are {', '.join(operation.body.model_fields)}")
     if not operation.admin:
         _check_sizes(body)
+    return body
+
+
+def parse_and_redact(
+    raw: bytes, operation: Operation, journal: Journal, account: str, unknown_keys: bool = True
+) -> Body:
+    """Parse the body of a request, as `parse_body`, and redact what is secret in it in all that is recorded.
+
+    Args:
+        raw: The body.
+        operation: The operation.
+        journal: What redacts its secrets from now on.
+        account: Id of the account whose secrets they are.
+        unknown_keys: Whether the operation ignores unknown keys.
+
+    Raises:
+        ApiError: As of `parse_body`.
+    """
+    body = parse_body(raw, operation, unknown_keys)
+    journal.redact(account, body.secret_values(), body.environment_values())
     return body
 
 

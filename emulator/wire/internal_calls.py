@@ -19,7 +19,7 @@ from starlette.routing import compile_path
 from ..control.current_account import acting_for
 from ..platform.platform import Platform
 from ..store import Account
-from .bodies import check_values, parse_body
+from .bodies import check_values, parse_and_redact
 from .operation import Call, Operation
 
 
@@ -87,8 +87,7 @@ class InternalCaller:
         # As over HTTP, an admin call acts for no account.
         with acting_for("" if operation.admin else account.id):
             check_values(raw, operation)
-            parsed = parse_body(raw, operation, unknown_keys=False)
-            self._platform.journal.redact(account.id, parsed.secret_values(), parsed.environment_values())
+            parsed = parse_and_redact(raw, operation, self._platform.journal, account.id, unknown_keys=False)
             request = _request(self._platform.base_url, method, path, parameters, given)
             call = Call(request, self._platform, account, None, parsed, self.warnings)
             response = await operation.handler(call)

@@ -158,7 +158,7 @@ class TypedInput:
         self._is_not_empty.set()
 
     async def next(self, limit: Optional[float]) -> str:
-        """Wait for the next text, at most `limit` seconds; None is no limit. Returns an empty text after that."""
+        """Wait for the next text, at most `limit` seconds; None: without a limit. Returns an empty text after that."""
         try:
             await asyncio.wait_for(self._is_not_empty.wait(), limit)
         except asyncio.TimeoutError:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from inspector_testing import EVIL, note_problems
+from trace_page_testing import write
+from trace_testing import real_trace
 
 from caged import Caged
 from caged.emulator import AccountView, Emulator
+from caged.emulator.trace.file import Trace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Request
@@ -107,6 +110,20 @@ def open_page(browser: Browser, shared_page: WatchedPage) -> Iterator[Callable[.
     for one in watched[1:]:
         one.page.context.close()
     assert problems == []
+
+
+# --- the page of a trace
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return real_trace()
+
+
+@pytest.fixture(scope="module")
+def path(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of that trace."""
+    return write(trace, tmp_path_factory.mktemp("page"))
 
 
 # --- the inspector

@@ -1,4 +1,4 @@
-"""The benchmarks can be started. What they measure is no test: see `benchmarks/`."""
+"""The benchmarks can be started. What they measure is not tested: see `benchmarks/`."""
 
 from __future__ import annotations
 

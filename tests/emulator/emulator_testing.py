@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -194,3 +195,13 @@ def assert_problem(response: httpx.Response, status: int, detail: str = "", code
     if code is not None:
         assert all(body["reason"].values())  # what does not apply is left out
         assert body["reason"]["message"] == body["detail"]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is over."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{pid}/stat") as stat:  # a zombie is gone too
+        return stat.read().rpartition(")")[2].split()[0] == "Z"

@@ -9,12 +9,13 @@ import re
 import cli_testing
 import pytest
 
-from caged.emulator import Agent, Commands, Emulator, EmulatorConfig, Faults, Journal, Output, Reply
+from caged.emulator import Agent, Commands, Emulator, EmulatorConfig, Faults, Journal, Output, Reply, Repos
 from caged.emulator.control import queries, records
 from caged.emulator.control.agent_replies import AgentReply
 from caged.emulator.control.clock import Advance, Tick
 from caged.emulator.control.description import options_of
 from caged.emulator.control.faults import Fault
+from caged.emulator.control.repositories import Repository
 from caged.emulator.control.stubs import Stub
 from caged.emulator.control_client.clock import Clock
 from caged.emulator.scenario import ScenarioError
@@ -28,6 +29,7 @@ METHODS = [
     (Agent.reply, AgentReply, "reply"),
     (Agent.reply_to, AgentReply, "reply_to"),
     (Agent.passthrough, AgentReply, "passthrough"),
+    (Repos.add, Repository, "add"),
     (Journal.requests, queries.RequestQuery, ""),
     (Journal.commands, queries.CommandQuery, ""),
     (Journal.prompts, queries.PromptQuery, ""),
@@ -37,9 +39,10 @@ METHODS = [
     (Faults.list, queries.ControlQuery, ""),
     (Commands.list, queries.ControlQuery, ""),
     (Agent.list, queries.ControlQuery, ""),
+    (Repos.list, queries.ControlQuery, ""),
     (Clock.tick, Tick, ""),
 ]
-CONTROLS = METHODS[:6]
+CONTROLS = METHODS[:7]
 
 
 def name(value: object) -> str:
@@ -78,7 +81,7 @@ def test_docstring_has_the_help_of_every_option(method, description, kind):
         assert one.unit in arguments
 
 
-@pytest.mark.parametrize("description", [Fault, Stub, AgentReply, Output, Reply, EmulatorConfig], ids=name)
+@pytest.mark.parametrize("description", [Fault, Stub, AgentReply, Repository, Output, Reply, EmulatorConfig], ids=name)
 def test_every_option_has_a_help_text(description):
     options = options_of(description)
     assert options
@@ -92,6 +95,8 @@ COMMANDS = [
     (("commands", "program"), Stub, "program", ["program"]),
     (("agents", "reply"), AgentReply, "reply_to", ["text"]),
     (("agents", "passthrough"), AgentReply, "passthrough", []),
+    (("repos", "add"), Repository, "add", ["url", "source"]),
+    (("repos", "list"), queries.ControlQuery, "", []),
     (("faults", "list"), queries.ControlQuery, "", []),
     (("commands", "list"), queries.ControlQuery, "", []),
     (("agents", "list"), queries.ControlQuery, "", []),
@@ -123,7 +128,7 @@ def test_help_of_the_command_line_has_every_option_with_its_allowed_values(words
 
 @pytest.mark.parametrize(
     ("path", "description"),
-    [("/faults", Fault), ("/commands", Stub), ("/agents/{name}/replies", AgentReply)],
+    [("/faults", Fault), ("/commands", Stub), ("/agents/{name}/replies", AgentReply), ("/repos", Repository)],
 )
 def test_openapi_document_has_every_option_with_its_help(emulator, path, description):
     import httpx
@@ -147,6 +152,7 @@ def test_openapi_document_has_every_option_with_its_help(emulator, path, descrip
         ("faults", {"status": 500}, Fault, "add"),
         ("stubs", {"match": "x"}, Stub, "stub"),
         ("programs", {"program": "x"}, Stub, "program"),
+        ("repos", {"url": "https://github.com/a/b", "source": {}}, Repository, "add"),
     ],
 )
 def test_scenario_entry_has_every_option_and_names_them_for_an_unknown_one(place, entry, description, kind):

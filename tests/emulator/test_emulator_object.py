@@ -1,45 +1,21 @@
-"""The `Emulator` object: its life, several of them, and what is left when it ends in whatever way."""
+"""The `Emulator` object: its life, its settings, and several of them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 import tempfile
-import textwrap
 import threading
 from pathlib import Path
 
-import fork_server
 import httpx
 import pytest
-from emulator_testing import api_of, eventually
+from emulator_testing import api_of, eventually, gone
 
 import caged.emulator
 from caged import AsyncCaged, Caged
 from caged.emulator import ConfigError, Emulator, EmulatorConfig, EmulatorError
-
-
-def gone(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    with open(f"/proc/{pid}/stat") as stat:  # a zombie is gone too
-        return stat.read().rpartition(")")[2].split()[0] == "Z"
-
-
-def in_new_process(source, *arguments, start=fork_server):
-    """Runs a program with this Python, where each warning is an error; its exit code and its output's lines.
-
-    In a fork of a process that has the emulator imported, and with `start=subprocess` in an interpreter of its own.
-    """
-    program = f"import warnings; warnings.simplefilter('error')\n{textwrap.dedent(source)}"
-    done = start.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=30)
-    assert done.stderr == ""
-    return done.returncode, done.stdout.splitlines()
 
 
 def test_the_public_names_are_these():
@@ -129,51 +105,6 @@ def test_two_in_one_process_do_not_know_of_each_other(own_emulator, new_api):
     assert two.output(two.sandbox(), "echo still here") == "still here\n"
 
 
-def test_stop_ends_a_sandbox_with_everything_in_it():
-    emulator = Emulator(isolation="process").start()  # process numbers are the host's
-    api = api_of(emulator)
-    box = api.sandbox()
-    api.output(
-        box, "sleep 1000 & echo $! > pid; setsid sleep 1000 & trap '' TERM; (trap '' TERM HUP; sleep 1000) & true"
-    )
-    pid = int(api.read(box, "pid").text)
-    run_dir = emulator.run_dir
-    api.close()
-    emulator.stop()
-    assert gone(pid)
-    assert not run_dir.exists()
-
-
-def test_stop_in_the_middle_of_a_command_answers_it():
-    emulator = Emulator().start()
-    api = api_of(emulator)
-    box = api.sandbox()
-    results = []
-    thread = threading.Thread(target=lambda: results.append(api.run(box, "touch begun; sleep 1000")))
-    thread.start()
-    eventually(lambda: api.read(box, "begun").status_code == 200, "the command to begin")
-    emulator.stop()
-    thread.join(60)
-    api.close()
-    assert (results[0]["exit_code"], bool(results[0]["error"])) == (-1, True)
-
-
-def test_stop_in_the_middle_of_a_create_ends_it():
-    emulator = Emulator().start()
-    api = api_of(emulator)
-    answers = []
-    body = {"template": "minimal", "init_script": "sleep 1000"}
-    thread = threading.Thread(target=lambda: answers.append(api.post("/sandboxes", json=body).status_code))
-    thread.start()
-    eventually(lambda: api.get("/sandboxes").json(), "the sandbox to be there")
-    run_dir = emulator.run_dir
-    emulator.stop()
-    thread.join(60)
-    api.close()
-    assert answers == [404]
-    assert not run_dir.exists()
-
-
 def test_a_port_in_use_shows_at_the_start_and_leaves_nothing(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -258,64 +189,6 @@ def test_the_isolation_falls_back_to_the_environment(monkeypatch):
         Emulator()
 
 
-def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_are_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Emulator() as living:
-        dead = tmp_path / "caged-run-dead"
-        (dead / "sandboxes" / "x").mkdir(parents=True)
-        (dead / "lock").write_bytes((living.run_dir / "lock").read_bytes())
-        (dead / "sandboxes").chmod(0)
-        half = tmp_path / "caged-run-half"
-        half.mkdir()
-        os.utime(half, (1, 1))
-        for notes in (tmp_path / "caged-run-notes", tmp_path / "caged-new-notes"):
-            notes.mkdir()
-            (notes / "important").write_text("mine")
-            os.utime(notes, (1, 1))
-        (tmp_path / "caged-run-notes" / "lock").write_text("of something else")
-        young, old = tmp_path / "caged-new-young", tmp_path / "caged-new-old"
-        young.mkdir()
-        old.mkdir()
-        os.utime(old, (1, 1))
-        (tmp_path / "caged-run-link").symlink_to(tmp_path / "kept")
-        (tmp_path / "kept").mkdir()
-        (tmp_path / "caged-runner").mkdir()
-        with Emulator() as second:
-            left = {path.name for path in tmp_path.iterdir()}
-            assert left == {
-                living.run_dir.name,
-                second.run_dir.name,
-                young.name,
-                "caged-run-notes",
-                "caged-new-notes",
-                "caged-run-link",
-                "kept",
-                "caged-runner",
-            }
-            assert (tmp_path / "caged-run-notes" / "important").read_text() == "mine"
-            assert (tmp_path / "caged-new-notes" / "important").read_text() == "mine"
-
-
-# The deep tree takes the kernel some time.
-def test_a_dead_directory_too_deep_for_recursion_does_not_keep_an_emulator_from_starting(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead = tmp_path / "caged-run-dead"
-    dead.mkdir()
-    with Emulator() as emulator:
-        (dead / "lock").write_bytes((emulator.run_dir / "lock").read_bytes())
-    here = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(dead)
-        for _ in range(1200):
-            os.mkdir("d")
-            os.chdir("d")
-    finally:
-        os.fchdir(here)
-        os.close(here)
-    with Emulator() as emulator:
-        assert [path.name for path in tmp_path.iterdir()] == [emulator.run_dir.name]
-
-
 def test_client_and_async_client_speak_to_it(own_emulator):
     emulator = own_emulator()
     account = emulator.create_account("mine")
@@ -341,95 +214,6 @@ def test_a_start_from_within_an_event_loop_works():
     assert asyncio.run(work()) == "emulator"
 
 
-def test_a_fork_of_the_process_neither_stops_nor_breaks_it():
-    code, lines = in_new_process(
-        """
-        import os, sys, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork beside threads, which is what we are after
-        from caged.emulator import Emulator
-        with Emulator() as emulator:
-            with emulator.client() as client:
-                box = client.sandboxes.create()
-                for leave in ("stop", "exit", "with"):
-                    pid = os.fork()
-                    if pid == 0:
-                        if leave == "stop":
-                            emulator.stop()
-                            os._exit(0)
-                        sys.exit(0)  # through __exit__ and the exit handlers
-                    assert os.waitpid(pid, 0)[1] == 0
-                    print(client.sandboxes.exec(box.id, "echo alive").output.strip(), flush=True)
-        """
-    )
-    assert (code, lines) == (0, ["alive"] * 3)
-
-
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        (subprocess, ""),
-        (fork_server, "sys.exit(3)"),
-        (fork_server, "raise SystemExit(3)"),
-        (fork_server, "import threading; threading.Thread(target=lambda: None).start()"),
-    ],
-    ids=["no exit", "sys.exit", "SystemExit", "thread"],
-)
-def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, start, end):
-    code, (zygote, child) = in_new_process(
-        f"""
-        import os, sys, tempfile
-        from caged.emulator import Emulator
-        tempfile.tempdir = sys.argv[1]
-        emulator = Emulator(isolation="process").start()
-        client = emulator.client()
-        box = client.sandboxes.create()
-        print(emulator._runtime.platform.zygote.pid)
-        print(client.sandboxes.exec(box.id, "sleep 1000 & echo $!").output.strip())
-        {end}
-        """,
-        str(tmp_path),
-        start=start,
-    )
-    assert code == (3 if "3" in end else 0)
-    assert list(tmp_path.iterdir()) == []
-    assert gone(int(zygote))
-    assert gone(int(child))
-
-
-def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
-    _code, (zygote, child) = in_new_process(
-        """
-        import os, sys, tempfile
-        from caged.emulator import Emulator
-        tempfile.tempdir = sys.argv[1]
-        emulator = Emulator(isolation="process").start()
-        client = emulator.client()
-        box = client.sandboxes.create()
-        print(emulator._runtime.platform.zygote.pid)
-        print(client.sandboxes.exec(box.id, "sleep 1000 & echo $!").output.strip(), flush=True)
-        os._exit(0)
-        """,
-        str(tmp_path),
-        start=subprocess,
-    )
-    eventually(lambda: gone(int(zygote)) and gone(int(child)), "the processes to go")
-    eventually(lambda: list(tmp_path.iterdir()) == [], "the directory to go")
-
-
-def test_an_emulator_that_is_dropped_without_stop_is_ended_at_exit(tmp_path):
-    code, _lines = in_new_process(
-        """
-        import sys, tempfile
-        from caged.emulator import Emulator
-        tempfile.tempdir = sys.argv[1]
-        Emulator().start()
-        """,
-        str(tmp_path),
-    )
-    assert code == 0
-    eventually(lambda: list(tmp_path.iterdir()) == [], "the directory to go")
-
-
 def test_it_leaves_the_processs_signals_and_directory_alone(own_emulator):
     import signal
 
@@ -450,105 +234,3 @@ def test_its_zygote_can_be_killed_and_the_next_sandbox_has_a_new_one(own_emulato
     eventually(lambda: api.status(box) == "error", "the sandbox to be lost")
     assert api.output(api.sandbox(), "echo again") == "again\n"
     assert emulator._runtime.platform.zygote.pid != first
-
-
-def test_no_thread_is_left_after_the_end():
-    before = set(threading.enumerate())
-    with Emulator() as emulator:
-        api = api_of(emulator)
-        api.write(api.sandbox(), "f", "x")
-        api.close()
-    left = set(threading.enumerate()) - before
-    for thread in left:
-        thread.join(60)  # it has been requested to end, and may be in its last lines
-    assert [thread.name for thread in left if thread.is_alive()] == []
-
-
-def test_no_descriptor_is_left_after_the_end():
-    with Emulator():
-        pass
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(3):
-        with Emulator() as emulator:
-            api = api_of(emulator)
-            box = api.sandbox(agents=["claude"])
-            api.output(box, "claude -p x; sleep 1000 &")
-            api.snapshot(box)
-            api.close()
-    # Fewer where something that an earlier test has left was collected meanwhile.
-    assert len(os.listdir("/proc/self/fd")) <= before
-
-
-def use_nothing(emulator: Emulator) -> None:
-    emulator.faults.add("sandboxes.exec", status=503)
-    emulator.commands.stub("npm install", "added")
-    emulator.agent("claude").reply("Fixed.")
-
-
-def test_end_of_a_block_raises_for_controls_that_were_never_used():
-    with pytest.raises(AssertionError) as caught:
-        with Emulator() as emulator:
-            use_nothing(emulator)
-    for name in ("sandboxes.exec", "npm install", "claude"):
-        assert name in str(caught.value)
-    assert emulator._runtime is None
-
-
-@pytest.mark.parametrize("control", ["fault", "stub", "reply"])
-def test_end_of_a_block_raises_for_each_kind_of_control(control: str):
-    with pytest.raises(AssertionError):  # noqa: PT012
-        with Emulator() as emulator:
-            if control == "fault":
-                emulator.faults.add("sandboxes.exec", status=503)
-            elif control == "stub":
-                emulator.commands.stub("npm install", "added")
-            else:
-                emulator.agent("claude").reply("Fixed.")
-
-
-def test_end_of_a_block_names_the_account_of_unused_controls():
-    with pytest.raises(AssertionError) as caught:  # noqa: PT012
-        with Emulator() as emulator:
-            account = emulator.create_account()
-            emulator.for_account(account).commands.stub("npm install", "added")
-    assert f"in account {account.id}: " in str(caught.value)
-
-
-def test_end_of_a_block_reports_controls_for_all_accounts_once():
-    with pytest.raises(AssertionError) as caught:  # noqa: PT012
-        with Emulator() as emulator:
-            emulator.create_account()
-            emulator.commands.stub("npm install", "added", account="*")
-    assert str(caught.value).count("npm install") == 1
-
-
-def test_end_of_a_block_accepts_used_optional_removed_and_allowed_controls():
-    with Emulator() as emulator, emulator.client(max_retries=0) as client:
-        emulator.commands.stub("npm install", "added")
-        emulator.faults.add("sandboxes.list", status=503, optional=True)
-        emulator.commands.stub("never", "", optional=True)
-        emulator.agent("claude").reply("Fixed.", optional=True)
-        emulator.commands.stub("removed", "").remove()
-        assert client.sandboxes.exec(client.sandboxes.create().id, "npm install").output == "added"
-    with Emulator(allow_unused=True) as emulator:
-        use_nothing(emulator)
-        use_nothing(emulator.for_account(emulator.create_account()))
-    with Emulator() as emulator:
-        use_nothing(emulator)
-        emulator.reset_controls()
-
-
-def test_block_that_raised_shows_its_own_exception_and_no_unused_controls():
-    with pytest.raises(RuntimeError, match="mine"):  # noqa: PT012
-        with Emulator() as emulator:
-            use_nothing(emulator)
-            raise RuntimeError("mine")
-
-
-def test_unused_controls_of_an_emulator_that_was_stopped_or_not_in_a_block_are_not_reported():
-    with Emulator() as emulator:
-        use_nothing(emulator)
-        emulator.stop()
-    emulator = Emulator().start()
-    use_nothing(emulator)
-    emulator.stop()

@@ -44,7 +44,7 @@ def test_a_tail_has_the_requested_number_of_lines(log, count, lines):
     assert tail(log.path, count) == lines
 
 
-def test_a_log_that_is_no_more_is_an_error(tmp_path):
+def test_a_log_that_was_removed_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         tail(tmp_path / "none.log", 1)
     with pytest.raises(FileNotFoundError):

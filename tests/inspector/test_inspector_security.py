@@ -82,7 +82,7 @@ def test_a_wrong_token_is_refused(emulator, new_browser, query):
     assert new_browser(emulator).get(f"/_emulator/ui/login{query}").status_code == 403
 
 
-def test_the_admin_key_and_api_keys_are_no_tokens_and_no_cookies(emulator, new_browser):
+def test_the_admin_key_and_api_keys_are_neither_tokens_nor_cookies(emulator, new_browser):
     for secret in (emulator.admin_key, emulator.api_key):
         browser = new_browser(emulator)
         assert browser.get(f"/_emulator/ui/login?token={secret}").status_code == 403

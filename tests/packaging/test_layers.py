@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("emulator_log", "trace"),
     ("workers", "discovery"),
+    ("repositories",),
     ("cage",),
     ("cache", "config", "store"),
     ("platform", "listening_socket", "run_directory"),

@@ -206,7 +206,7 @@ def test_the_search_for_automatic_snapshots_never_fails_or_delays_a_pause(
     assert took < look - 0.5
 
 
-def test_a_ledger_that_cannot_be_written_is_no_failure_of_a_request(run_suite, api: Caged, live: Any) -> None:
+def test_a_ledger_that_cannot_be_written_is_not_a_failure_of_a_request(run_suite, api: Caged, live: Any) -> None:
     result = run_suite(
         """
         import pytest

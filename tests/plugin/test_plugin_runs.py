@@ -116,7 +116,7 @@ def test_the_last_process_of_a_run_removes_an_empty_ledger() -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b"])
-def test_what_is_no_id_is_refused(name: str) -> None:
+def test_what_is_not_an_id_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not the id of a run"):
         _runs.find(name)
 

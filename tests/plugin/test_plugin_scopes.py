@@ -244,7 +244,7 @@ def test_unused_controls_of_a_wider_scope_may_be_allowed(run_suite) -> None:
     run_suite(CONTROLLED.format(options="allow_unused=True", after="pass")).assert_outcomes(passed=3)
 
 
-def test_unused_controls_of_a_wider_scope_are_no_news_after_a_failed_test(run_suite) -> None:
+def test_unused_controls_of_a_wider_scope_are_not_reported_after_a_failed_test(run_suite) -> None:
     run_suite(CONTROLLED.format(options="", after="assert 0")).assert_outcomes(passed=2, failed=1)
 
 

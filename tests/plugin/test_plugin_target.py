@@ -81,7 +81,7 @@ def test_emulator_of_the_environment_does_not_prevent_a_live_run(run_suite, monk
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n1"])
-def test_key_beside_a_named_target_is_no_error(run_suite, workers) -> None:
+def test_key_beside_a_named_target_is_not_an_error(run_suite, workers) -> None:
     run_suite(NOTHING, "--caged-api-key=x", "--caged-target=emulator", workers).assert_outcomes(passed=1)
     run_suite(NOTHING, "--caged-api-key=x", "--caged-target=live", workers).assert_outcomes(passed=1)
 

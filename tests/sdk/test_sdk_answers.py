@@ -62,7 +62,7 @@ def test_an_unreadable_object_answer_is_a_caged_error_that_names_the_call(driver
 
 
 @pytest.mark.parametrize("data", [{}, "x", 1, True, [1], [None], [[]]])
-def test_an_answer_that_is_no_array_of_objects_is_a_caged_error(driver, data):
+def test_an_answer_that_is_not_an_array_of_objects_is_a_caged_error(driver, data):
     with pytest.raises(CagedError, match="GET /sandboxes: expected a JSON"):
         driver.run(js(data), lambda c: c.sandboxes.list())
 

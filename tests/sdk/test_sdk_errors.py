@@ -161,7 +161,7 @@ def test_a_timeout_names_the_limit_and_the_call(driver, use, options, timeout, c
     assert set(limits.values()) == {timeout}
 
 
-def test_no_limit_is_no_limit(driver):
+def test_timeout_of_none_is_unlimited(driver):
     driver.run(js([]), lambda c: c.sandboxes.list(), timeout=None)
     assert set(driver.request.extensions["timeout"].values()) == {None}
 

@@ -108,7 +108,7 @@ def test_a_tool_that_failed_does_not_raise(sockets):
 
 
 @pytest.mark.parametrize("result", [None, [1], "x"])
-def test_a_result_that_is_no_object_is_an_empty_one(sockets, result):
+def test_a_result_that_is_not_an_object_is_an_empty_one(sockets, result):
     assert run(sockets, answering(result), lambda mcp: mcp.call_tool("a"))[0] == {}
 
 
@@ -137,7 +137,7 @@ def test_an_error_is_an_mcp_error(sockets, error, code, message):
         assert (str(copied), copied.code, copied.message) == (str(problem), code, message)
 
 
-def test_an_error_that_is_no_object_is_passed_over(sockets):
+def test_an_error_that_is_not_an_object_is_passed_over(sockets):
     behaviour = answering(lambda request: {"id": request["id"], "error": "no", "result": {"a": 1}})
     assert run(sockets, behaviour, lambda mcp: mcp.call_tool("a"))[0] == {"a": 1}
 
@@ -157,7 +157,7 @@ def test_answers_find_their_requests_in_any_order(sockets):
     assert run(sockets, behave, use)[0] == ["a", "b", "c"]
 
 
-def test_what_is_no_answer_to_this_request_is_not_taken_for_one(sockets):
+def test_what_is_not_an_answer_to_this_request_is_not_taken_for_one(sockets):
     def noise(request):
         number = request["id"]
         others = [str(number), float(number) + 0.5, None, True, number + 100]

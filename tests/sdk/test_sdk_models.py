@@ -33,7 +33,7 @@ def test_nulls_give_the_defaults_and_unknown_keys_are_ignored(model):
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("data", [None, [], "x", 1, True])
-def test_what_is_no_object_is_a_caged_error(model, data):
+def test_what_is_not_an_object_is_a_caged_error(model, data):
     with pytest.raises(CagedError, match=f"expected a JSON object for {model.__name__}"):
         model.from_api(data)
 

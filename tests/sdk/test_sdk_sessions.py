@@ -102,7 +102,7 @@ def test_ingest_tells_what_was_taken(driver):
 
 
 @pytest.mark.parametrize("answer", [{}, {"unread_count": None}, {"unread_count": "5"}, {"unread_count": True}, []])
-def test_an_unread_count_that_is_no_number_is_an_error(driver, answer):
+def test_an_unread_count_that_is_not_a_number_is_an_error(driver, answer):
     with pytest.raises(CagedError, match=r"unread.count"):
         driver.run(js(answer), lambda client: client.notifications.unread_count())
 

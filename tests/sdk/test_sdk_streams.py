@@ -81,7 +81,7 @@ def test_an_exit_code_without_a_line_break_counts_after_a_moment(sockets):
         assert text_of(sockets, peer) == ("x", 42)
 
 
-def test_binary_frames_and_frames_that_are_no_json_are_output_too(sockets):
+def test_binary_frames_and_frames_that_are_not_json_are_output_too(sockets):
     def behave(peer):
         begin, end = peer.typed()
         peer.send(begin, "\n", b"plain ", json.dumps(out("é")).encode(), b"\xff|", {"type": "ping"}, [1], "7")

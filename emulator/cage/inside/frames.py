@@ -93,9 +93,10 @@ class Receiver:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")
                 fds.frombytes(payload[: len(payload) - len(payload) % _FD_SIZE])
-                for fd in fds:
-                    os.set_inheritable(fd, False)
-                    self._fds.append(fd)
+                if not _CLOEXEC:
+                    for fd in fds:
+                        os.set_inheritable(fd, False)
+                self._fds.extend(fds)
         if not data:
             raise EOFError
         self._buffer += data

@@ -6,6 +6,8 @@ One control socket leads to the emulator. Requests (`op`), each with the events 
     pty    {id, argv, env, cwd, rows, cols, quiet}  pty {id} + [controlling side], then exit {id, code};
                                                     or exit {id, error}
     connect {id, host, port}                        connected {id} + [a socket that is connecting], or exit {id, error}
+    serve  {id}                                     connected {id} + [a socket that listens on a free port of
+                                                    loopback], or exit {id, error}
     kill   {id}                                     none; kills every process that the command `id` has started
     freeze {id}, thaw {id}                          done {id}
     listen {id, directory}                          done {id}, or exit {id, error}; programs inside can send shim
@@ -79,6 +81,7 @@ class Init:
             "run": self._run_command,
             "pty": self._open_terminal,
             "connect": self._connect,
+            "serve": self._serve,
             "kill": self._kill,
             "freeze": self._freeze,
             "thaw": self._thaw,
@@ -125,7 +128,7 @@ class Init:
         """Milliseconds until the next check of limits that the kernel does not enforce; None without any, or without a
         process: an idle sandbox costs nothing."""
         counted = self.process_limit.watched
-        if not (counted or self._shared_memory) or not self._processes.all_pids():
+        if not (counted or self._shared_memory) or not processes.has_children():
             return None
         return _COUNT_MILLISECONDS if counted else int(memory.SECONDS * 1000)
 
@@ -187,6 +190,13 @@ class Init:
         try:
             with network.start_to_connect(message["host"], message["port"]) as connection:
                 self._send({"ev": "connected", "id": message["id"]}, [connection.fileno()])
+        except OSError as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+
+    def _serve(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            with network.listen_on_loopback(0) as listening:
+                self._send({"ev": "connected", "id": message["id"]}, [listening.fileno()])
         except OSError as error:
             self._send({"ev": "exit", "id": message["id"], "error": str(error)})
 

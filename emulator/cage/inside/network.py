@@ -17,8 +17,8 @@ def loopback_up() -> None:
         fcntl.ioctl(sock, 0x8914, up)  # SIOCSIFFLAGS
 
 
-def listen_for_proxy(port: int) -> socket.socket:
-    """Return a socket that listens for the clients of the emulator's proxy."""
+def listen_on_loopback(port: int) -> socket.socket:
+    """Return a socket that listens for clients of the emulator in the sandbox. `port`: 0 for a free one."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind(("127.0.0.1", port))
     listening.listen(64)

@@ -57,7 +57,8 @@ class ProcessLimit:
         Returns:
             Why the command must not be started; None when it may be.
         """
-        count = len(self._tree.all_pids()) if self._limit and self._counts_cheaply else 0
+        is_counted = self._limit and self._counts_cheaply and processes.has_children()
+        count = len(self._tree.all_pids()) if is_counted else 0
         return self._end_all(count) if self._is_reached(count) else None
 
     def explain(self, error: Exception) -> str:

@@ -178,6 +178,19 @@ def reap() -> Iterator[tuple[int, int]]:
         yield pid, status
 
 
+def has_children() -> bool:
+    """Return whether this process has children, whether they run or have ended. For an init, which becomes the parent
+    of every orphan in its sandbox, that is whether the sandbox has processes; to list them takes a hundred times as
+    long."""
+    if not LINUX:
+        return False
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def signal_all(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         try:

@@ -90,7 +90,7 @@ def _run_as_process_1(control: socket.socket, spec: dict[str, Any], build: Calla
         init = Init(control, spec, processes.ProcessTable())
         if not build():
             return
-        proxy = network.listen_for_proxy(spec["proxy_port"]) if spec["network"] == "allowlist" else None
+        proxy = network.listen_on_loopback(spec["proxy_port"]) if spec["network"] == "allowlist" else None
         init.process_limit.watched = limits.apply(spec, own_table=True)
         rights.lock()
         root = os.open("/", os.O_PATH | os.O_DIRECTORY)

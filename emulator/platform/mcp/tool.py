@@ -137,7 +137,7 @@ def _check_text(name: str, text: str, nul: bool = False) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ToolError(f"invalid arguments: {name} is no valid Unicode") from None
+        raise ToolError(f"invalid arguments: {name} is not valid Unicode") from None
     if "\0" in text and not nul:
         raise ToolError(f"invalid arguments: {name} must not contain a NUL character")
 

@@ -44,7 +44,7 @@ def nonzero_exit(context: Context) -> None:
 @group.contract(
     "failure-is-no-error", "`error` is set only for commands that could not be started.", "wire-contract 3.2"
 )
-def failure_is_no_error(context: Context) -> None:
+def failure_is_not_an_error(context: Context) -> None:
     error = context.exec_result("false").get("error")
     assert_true(not error, "no error", repr(error))
 

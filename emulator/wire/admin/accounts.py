@@ -14,9 +14,10 @@ operations = AdminOperations()
 
 
 class NewAccount(Body):
-    """`name`: a label; it need not be unique."""
+    """`name`: a label; it need not be unique. `record_file_changes`: as `PUT /journal/file-changes` does."""
 
     name: Optional[str] = None
+    record_file_changes: bool = False
 
 
 class AccountOut(Model):
@@ -44,6 +45,8 @@ def _account_out(call: Call[Any], account: Account) -> AccountOut:
 @operations.call("POST", "/accounts", "accounts.create", NewAccount, reply=AccountOut, status=201)
 async def create(call: Call[NewAccount]) -> Response:
     account, _key = call.platform.accounts.create(call.body.name or "test")
+    if call.body.record_file_changes:
+        call.platform.file_changes.enable(account.id, True)
     return json_reply(_account_out(call, account), 201)
 
 

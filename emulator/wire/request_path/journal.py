@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...platform.errors import ApiError
-from ..bodies import parse_body
+from ..bodies import parse_and_redact
 from ..operation import Body
 from . import record_step
 from .exchange import Exchange, HttpExchange
@@ -39,8 +39,7 @@ def _request_body(exchange: HttpExchange) -> bytes:
     if model is None or model.secret_values is Body.secret_values or exchange.body is not None:
         return exchange.raw_body
     try:
-        body = parse_body(exchange.raw_body, exchange.served)
+        parse_and_redact(exchange.raw_body, exchange.served, exchange.platform.journal, exchange.account.id)
     except ApiError:
         return b""
-    exchange.platform.journal.redact(exchange.account.id, body.secret_values(), body.environment_values())
     return exchange.raw_body

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...platform.errors import invalid
-from ..bodies import NAME_CHARACTERS, UNKNOWN_NAMED, parse_body, unknown_keys
+from ..bodies import NAME_CHARACTERS, UNKNOWN_NAMED, parse_and_redact, parse_body, unknown_keys
 from .exchange import HttpExchange
 
 
 async def parse(exchange: HttpExchange) -> None:
     """Parse the body of a platform's operation, which ignores what it does not know; the journal gets a warning."""
-    body = parse_body(exchange.raw_body, exchange.served)
-    exchange.platform.journal.redact(exchange.account.id, body.secret_values(), body.environment_values())
+    journal = exchange.platform.journal
+    body = parse_and_redact(exchange.raw_body, exchange.served, journal, exchange.account.id)
     exchange.record.warnings += unknown_keys(body)
     exchange.record.warnings += _ignored_parts(exchange)
     exchange.body = body

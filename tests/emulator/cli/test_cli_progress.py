@@ -69,7 +69,7 @@ def test_long_work_shows_its_progress_and_removes_it(served, archive, tmp_path, 
         assert (terminal.process.returncode, "Error" in text) == (0, False), text
 
 
-def test_progress_is_not_part_of_an_output_that_is_no_terminal(served, tmp_path):
+def test_progress_is_not_part_of_an_output_that_is_not_a_terminal(served, tmp_path):
     with Relay(served.port) as relay:
         relay.hold()
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -110,10 +110,15 @@ def test_status_has_a_line_for_each_emulator(two, call_two):
     two[0][1].post("/v1/sandboxes", {"template": "minimal"})
     said = call_two("status")
     assert said.returncode == 0
-    first, second = said.stdout.splitlines()
-    pattern = r"http://127\.0\.0\.1:{}  serve  pid {}  isolation \w+  up (?:\d+ min )?\d+ s  {}"
+    header, first, second = said.stdout.splitlines()
+    assert header.split() == ["URL", "KIND", "PID", "ISOLATION", "UP", "STATE"]
+    pattern = r"http://127\.0\.0\.1:{} +serve +{} +\w+ +(?:\d+ min )?\d+ s +{}"
     assert re.fullmatch(pattern.format(port_of(two[0][0]), two[0][0].process.pid, "0 sandboxes"), first)
     assert re.fullmatch(pattern.format(port_of(two[0][1]), two[0][1].process.pid, "1 sandbox"), second)
+    listed = [json.loads(line) for line in call_two("status", "--json").stdout.splitlines()]
+    assert [one["pid"] for one in listed] == [served.process.pid for served in two[0]]
+    assert [(one["kind"], one["sandboxes"], one["problem"]) for one in listed] == [("serve", 0, ""), ("serve", 1, "")]
+    assert all(one["up_seconds"] >= 0 and one["isolation"] and one["url"] for one in listed)
 
 
 def test_status_reports_an_emulator_that_does_not_answer(serve, call, monkeypatch):
@@ -127,9 +132,8 @@ def test_status_reports_an_emulator_that_does_not_answer(serve, call, monkeypatc
         served.process.send_signal(signal.SIGCONT)
 
 
-def test_a_duration_is_readable(monkeypatch):
-    monkeypatch.setattr("time.time", lambda: 100_000.0)
-    assert [_duration(100_000.0 - age) for age in (-5, 59, 61, 7320)] == ["0 s", "59 s", "1 min 1 s", "2 h 2 min"]
+def test_a_duration_is_readable():
+    assert [_duration(seconds) for seconds in (0, 59, 61, 7320)] == ["0 s", "59 s", "1 min 1 s", "2 h 2 min"]
 
 
 def test_stop_returns_when_it_and_its_files_are_gone(env, call, tmp_path):

@@ -86,7 +86,7 @@ def test_a_person_works_in_a_sandbox(at_terminal: Any, variables: dict[str, str]
     # The command itself says that it runs: what is typed earlier reaches the shell, and the command starts after it.
     person.types("sh -c 'echo beg\"\"un; exec sleep 600'\n")
     person.sees("begun")
-    person.types("\x03")  # is no signal here: it goes to what runs there
+    person.types("\x03")  # is not a signal here: it goes to what runs there
     person.sees("^C")
     person.sees_prompt()  # keys typed while the shell takes over again are lost
     person.types("echo st''ill\n")
@@ -109,7 +109,7 @@ def test_a_signal_gives_the_terminal_back(at_terminal: Any, variables: dict[str,
     assert person.ends() == 128 + signal.SIGTERM
 
 
-def test_input_that_is_no_terminal_is_typed(variables: dict[str, str], box: str) -> None:
+def test_input_that_is_not_a_terminal_is_typed(variables: dict[str, str], box: str) -> None:
     done = run("shell", box, env=variables, input="echo $((40 + 2))\n")
     assert done.returncode == 0, done.stderr
     assert "42" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -140,9 +141,10 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
     assert call("logs").stdout.endswith("a line of the emulator's log\n")
     assert call("logs", "-n", "0").stdout == ""
     status = call("status").stdout
-    assert f"{elsewhere.base_url}  elsewhere  " in status
-    assert len(status.splitlines()) == 3
-    assert call("status", *options_for(elsewhere)).stdout.count("\n") == 1
+    assert [line.split()[1] for line in status.splitlines()] == ["KIND", "elsewhere", "serve", "serve"]
+    assert elsewhere.base_url in status
+    (only,) = map(json.loads, call("status", "--json", *options_for(elsewhere)).stdout.splitlines())
+    assert (only["url"], only["kind"], only["pid"]) == (elsewhere.base_url, "elsewhere", None)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_list_of_a_directory_without_traces_says_so(tmp_path):
     assert done.stderr == f"there is no trace in {tmp_path}; a test that fails leaves one there\n"
 
 
-def test_list_names_files_that_are_no_traces_and_lists_the_others(trace):
+def test_list_names_files_that_are_not_traces_and_lists_the_others(trace):
     (trace.parent / "b.jsonl").write_text('{"type": "trace", "format": 99}\n')
     (trace.parent / "c.jsonl").write_bytes(b"\xff\n")
     (trace.parent / "d.jsonl").write_text("")

@@ -157,7 +157,7 @@ def test_calls_of_processes_and_threads_are_steps_also_while_they_run(begin, tmp
     assert [step.detail["call"] for step in calls if step.status == "running"] == ["sandboxes.exec"]
 
 
-def test_what_is_no_call_in_a_file_of_calls_is_left_out(tmp_path):
+def test_what_is_not_a_call_in_a_file_of_calls_is_left_out(tmp_path):
     path = tmp_path / "calls.jsonl"
     call_a = '{"id": "a", "trace_id": "t", "name": "n", "path": "p", "place": ["f", 3], "began": 1.5}'
     endless = [call_a.replace("1.5", moment).replace('"a"', '"b"') for moment in ("NaN", "1e999", "-Infinity", '"x"')]

@@ -1,4 +1,4 @@
-"""One emulator per worker, an account of its own per test: nothing that a test asks for is met by another."""
+"""One emulator per worker, an account of its own per test: no control of a test applies to another test."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
-from emulator_testing import Api
+from emulator_testing import Api, eventually
 from jsonschema import Draft202012Validator
+from sockets import Term, streamed
 
 from caged.emulator.control.steps import Step
 
@@ -61,3 +62,29 @@ def output(step: Step) -> str:
 def texts(steps: Iterable[Step]) -> str:
     """Everything in steps, as text."""
     return json.dumps([vars(step) for step in steps], ensure_ascii=False)
+
+
+def stream(api: Api, box: str, command: str) -> tuple[str, Any]:
+    with Term(api.emulator.base_url, box, api.key, "?quiet=1") as term:
+        return streamed(term, command)
+
+
+def host_file(api: Api, box: str, name: str) -> Path:
+    """A file of a workspace on the host. To create it there is no request, and no step."""
+    return api.emulator.run_dir / "sandboxes" / box / "workspace" / name
+
+
+def ended(api: Api, sandbox: Any = None) -> list[Step]:
+    """The steps, when none of them runs any more."""
+
+    def look() -> Any:
+        found = steps_of(api, sandbox)
+        return found if all(step.status != "running" for step in found) else None
+
+    steps: list[Step] = eventually(look, "the end of every step")
+    return steps
+
+
+def pieces_of(api: Api, box: str) -> list[Any]:
+    """The pieces of output of all commands, as steps show them."""
+    return [piece for step in steps_of(api, box) for piece in step.detail.get("output", ())]

@@ -119,7 +119,7 @@ def test_what_is_allowed_is_recorded_and_fails_nothing(double, client, box, kind
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_function_that_works_is_no_error(double, client, box, kind):
+def test_a_function_that_works_is_not_an_error(double, client, box, kind):
     add, command = KINDS[kind]
     with add(double, lambda *_arguments: "fine"):
         assert client.sandboxes.exec(box, command).output.strip() == "fine"
@@ -271,7 +271,7 @@ def test_a_block_without_errors_and_one_that_stopped_it_are_fine():
         emulator.stop()
 
 
-def test_a_blocking_function_of_a_client_that_went_is_no_error(double, account, box):
+def test_a_blocking_function_of_a_client_that_went_is_not_an_error(double, account, box):
     """Its result is dropped."""
     release = threading.Event()
     entered = threading.Event()

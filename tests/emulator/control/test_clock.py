@@ -92,7 +92,7 @@ def test_time_ends_some_day(double):
 
 
 @pytest.mark.parametrize("at", ["yesterday", "2030-01-01", "2030-01-01T00:00:00"])
-def test_what_is_no_moment_is_refused(double, at):
+def test_what_is_not_a_moment_is_refused(double, at):
     with pytest.raises(ValueError, match="at: must be an RFC 3339 time"):
         double.clock.freeze(at=at)
 

@@ -272,7 +272,7 @@ def test_what_makes_no_sense_is_refused(double, admin, options, text):
         ([], "body: Input should be an object"),
     ],
 )
-def test_what_is_no_option_at_all_is_refused(admin, body, text):
+def test_what_is_not_an_option_at_all_is_refused(admin, body, text):
     answer = admin.post("/_emulator/faults", json=body)
     assert answer.status_code == 400
     assert text in answer.json()["detail"]

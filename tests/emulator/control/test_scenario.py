@@ -170,7 +170,7 @@ def test_yaml_is_read_by_pyyaml(tmp_path):
         ({"sandboxes": [{"name": "a"}, {"name": "a"}]}, "the name 'a' must be a text, and only one"),
     ],
 )
-def test_what_is_no_scenario_is_refused_before_anything_is_made(document, said):
+def test_what_is_not_a_scenario_is_refused_before_anything_is_made(document, said):
     with pytest.raises(ScenarioError, match=said):
         from_document(document)
 
@@ -545,6 +545,6 @@ def test_a_state_directory_that_holds_something_has_its_own(tmp_path, file):
 
 
 @pytest.mark.parametrize("path", [{"sandboxes": []}, None, 5])
-def test_load_of_what_is_no_path_says_what_is_needed(emulator, path):
+def test_load_of_what_is_not_a_path_says_what_is_needed(emulator, path):
     with pytest.raises(TypeError, match=r"path: must be the path of a scenario file \(a str or a Path\), not "):
         emulator.load_scenario(path)

@@ -211,7 +211,7 @@ def test_every_operation_gives_the_same_errors(pair: tuple[Transport, Transport]
         if answer.body == expected.body:
             assert answer == expected
             continue
-        # It was no mistake for this operation. What it added has an id of its own, and two looks have a time each.
+        # It was not a mistake for this operation. What it added has an id of its own, and two looks have a time each.
         assert answer.status == expected.status < 300, (query, content, answer, expected)
 
 

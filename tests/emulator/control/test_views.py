@@ -213,7 +213,7 @@ def test_controls_for_all_accounts_are_reported_by_the_view_that_added_them(
         assert whole.for_account(account).unused() == []
 
 
-def test_an_account_that_the_block_deletes_is_no_error(whole: BaseEmulator) -> None:
+def test_an_account_that_the_block_deletes_is_not_an_error(whole: BaseEmulator) -> None:
     with whole.account() as view:
         view.faults.add("alerts.list", status=503)
         whole.delete_account(view)

@@ -23,7 +23,7 @@ def test_a_command_is_an_event(api, box):
     assert 50 <= event.duration_ms < 60_000
 
 
-def test_a_command_that_is_not_run_is_no_command_event(api, box):
+def test_a_command_that_is_not_run_is_not_a_command_event(api, box):
     api.post(f"/sandboxes/{box}/pause")
     api.run(box, "true")
     assert recorded(api, box, "command") == []

@@ -113,7 +113,7 @@ def test_text_of_any_kind_goes_both_ways(api, box, text):
 
 
 @pytest.mark.shared_sandbox
-def test_output_that_is_no_utf8_is_replaced(api, box):
+def test_output_that_is_not_utf8_is_replaced(api, box):
     assert api.output(box, r"printf 'a\xff\xfeb\xc3'") == "a\ufffd\ufffdb\ufffd"
 
 

@@ -121,7 +121,7 @@ def test_a_file_is_not_listed(api, box, path):
 
 @pytest.mark.shared_sandbox
 @pytest.mark.parametrize("path", ["file/", "file/.", "file/x", "file/..", "file/../file"])
-def test_a_file_is_no_directory_on_the_way_either(api, box, path):
+def test_a_file_is_not_a_directory_on_the_way_either(api, box, path):
     api.write(box, "file", "x")
     assert api.run(box, f"cat {path}")["exit_code"] != 0
     assert_problem(api.read(box, path), 400, "directory")
@@ -199,7 +199,7 @@ def test_an_existing_directory_outside_cannot_be_listed_and_the_refusal_says_wha
 
 
 def test_a_look_whether_a_path_exists_leaves_no_trace(api, box):
-    """It is no command of a client: not in the log, the journal or the events, and no option of `test`."""
+    """It is not a command of a client: not in the log, the journal or the events, nor an option of `test`."""
     before = api.logs(box)
     for path in ("/etc/hostname", "/nothing", "/-e", "/it's", '/"; touch /workspace/trace; "', "/$(touch trace)"):
         assert api.read(box, path).status_code in (400, 404)
@@ -226,7 +226,7 @@ def test_a_file_of_1_mib_is_read_and_a_larger_one_is_refused(api, box):
 @pytest.mark.parametrize(
     "kind", ["mkfifo odd", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"odd\")'"]
 )
-def test_what_is_no_regular_file_is_a_400_and_does_not_block(api, box, kind):
+def test_what_is_not_a_regular_file_is_a_400_and_does_not_block(api, box, kind):
     api.output(box, kind)
     assert_problem(api.read(box, "odd"), 400)
     assert_problem(api.write(box, "odd", "x"), 400, "regular file")
@@ -244,7 +244,7 @@ def test_the_mode_of_an_existing_file_is_kept(api, box, mode):
     assert api.output(box, "stat -c %a moded; chmod u+r moded; cat moded") == f"{int(mode)}\nnew"
 
 
-def test_a_new_file_is_no_program(api, box):
+def test_a_new_file_is_not_a_program(api, box):
     api.write(box, "f", "x")
     assert api.output(box, "stat -c %a f") == "644\n"
 
@@ -356,7 +356,7 @@ def test_an_empty_directory_is_an_empty_list(api, box):
     assert api.listing(box).json() == []
 
 
-def test_a_name_that_is_no_utf8_is_shown_replaced(api, box):
+def test_a_name_that_is_not_utf8_is_shown_replaced(api, box):
     api.output(box, r"touch $'a\xffb'")
     assert [entry["name"] for entry in api.listing(box).json()] == ["a\ufffdb"]
 

@@ -136,7 +136,7 @@ def test_a_diff_is_not_coloured_paged_or_handed_to_a_program(api, repo):
     assert "ran" not in files(found)
 
 
-def test_a_binary_file_and_odd_bytes_are_no_trouble(api, repo):
+def test_a_binary_file_and_odd_bytes_are_shown(api, repo):
     api.output(repo, r"printf 'a\xffb\n' > changed; head -c 3000 /dev/urandom > removed")
     found = diff(api, repo)
     assert "+a\ufffdb" in found["diff"]

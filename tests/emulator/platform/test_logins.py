@@ -91,7 +91,7 @@ def test_a_wrong_address_or_password_is_refused_alike(web, email, password):
     assert_problem(web.login(email, password), 401, "wrong email or password")
 
 
-def test_the_longest_password_is_no_prefix(web):
+def test_the_longest_password_is_not_a_prefix(web):
     assert web.signup("finn@example.com", "x" * 1024).status_code == 201
     assert_problem(web.login("finn@example.com", "x" * 1025), 401)
     assert web.login("finn@example.com", "x" * 1024).status_code == 200
@@ -141,7 +141,7 @@ def test_a_foreign_page_can_neither_sign_up_nor_log_in(web):
 # --- dashboard sessions
 
 
-def test_an_api_key_is_no_session(api):
+def test_an_api_key_is_not_a_session(api):
     assert api.get("/account/sessions").json() == []
 
 
@@ -282,7 +282,7 @@ def test_a_code_that_was_never_made_is_refused(web, body, word):
     assert_word(token(web, **body), word)
 
 
-def test_a_user_code_is_no_device_code(web):
+def test_a_user_code_is_not_a_device_code(web):
     assert_word(token(web, device_code=code(web)["user_code"]), "invalid_grant")
 
 

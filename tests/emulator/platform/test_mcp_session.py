@@ -71,7 +71,7 @@ def test_initialize_without_a_version_is_the_oldest(mcp, params):
     assert mcp.result("initialize", params)["protocolVersion"] == "2024-11-05"
 
 
-def test_initialize_with_a_version_that_is_no_text_is_refused(mcp):
+def test_initialize_with_a_version_that_is_not_text_is_refused(mcp):
     assert mcp.error("initialize", {"protocolVersion": 3}) == (
         -32602,
         "Invalid params: protocolVersion must be a string",
@@ -144,12 +144,12 @@ def test_a_modern_client_has_to_say_what_it_can_do(mcp, method, capabilities):
 
 
 @pytest.mark.parametrize("value", ["x", 1, [], True])
-def test_meta_that_is_no_object_is_refused(mcp, value):
+def test_meta_that_is_not_an_object_is_refused(mcp, value):
     assert mcp.error("tools/list", {"_meta": value})[0] == -32602
 
 
 @pytest.mark.parametrize("value", [1, [], {}, True])
-def test_a_version_that_is_no_text_is_refused(mcp, value):
+def test_a_version_that_is_not_text_is_refused(mcp, value):
     assert mcp.error("tools/list", {"_meta": {VERSION: value}})[0] == -32602
 
 
@@ -190,7 +190,7 @@ def test_an_id_comes_back_as_it_was(mcp, id):
     ],
     ids=range(17),
 )
-def test_what_is_no_message_is_a_parse_error_without_an_id(mcp, text):
+def test_what_is_not_a_message_is_a_parse_error_without_an_id(mcp, text):
     assert mcp.send(text) == {"jsonrpc": "2.0", "error": {"code": -32700, "message": "Parse error"}}
 
 
@@ -292,7 +292,7 @@ def test_a_call_without_arguments_says_that_the_json_ended(mcp, name):
 
 @pytest.mark.parametrize("name", ["filesystem_read", "filesystem_search", "filesystem_write", "terminal_exec"])
 @pytest.mark.parametrize("arguments", [{}, {"arguments": None}, {"arguments": []}, {"arguments": "x"}])
-def test_arguments_that_are_no_object_are_a_failure_of_the_tool(mcp, name, arguments):
+def test_arguments_that_are_not_an_object_are_a_failure_of_the_tool(mcp, name, arguments):
     result = mcp.result("tools/call", {"name": name, **arguments})
     assert result["isError"] is True
     assert text_of(result).startswith("invalid arguments: ")
@@ -303,16 +303,16 @@ def test_arguments_that_are_no_object_are_a_failure_of_the_tool(mcp, name, argum
     [
         ("filesystem_read", {"path": 5}, "invalid arguments: path must be of type string, not a number"),
         ("filesystem_read", {"path": "a\0b"}, "invalid arguments: path must not contain a NUL character"),
-        ("filesystem_read", {"path": "\ud800"}, "invalid arguments: path is no valid Unicode"),
+        ("filesystem_read", {"path": "\ud800"}, "invalid arguments: path is not valid Unicode"),
         ("filesystem_write", {"path": "x", "content": 5}, "invalid arguments: content must be of type string"),
         ("filesystem_search", {}, "pattern is required"),
         ("filesystem_list", {"path": []}, "invalid arguments: path must be of type string, not an array"),
-        ("filesystem_write", {"path": "x", "content": "\udc80"}, "invalid arguments: content is no valid Unicode"),
+        ("filesystem_write", {"path": "x", "content": "\udc80"}, "invalid arguments: content is not valid Unicode"),
         ("filesystem_search", {"pattern": ""}, "pattern is required"),
         ("terminal_exec", {}, "command is required"),
         ("terminal_exec", {"command": ""}, "command is required"),
         ("terminal_exec", {"command": "x\0y"}, "invalid arguments: command must not contain a NUL character"),
-        ("terminal_exec", {"command": "x\udfff"}, "invalid arguments: command is no valid Unicode"),
+        ("terminal_exec", {"command": "x\udfff"}, "invalid arguments: command is not valid Unicode"),
         ("terminal_exec", {"command": ["ls"]}, "invalid arguments: command must be of type string, not an array"),
         ("terminal_exec", {"command": ":", "timeout": "5"}, "invalid arguments: timeout must be of type integer"),
         ("terminal_exec", {"command": ":", "timeout": 5.5}, "invalid arguments: timeout must be of type integer"),

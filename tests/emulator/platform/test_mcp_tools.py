@@ -111,7 +111,7 @@ def test_a_file_that_exists_keeps_its_mode(mcp, api, box):
     assert api.output(box, "stat -c %a f; cat f") == "755\nnew"
 
 
-def test_bytes_that_are_no_text_are_replaced(mcp, api, box):
+def test_bytes_that_are_not_text_are_replaced(mcp, api, box):
     api.output(box, r"printf 'a\xff\xfeb' > f")
     assert mcp.text("filesystem_read", path="f") == "a\ufffd\ufffdb"
 

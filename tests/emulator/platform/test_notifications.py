@@ -85,7 +85,7 @@ def test_the_limit_is_1_to_100_and_50_otherwise(api, alert, limit, count):
     assert api.get("/notifications", params=query).json()["unread_count"] == 60
 
 
-def test_a_limit_that_is_no_number_is_refused(api):
+def test_a_limit_that_is_not_a_number_is_refused(api):
     assert_problem(api.get("/notifications?limit=all"), 400, "limit")
 
 

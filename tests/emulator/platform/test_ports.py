@@ -208,7 +208,7 @@ def test_a_port_without_a_server_cannot_be_protected(api, box):
 
 @pytest.mark.shared_sandbox
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "3000.5", "99999999999999999999", "٣"])
-def test_what_is_no_port_is_refused(api, box, port):
+def test_what_is_not_a_port_is_refused(api, box, port):
     assert_problem(protect(api, box, port, {"password": "x"}), 400, "port: must be a number")
 
 

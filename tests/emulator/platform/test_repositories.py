@@ -377,7 +377,7 @@ def test_a_caged_yaml_of_any_content_does_no_harm(api, configured, content, raw)
 
 
 @pytest.mark.parametrize("link", ["/etc/hostname", "missing", "."])
-def test_a_caged_yaml_that_leads_elsewhere_is_no_config(api, origin, git, link):
+def test_a_caged_yaml_that_leads_elsewhere_is_not_a_config(api, origin, git, link):
     (origin / ".caged.yaml").symlink_to(link)
     git("add", ".", cwd=origin)
     git("commit", "-qm", "link", cwd=origin)

@@ -159,7 +159,7 @@ def test_without_a_budget_there_is_no_end(timed):
     assert budget_lines(api, box) == []
 
 
-def test_the_smallest_budget_is_no_trouble(timed):
+def test_the_smallest_budget_is_enforced(timed):
     api, clock = timed
     box = api.post("/sandboxes", content=b'{"template": "minimal", "budget": 5e-324}').json()["id"]
     clock.advance(1)

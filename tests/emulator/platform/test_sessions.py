@@ -268,7 +268,7 @@ def test_the_size_of_a_page_is_kept_within_bounds(api, query, page, per_page):
 
 
 @pytest.mark.parametrize("query", ["page=x", "per_page=1.5", "per_page="])
-def test_what_is_no_number_is_refused(api, query):
+def test_what_is_not_a_number_is_refused(api, query):
     assert_problem(api.get(f"/sessions?{query}"), 400, query.partition("=")[0])
 
 
@@ -373,7 +373,7 @@ def test_a_replay_of_one_type(api, long_session):
 
 
 @pytest.mark.shared_sandbox
-def test_an_empty_type_is_no_filter_and_an_unknown_one_finds_nothing(api, long_session):
+def test_an_empty_type_is_not_a_filter_and_an_unknown_one_finds_nothing(api, long_session):
     assert replay(api, long_session, type="")["total"] == 1205
     assert replay(api, long_session, type="nothing") == {"events": [], "has_more": False, "next_seq": 0, "total": 0}
 
@@ -423,7 +423,7 @@ def test_a_summary_of_a_session_where_nothing_has_happened_yet(timed):
     }
 
 
-def test_a_prompt_that_is_no_text_is_shown_all_the_same(api, agent_box):
+def test_a_prompt_that_is_not_text_is_shown_all_the_same(api, agent_box):
     api.output(agent_box, "claude -p $'a\\xffb'")
     events = replay(api, session(api, agent_box)["id"])["events"]
     assert re.fullmatch(r"a\W{1,3}b", events[0]["data"]["prompt"])

@@ -280,7 +280,7 @@ def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
         '{"type":"input","data":"\\ud800"}',
     ],
 )
-def test_what_is_no_message_is_passed_over(term, message):
+def test_what_is_not_a_message_is_passed_over(term, message):
     term.send(message)
     term.type("\x15echo al''ive\n")
     term.until("alive")
@@ -415,7 +415,7 @@ def test_a_great_many_lines_at_once_do_not_block_other_requests(api, box, term):
     assert took < 2
 
 
-def test_deep_nesting_is_no_message(term):
+def test_deep_nesting_is_not_a_message(term):
     term.send("[" * 100_000)
     term.type("echo al''ive\n")
     term.until("alive")

@@ -51,7 +51,7 @@ def test_a_malformed_authorization_header_is_refused(api, header):
     assert_problem(api.get("/account", headers={"Authorization": header.format(key=api.key)}), 401)
 
 
-def test_a_key_of_bytes_that_are_no_ascii_is_refused(api):
+def test_a_key_of_bytes_that_are_not_ascii_is_refused(api):
     assert_problem(api.get("/account", headers={"Authorization": b"Bearer \xff\xfe\xe4"}), 401)
 
 

@@ -48,7 +48,8 @@ APART = {
     "Subscription.current_period_end": "test_a_free_plan_has_no_period",
     "Usage.last_reported_at": "test_what_was_reported_of_usage_is_left_out_until_it_was",
 }
-#: Keys of objects that are tested elsewhere: test_repo.py, test_alerts.py, test_errors_and_routing.py, test_login.py.
+#: Keys of objects that are tested elsewhere: test_repositories.py, test_alerts.py, test_errors_and_routing.py,
+#: test_logins.py.
 ELSEWHERE = ("Config.", "RuleConfig.", "Reason.", "Problem.", "DeviceProblem.", "Protected.")
 
 

@@ -355,7 +355,7 @@ def test_logs_are_never_more_than_a_thousand_lines(api, box):
 
 @pytest.mark.shared_sandbox
 @pytest.mark.parametrize("tail", ["abc", "", "1.5", "1e3", "ten", "%ff"])
-def test_a_tail_that_is_no_number_is_a_400(api, box, tail):
+def test_a_tail_that_is_not_a_number_is_a_400(api, box, tail):
     assert_problem(api.get(f"/sandboxes/{box}/logs", params={"tail": tail}), 400, "tail")
 
 

@@ -210,7 +210,7 @@ def test_what_is_not_there_is_a_404(own_site):
 
 
 @pytest.mark.parametrize("path", ["/_preview", "/_preview/", "/_preview/x", "/_preview/x/", "/_preview/x/abc/"])
-def test_what_is_no_preview_is_an_unknown_route(api, path):
+def test_what_is_not_a_preview_is_an_unknown_route(api, path):
     answer = httpx.get(api.emulator.base_url + path, trust_env=False, verify=False, timeout=60)
     assert (answer.status_code, answer.text) == (404, "404 page not found\n")
 

@@ -1,0 +1,89 @@
+"""`caged-emulator repos`: fake repositories in a running emulator."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Optional
+
+import click
+
+from ..control.repositories import Repository
+from ..control_client.remote import RemoteEmulator
+from .control import add_list_commands, control_options
+from .derived_options import described_options
+from .tables import json_option, show
+
+
+@click.group("repos")
+def command() -> None:
+    """Serve git repositories to sandboxes under the URLs of real hosts."""
+
+
+_BRANCH = click.option("--branch", help="A branch, a tag or the id of a commit. [default: the branch of a clone]")
+
+
+@command.command("add")
+@click.argument("repository", metavar="URL")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+@described_options(Repository, "add", omit=["url", "source"])
+@control_options
+def add(emulator: RemoteEmulator, repository: str, directory: str, **options: Any) -> None:
+    """Serve DIRECTORY, a git repository or any other directory, as URL. While an account has such a repository, git in
+    its sandboxes reaches no other host. Prints the repository's id."""
+    click.echo(emulator.repos.add(repository, directory, **options).id)
+
+
+@command.command("branches")
+@click.argument("repository", metavar="URL")
+@control_options
+def branches(emulator: RemoteEmulator, repository: str) -> None:
+    """List the branches of the repository URL (or its id), one a line."""
+    for name in emulator.repos.get(repository).branches():
+        click.echo(name)
+
+
+@command.command("commits")
+@click.argument("repository", metavar="URL")
+@_BRANCH
+@click.option("--last", type=int, help="Only the newest so many.")
+@json_option
+@control_options
+def commits(
+    emulator: RemoteEmulator, as_json: bool, repository: str, branch: Optional[str], last: Optional[int]
+) -> None:
+    """List commits of the repository URL (or its id), newest first."""
+    show(emulator.repos.get(repository).commits(branch, last=last), as_json)
+
+
+@command.command("files")
+@click.argument("repository", metavar="URL")
+@_BRANCH
+@control_options
+def files(emulator: RemoteEmulator, repository: str, branch: Optional[str]) -> None:
+    """List the files of the repository URL (or its id), one a line."""
+    for path in emulator.repos.get(repository).files(branch):
+        click.echo(path)
+
+
+@command.command("file")
+@click.argument("repository", metavar="URL")
+@click.argument("path")
+@_BRANCH
+@control_options
+def file(emulator: RemoteEmulator, repository: str, path: str, branch: Optional[str]) -> None:
+    """Print the file PATH of the repository URL (or its id), as it is."""
+    content = emulator.repos.get(repository).file_bytes(path, branch)
+    sys.stdout.buffer.write(content)
+    sys.stdout.flush()
+
+
+@command.command("pushes")
+@click.argument("repository", metavar="URL")
+@json_option
+@control_options
+def pushes(emulator: RemoteEmulator, as_json: bool, repository: str) -> None:
+    """List the branches and tags that pushes changed in the repository URL (or its id), oldest first."""
+    show(emulator.repos.get(repository).pushes, as_json)
+
+
+add_list_commands(command, "repository", lambda emulator: emulator.repos)

@@ -1,0 +1,112 @@
+"""A directory of the test's machine as a git bundle, which can be sent to an emulator elsewhere. Blocks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+from ..control.repositories import MOST_BYTES
+from .bare_repository import AUTHOR, COMMITTED_AT, FIRST_MESSAGE
+from .git_process import SECONDS, GitError, environment
+
+
+def bundle_directory(path: Path, branch: Optional[str]) -> tuple[bytes, Optional[str]]:
+    """Make a bundle of a git repository with its branches and tags, or of another directory with one commit.
+
+    Uncommitted changes of a repository are not in it. Every file of another directory is, also one that a .gitignore
+    names.
+
+    Args:
+        path: The directory.
+        branch: The branch that a clone checks out; None: `main`, or the one that is checked out in the repository.
+
+    Returns:
+        The bundle, and the branch. An empty bundle stands for a directory without files, or a repository without
+        commits.
+
+    Raises:
+        ValueError: There is no directory, or it is too large.
+        GitError: git is missing or fails.
+    """
+    if not path.is_dir():
+        raise ValueError(f"source: there is no directory {str(path)!r}")
+    with tempfile.TemporaryDirectory(prefix="caged-repository-") as folder:
+        repository = path
+        if not _is_repository(path):
+            branch = branch or "main"
+            repository = Path(folder) / "made.git"
+            _commit_directory(path, repository, branch)
+        elif branch is None:
+            branch = _current_branch(path)
+        if not _git(repository, "for-each-ref", "--count=1", "refs/heads/"):
+            return b"", branch
+        bundle = Path(folder) / "bundle"
+        _git(repository, "bundle", "create", "--quiet", str(bundle), "--branches", "--tags")
+        if bundle.stat().st_size > MOST_BYTES:
+            raise ValueError(
+                f"source: the repository {str(path)!r} has {bundle.stat().st_size:,} bytes packed;"
+                f" {MOST_BYTES // 1024**2} MiB are the most"
+            )
+        return bundle.read_bytes(), branch
+
+
+def _is_repository(path: Path) -> bool:
+    """Whether it is one itself, bare or not; a directory within the work tree of another one is not."""
+    return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
+
+
+def _current_branch(repository: Path) -> Optional[str]:
+    try:
+        return _git(repository, "symbolic-ref", "--short", "HEAD").strip()
+    except GitError:
+        return None  # no branch is checked out
+
+
+def _commit_directory(path: Path, repository: Path, branch: str) -> None:
+    _git(None, "init", "--quiet", "--bare", "--template=", str(repository))
+    _git(repository, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    tree = ["--work-tree", str(path.absolute())]
+    _git(repository, *tree, "add", "--all", "--force", "--", ".", folder=path)
+    if _git(repository, "ls-files"):
+        _git(repository, *tree, "commit", "--quiet", "--no-verify", "--message", FIRST_MESSAGE)
+
+
+def _git(repository: Optional[Path], *arguments: str, folder: Optional[Path] = None) -> str:
+    name, _, email = AUTHOR.rstrip(">").partition(" <")
+    date = f"{COMMITTED_AT} +0000"
+    who = {
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in (("NAME", name), ("EMAIL", email), ("DATE", date))
+    }
+    where = [] if repository is None else ["--git-dir", str(_git_dir(repository).absolute())]
+    settings = ["-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "gc.auto=0"]
+    env = environment(**who, TMPDIR=tempfile.gettempdir())
+    try:
+        done = subprocess.run(
+            ["git", *settings, *where, *arguments],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise GitError("git is not installed; a directory can be a repository only with it") from None
+    except subprocess.TimeoutExpired:
+        raise GitError(f"git {arguments[0]} took longer than {SECONDS:g} s") from None
+    if done.returncode != 0:
+        raise GitError(f"git {arguments[0]} failed: {os.fsdecode(done.stderr).strip()}")
+    return os.fsdecode(done.stdout)
+
+
+def _git_dir(repository: Path) -> Path:
+    inner = repository / ".git"
+    if inner.is_file():  # a work tree or a submodule, whose repository is elsewhere
+        text = inner.read_text("utf-8").strip()
+        return (repository / text[len("gitdir:") :].strip()) if text.startswith("gitdir:") else inner
+    return inner if inner.exists() else repository
