@@ -35,6 +35,7 @@ COMMANDS = (
     "journal",
     "load-scenario",
     "logs",
+    "prepared",
     "repos",
     "reset",
     "serve",

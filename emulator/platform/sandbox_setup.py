@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
@@ -14,6 +15,7 @@ from ..cage.init_client import SandboxGone
 from ..cage.safe_paths import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
+from ..control.prepared import PreparedSandbox
 from ..control.steps import within
 from ..store import Sandbox
 from . import limits
@@ -28,6 +30,19 @@ from .sandbox_starter import SandboxStarter, SetupError
 T = TypeVar("T")
 #: Where a repository may keep settings, and the most of them that a sandbox shows.
 CONFIG_FILE, CONFIG_BYTES = "/workspace/.caged.yaml", 64 * 1024
+
+
+@dataclass(frozen=True)
+class Started:
+    """A sandbox whose processes run.
+
+    Attributes:
+        cage: The processes.
+        installed: Its packages, where they were installed outside of it.
+    """
+
+    cage: Cage
+    installed: Optional[Installed]
 
 
 class SandboxSetup:
@@ -49,27 +64,71 @@ class SandboxSetup:
         self._recorder = recorder
         self._fake_repositories = fake_repositories
 
-    async def build(self, sandbox: Sandbox) -> None:
+    async def build(self, sandbox: Sandbox, prepared: Optional[PreparedSandbox] = None) -> None:
         """Take all steps, in the platform's order.
+
+        Args:
+            prepared: What it begins with.
 
         Raises:
             SetupError: A step failed.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
-        installed = await self._install_into_layer(sandbox) if sandbox.packages else None
-        try:
-            async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
-                cage = await self._starter.start(sandbox, layers=_layers(installed), owns_layers=self._owns(installed))
-        finally:
-            if installed is not None and installed.entry is not None:
-                installed.entry.release()
+        if prepared is None:
+            installed = await self._install_into_layer(sandbox) if sandbox.packages else None
+            started = await self._start(sandbox, installed, owns_layers=self._owns(installed))
+        else:
+            is_persistent = self._package_layers.is_persistent
+            started = await self._start(sandbox, None, layers=prepared.layers, owns_layers=is_persistent)
+            self._recorder.log(sandbox, f"created from prepared sandbox {prepared.name!r}")
         if sandbox.repo is not None:
-            await self._clone(sandbox, cage)
+            await self._clone(sandbox, started.cage)
+        await self.run_steps(sandbox, started)
+
+    async def start_builder(self, sandbox: Sandbox, directory: Path, again: bool, is_filled: bool) -> Started:
+        """Start a sandbox of the emulator's own, in which a prepared sandbox is built.
+
+        Args:
+            directory: Its directory.
+            again: Whether it is there already.
+            is_filled: Whether it gets files before its packages, which therefore cannot be in a layer below them.
+
+        Raises:
+            SetupError, SandboxGone: It cannot be started.
+        """
+        installed = None
+        if sandbox.packages and not again and not is_filled:
+            installed = await self._install_into_layer(sandbox)
+        owns_layers = installed is not None and installed.entry is not None
+        return await self._start(sandbox, installed, owns_layers=owns_layers, again=again, directory=directory)
+
+    async def run_steps(self, sandbox: Sandbox, started: Started) -> None:
+        """Install packages and agents, and run the init script. Raises as `build`."""
+        cage = started.cage
         if sandbox.packages:
-            await self._install_packages(sandbox, cage, installed)
+            await self._install_packages(sandbox, cage, started.installed)
         await self._install_agents(sandbox, cage)
         if sandbox.init_script:
             await self._run_step(sandbox, cage, sandbox.init_script, "init_script")
+
+    async def _start(
+        self,
+        sandbox: Sandbox,
+        installed: Optional[Installed],
+        *,
+        layers: Sequence[Path] = (),
+        owns_layers: bool,
+        again: bool = False,
+        directory: Optional[Path] = None,
+    ) -> Started:
+        if installed is not None and installed.layer is not None:
+            layers = (installed.layer, *layers)
+        try:
+            async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
+                return Started(await self._starter.start(sandbox, again, layers, owns_layers, directory), installed)
+        finally:
+            if installed is not None and installed.entry is not None:
+                installed.entry.release()
 
     async def reopen(self, sandbox: Sandbox) -> None:
         """Start new processes over the directory of a stopped sandbox, with the programs that it was made with. Raises
@@ -152,10 +211,6 @@ class SandboxSetup:
         self._recorder.log(sandbox, f"{name}: {outcome}")
         if output:
             self._recorder.log(sandbox, output[-4000:], "output")
-
-
-def _layers(installed: Optional[Installed]) -> Sequence[Path]:
-    return () if installed is None or installed.layer is None else (installed.layer,)
 
 
 async def _bounded(step: str, work: Awaitable[T]) -> T:

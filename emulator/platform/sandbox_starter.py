@@ -108,7 +108,12 @@ class SandboxStarter:
         self._fake_repositories = fake_repositories
 
     async def start(
-        self, sandbox: Sandbox, again: bool = False, layers: Sequence[Path] = (), owns_layers: bool = False
+        self,
+        sandbox: Sandbox,
+        again: bool = False,
+        layers: Sequence[Path] = (),
+        owns_layers: bool = False,
+        directory: Optional[Path] = None,
     ) -> Cage:
         """Start the sandbox's processes and install its template's programs.
 
@@ -116,13 +121,14 @@ class SandboxStarter:
             again: Over the directory that it has, which stays whatever happens.
             layers: Directories of layers that it sees below what it changes itself, topmost first.
             owns_layers: Whether they are copied, since the sandbox has to outlive them.
+            directory: Its directory; by default one of those in which sandboxes are kept.
 
         Raises:
             SetupError: The processes cannot be started.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         chain = await self._toolchains.find_soon(sandbox.template)
-        cage = await self._open(sandbox, chain, again, layers, owns_layers)
+        cage = await self._open(sandbox, chain, again, layers, owns_layers, directory)
         self._log_isolation(sandbox)
         cage.programs.install_toolchain(chain)
         await self._command_stubs.install_shims(sandbox)
@@ -147,7 +153,13 @@ class SandboxStarter:
             )
 
     async def _open(
-        self, sandbox: Sandbox, chain: Toolchain, again: bool, layers: Sequence[Path], owns_layers: bool
+        self,
+        sandbox: Sandbox,
+        chain: Toolchain,
+        again: bool,
+        layers: Sequence[Path],
+        owns_layers: bool,
+        directory: Optional[Path],
     ) -> Cage:
         own_network = self._isolation.current.own_network
         spec = SandboxSpec(
@@ -167,7 +179,7 @@ class SandboxStarter:
         )
         live = self._live.of(sandbox)
         try:
-            live.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
+            live.cage = await self._provisioner.open(directory or self._files_dir / "sandboxes" / sandbox.id, spec)
         except (OSError, SandboxGone, ZygoteError) as error:
             raise SetupError(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
