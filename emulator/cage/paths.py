@@ -24,6 +24,7 @@ its environment, and the other way round in its output.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -153,6 +154,8 @@ class Layout:
         for name in names:
             if not (target / f"{name}.py").exists():
                 _copy_module(source / f"{name}.py", target)
+        if "shim" in names and not (target / "shim.pl").exists():
+            (target / "shim.pl").write_bytes(_perl_shim())
         return f"{self.command_path('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
@@ -209,6 +212,11 @@ class Layout:
             if target == f"/{name}" or target.startswith(f"/{name}/"):
                 return self._places[name] + target[len(name) + 1 :]
         return target
+
+
+@functools.cache
+def _perl_shim() -> bytes:
+    return Path(__file__).with_name("inside").joinpath("shim.pl").read_bytes()
 
 
 def _require_directory(path: Path) -> None:

@@ -73,6 +73,16 @@ class PathCursor:
             self.fd = below
         self.names.append(name)
 
+    def make(self, name: str) -> None:
+        """Make a directory, unless a process has made it meanwhile, and move into it. Errors are those of `enter`."""
+        try:
+            os.mkdir(name, dir_fd=self.fd)
+        except FileExistsError:
+            self.enter(name)
+            return
+        self.enter(name)
+        os.fchmod(self.fd, 0o755)  # whatever the umask of the emulator is
+
     def link_target(self, name: str) -> Optional[str]:
         """Return the target of a link, as the sandbox has it; None when `name` is not a link, or does not exist."""
         if self.fd < 0:
@@ -137,13 +147,7 @@ def walk(layout: Layout, path: str, create: bool = False) -> Iterator[tuple[Path
             except FileNotFoundError:
                 if not create or place.fd < 0:
                     raise
-                try:
-                    os.mkdir(name, dir_fd=place.fd)
-                except FileExistsError:
-                    place.enter(name)
-                    continue
-                place.enter(name)
-                os.fchmod(place.fd, 0o755)  # whatever the umask of the emulator is
+                place.make(name)
         yield place, last
     finally:
         place.reset()

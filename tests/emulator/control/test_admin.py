@@ -18,7 +18,7 @@ ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_
 
 
 @pytest.mark.parametrize(("method", "path"), ADMIN, ids=lambda part: part.replace("/_emulator/", ""))
-def test_only_the_admin_key_opens_it(emulator, account, method, path):
+def test_admin_api_accepts_only_the_admin_key(emulator, account, method, path):
     url = f"{emulator.base_url}{path}"
     for key in (account.api_key, emulator.api_key, "x", emulator.admin_key[:-1], emulator.admin_key + "x", "\xe9"):
         headers = {"Authorization": f"Bearer {key}".encode("latin-1")}

@@ -267,7 +267,7 @@ def test_a_write_to_a_hard_link_leaves_the_other_name_alone(api, box):
     assert api.read(box, "a").text == "old\n"
 
 
-def test_half_a_file_is_never_read(api, box):
+def test_file_that_is_being_written_is_never_read_in_part(api, box):
     old, new = "a" * 300_000, "b" * 300_000
     api.write(box, "f", old)
     api.output(
