@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from ...cage import disk
 from ...cage.paths import Layout
+from ...control.description import build
 from ...control.names import suggestion
 from ...control.prepared import MOST_BYTES, PreparedInfo, PreparedSandbox
 from ...control.schema import options_model, record_model, values_in
@@ -95,6 +96,7 @@ async def _archived(call: Call[Any], options: dict[str, Any]) -> AsyncIterator[O
     workers = call.platform.workers
     work = work_directory(call.platform, "prepare")
     try:
+        build(PreparedSandbox, options, id="", account="").check()
         if not path.exists():
             raise invalid("from_archive: no archive was uploaded under this name, or it was used already")
         await workers.copy.run(unpack, path, work)
