@@ -37,7 +37,7 @@ def copy_tree(source: str, target: str, leave_out: Collection[str] = (), is_lowe
         is_lowest: Whether nothing is below the copy, so that it has no whiteouts.
 
     Raises:
-        TreeUnusable: A path is too long, or a file belongs to somebody whose files cannot be read.
+        TreeUnusable: A path is too long, or a file belongs to a user whose files cannot be read.
         OSError: There is no space.
     """
     _Copy(leave_out, is_lowest).copy(source, target)

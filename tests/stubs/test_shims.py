@@ -102,7 +102,7 @@ def test_input_that_is_too_large_is_an_error(emulator, client, box, prefix):
 
 
 def test_large_output_and_many_pieces(emulator, client, box, prefix):
-    emulator.commands.program("frob", "line \"quoted\" ä\n" * 100_000)
+    emulator.commands.program("frob", 'line "quoted" ä\n' * 100_000)
     emulator.commands.program("grob", [f"{number}\n" for number in range(200)])
     assert run(client, box, f"{prefix}frob | sort -u | cat - <(frob | wc -l)") == ('line "quoted" ä\n100000\n', 0)
     assert run(client, box, f"{prefix}grob | tail -1") == ("199\n", 0)
