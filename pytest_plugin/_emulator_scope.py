@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ._accounts import EmulatorAccount
     from ._emulator_source import AnyEmulator
+    from ._shared_connections import SharedConnections
     from ._shared_controls import SharedControls
 
 #: Seconds that the emulator may take to notice that sockets were closed by a test that has just ended.
@@ -47,6 +48,12 @@ class EmulatorScope:
         self._earlier = set(account.emulator._admin.usage.created_accounts)
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
+
+    def connections(self, config: pytest.Config) -> Optional[SharedConnections]:
+        """Those of the run, where the emulator is on this machine."""
+        from ._shared_connections import shared_connections
+
+        return shared_connections(config, self.base_url)
 
     def claim(self, client: object) -> None:
         """Do nothing: everything in the account belongs to the test."""

@@ -43,7 +43,7 @@ def recover_directory(layout: Layout) -> list[str]:
     for name in (hosts_file.NAME, bwrap.ERRORS):
         (layout.directory / name).unlink(missing_ok=True)  # a hard link may have taken its place
     missing = recreate_missing_places(layout)
-    for path in layout.roots().values():
+    for path in layout.kept():
         _remove_half_written(path)
     return missing
 

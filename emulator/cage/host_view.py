@@ -1,6 +1,6 @@
 """What a sandbox with a root of its own sees of the host's file system: one table, by directory.
 
-Everything that is not listed here does not exist in a sandbox. The table is an allow-list, because nobody can list
+Everything that is not listed here does not exist in a sandbox. The table is an allow-list, because no list can name
 what a developer's machine keeps where: databases, mail, tokens of agents, other users' files. Of /usr, of the
 directories of programs and libraries beside it, and of /nix and /gnu, everything is seen: they hold programs alone.
 """
@@ -154,7 +154,7 @@ def masked() -> Iterator[str]:
 
 
 def _private(entry: os.DirEntry[str], path: str) -> Iterator[str]:
-    """Yield what not everybody may read: root in a sandbox could."""
+    """Yield what other users may not read: root in a sandbox could."""
     if path in REFUSED or entry.is_symlink():
         return
     try:

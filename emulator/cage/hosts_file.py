@@ -45,11 +45,7 @@ def write_into(etc: Path, sandbox_id: str) -> None:
     path = etc / "hosts"
     if os.path.lexists(path):
         return
-    try:
-        content = _content(sandbox_id)
-    except OSError:
-        content = f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
-    _write(path, content)
+    _write(path, content_for(sandbox_id))
 
 
 def _content(sandbox_id: str) -> bytes:
@@ -64,6 +60,27 @@ def _write(path: Path, content: bytes) -> None:
     with open(path, "wb", opener=_open_anew) as file:
         file.write(content)
         os.fchmod(file.fileno(), 0o644)
+
+
+def rewrite(directory: Path, sandbox_id: str) -> None:
+    """Name the sandbox by another host name in the file that `write` has made and that is mounted. Blocks
+    (microseconds)."""
+    path = directory / NAME
+    if path.exists():
+        with open(path, "wb", opener=_open_existing) as file:
+            file.write(_content(sandbox_id))
+
+
+def content_for(sandbox_id: str) -> bytes:
+    """Return what a sandbox with a root of its own begins with. Blocks (microseconds)."""
+    try:
+        return _content(sandbox_id)
+    except OSError:
+        return f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
+
+
+def _open_existing(path: str, flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _open_anew(path: str, flags: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import shutil
@@ -190,6 +191,7 @@ def below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
+@functools.lru_cache(maxsize=1)
 def interpreter() -> tuple[str, str]:
     """Return program and prefix of the Python that runs the emulator's programs inside a sandbox: the base of a virtual
     environment."""

@@ -18,7 +18,7 @@ from typing import Optional
 
 from . import host_view
 
-#: Root inside may become anybody. Nobody else may become root, whatever this says: commands get no new privileges.
+#: Root inside may become any user. No other user may become root, whatever this says: commands get no new privileges.
 _SUDOERS = "Defaults !requiretty\nroot ALL=(ALL:ALL) NOPASSWD: ALL\n%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n"
 #: Files that a container runtime mounts over those of the image, so that the layer below has another content.
 _OFTEN_MOUNTED = ("etc/hostname", "etc/hosts", "etc/resolv.conf")

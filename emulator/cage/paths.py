@@ -162,6 +162,10 @@ class Layout:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}
 
+    def kept(self) -> list[str]:
+        """Return the directories on the host that hold what a sandbox has changed, which are kept as long as it is."""
+        return [*self.roots().values(), *([str(self.system)] if self.own_root else [])]
+
     def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""
         return f"/{place}" if self.mounted else self._places[place]

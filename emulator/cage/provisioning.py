@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from .inside.processes import descendants
 from .isolation import IsolationLevel
 from .mask import Mask
 from .paths import Layout
+from .pool import ReadySandbox, SandboxPool
 from .programs import Programs
 from .proxy import Proxy
 from .shim_rpc import ShimHandler
@@ -77,6 +79,18 @@ class SandboxSpec:
     on_missing: Callable[[str], None] = lambda name: None
 
 
+@dataclass(frozen=True)
+class SandboxKind:
+    """What cannot be changed after the start of a sandbox. `mask`: see `mask.py`."""
+
+    isolation: IsolationLevel
+    network: str
+    show: tuple[str, ...]
+    limits: Optional[Limits]
+    mask: str
+    layers: tuple[Path, ...]
+
+
 class Provisioner:
     """Opens the sandboxes of one emulator.
 
@@ -95,13 +109,14 @@ class Provisioner:
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
-        self._run_dir = run_dir
         self._mask: Optional[Mask] = None
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._preparing = False
+        self._run_dir = run_dir
         self._zygote = zygote
         self._shell = shell
+        self._pool: SandboxPool[SandboxKind] = SandboxPool(self._make_ready, self._discard_ready)
 
     @property
     def isolation(self) -> IsolationLevel:
@@ -128,15 +143,13 @@ class Provisioner:
 
     def _use_spare(self, layout: Layout) -> None:
         """Make the directory of a new sandbox, from the prepared one if there is one, with the current time."""
-        if layout.directory.exists():
-            raise FileExistsError(f"{layout.directory} exists already")
+        _require_new(layout)
         if not self._has_spare:
             _make_directory(layout)
             return
         self._has_spare = False
         self._spare.rename(layout.directory)
-        for place in layout.roots().values():
-            os.utime(place)
+        _set_times(layout)
 
     def _current_mask(self) -> str:
         """Return the directory of the mask; "" where sandboxes have no root of their own."""
@@ -147,7 +160,7 @@ class Provisioner:
         return self._mask.current()
 
     async def open(self, directory: Path, sandbox: SandboxSpec) -> Cage:
-        """Make the directory and the init of a sandbox. On failure neither is left.
+        """Make the directory and the init of a sandbox, or assign one that was made before. On failure neither is left.
 
         Args:
             directory: The sandbox's directory on the host.
@@ -161,34 +174,20 @@ class Provisioner:
         layout = self.isolation.layout(directory)
         init: Optional[InitClient] = None
         try:
-            if sandbox.again:
-                for name in await self._workers.walk.run(recover_directory, layout):
-                    sandbox.on_missing(name)
+            ready = await self._assign_ready(layout, sandbox) if self._can_be_ready(sandbox) else None
+            if ready is not None:
+                init, listening = ready.init, ready.listening
             else:
-                self._use_spare(layout)
-                if sandbox.layers:
-                    everything = not self._mounts_layers(sandbox)
-                    await self._workers.copy.run(layers.copy_into, sandbox.layers, layout, everything)
-            control = await self._zygote.create(self._spec(layout, sandbox))
-            init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
-            listening = await init.ready()
+                await self._make_or_recover(layout, sandbox)
+                control = await self._zygote.create(self._spec(layout, sandbox))
+                init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
+                listening = await init.ready()
             if listening is not None and sandbox.proxy is not None:
                 await sandbox.proxy.start(listening)
             if sandbox.memory is not None:
                 pid = await self._zygote.init_of(sandbox.sandbox_id)
                 sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
-            programs = Programs(layout, self.isolation.shim_socket_dir(layout), self.isolation.python())
-            return Cage(
-                sandbox.sandbox_id,
-                layout,
-                self._shell,
-                self._zygote,
-                init,
-                programs,
-                sandbox.proxy,
-                sandbox.memory,
-                self._workers,
-            )
+            return self._cage(layout, sandbox, init)
         except BaseException as error:
             if init is not None:
                 await init.stop()
@@ -200,6 +199,35 @@ class Provisioner:
             if reason:
                 raise SandboxGone(reason) from error
             raise
+
+    def _cage(self, layout: Layout, sandbox: SandboxSpec, init: InitClient) -> Cage:
+        return Cage(
+            sandbox.sandbox_id,
+            layout,
+            self._shell,
+            self._zygote,
+            init,
+            Programs(layout, self.isolation.shim_socket_dir(layout), self.isolation.python()),
+            sandbox.proxy,
+            sandbox.memory,
+            self._workers,
+        )
+
+    async def _make_or_recover(self, layout: Layout, sandbox: SandboxSpec) -> None:
+        if sandbox.again:
+            for name in await self._workers.walk.run(recover_directory, layout):
+                sandbox.on_missing(name)
+        else:
+            self._use_spare(layout)
+            await self._copy_layers(layout, sandbox)
+
+    # --- layers
+
+    async def _copy_layers(self, layout: Layout, sandbox: SandboxSpec) -> None:
+        """Copy what is not mounted of the sandbox's layers."""
+        if sandbox.layers:
+            everything = not self._mounts_layers(sandbox)
+            await self._workers.copy.run(layers.copy_into, sandbox.layers, layout, everything)
 
     def _mounts_layers(self, sandbox: SandboxSpec) -> bool:
         return self.isolation.own_root and not sandbox.owns_layers and layers.are_mountable(sandbox.layers)
@@ -214,6 +242,82 @@ class Provisioner:
             if name in parts:
                 (layout.system / "work" / name).mkdir(exist_ok=True)
         return parts
+
+    # --- ready-made sandboxes
+
+    async def close(self) -> None:
+        """Remove the sandboxes that were made before they were requested."""
+        await self._pool.close()
+
+    def _can_be_ready(self, sandbox: SandboxSpec) -> bool:
+        """Whether one may be made before it is requested. Layers that are copied may go meanwhile."""
+        return not sandbox.again and (not sandbox.layers or self._mounts_layers(sandbox))
+
+    def _kind(self, sandbox: SandboxSpec) -> SandboxKind:
+        mask = self._current_mask()
+        return SandboxKind(
+            self.isolation, sandbox.network, tuple(sandbox.show), sandbox.limits, mask, tuple(sandbox.layers)
+        )
+
+    async def _assign_ready(self, layout: Layout, sandbox: SandboxSpec) -> Optional[ReadySandbox]:
+        """Make a ready-made sandbox the requested one: its directory, its host name, and who hears of what happens in
+        it. None where there is none. Raises FileExistsError."""
+        kind = self._kind(sandbox)
+        while True:
+            ready = self._pool.take(kind)
+            if ready is None:
+                return None
+            try:
+                hosts = hosts_file.content_for(sandbox.sandbox_id) if layout.own_root else None
+                await ready.init.assign(sandbox.sandbox_id, hosts)
+                self._give(ready, layout, sandbox)
+                return ready
+            except SandboxGone:
+                await self._discard_ready(ready)  # its init has just ended
+            except BaseException:
+                await self._discard_ready(ready)
+                raise
+
+    def _give(self, ready: ReadySandbox, layout: Layout, sandbox: SandboxSpec) -> None:
+        """Make the directory and the processes of a ready-made sandbox those of the requested one."""
+        if not ready.init.alive:
+            raise SandboxGone("the sandbox's processes are gone")
+        _require_new(layout)
+        if layout.mounted and not layout.own_root:
+            hosts_file.rewrite(ready.layout.directory, sandbox.sandbox_id)
+        _set_times(ready.layout)
+        layout.layers = ready.layout.layers
+        ready.layout.directory.rename(layout.directory)
+        self._zygote.rename(ready.id, sandbox.sandbox_id)
+        ready.init.report_to(sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
+
+    async def _make_ready(self, kind: SandboxKind) -> ReadySandbox:
+        """Build a sandbox that belongs to nothing. Raises as `open`; nothing is left then."""
+        identifier = f"ready-{secrets.token_hex(8)}"
+        layout = kind.isolation.layout(self._run_dir / identifier)
+        sandbox = SandboxSpec(identifier, kind.network, kind.show, limits=kind.limits, layers=kind.layers)
+        init: Optional[InitClient] = None
+        try:
+            await self._workers.small.run(_make_directory, layout)
+            await self._copy_layers(layout, sandbox)
+            control = await self._zygote.create(self._spec(layout, sandbox))
+            init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
+            listening = await init.ready()
+            await self._zygote.init_of(identifier)
+            return ReadySandbox(identifier, layout, init, listening)
+        except BaseException:
+            if init is not None:
+                await init.stop()
+            self._zygote.inits.pop(identifier, None)
+            disk.remove(layout.directory)
+            raise
+
+    async def _discard_ready(self, ready: ReadySandbox) -> None:
+        if ready.listening is not None:
+            ready.listening.close()
+        await ready.init.stop()
+        self._zygote.inits.pop(ready.id, None)
+        await self._workers.walk.run(disk.remove, ready.layout.directory)
 
     def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
@@ -246,6 +350,17 @@ case ":$PATH:" in
 esac
 unset __bin
 """
+
+
+def _require_new(layout: Layout) -> None:
+    if layout.directory.exists():
+        raise FileExistsError(f"{layout.directory} exists already")
+
+
+def _set_times(layout: Layout) -> None:
+    """Give the directories of a sandbox that was prepared the present time."""
+    for place in layout.roots().values():
+        os.utime(place)
 
 
 def _make_directory(layout: Layout) -> None:

@@ -8,9 +8,9 @@ from typing import Any, Callable, Optional
 
 from ..cage import disk, layers
 from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.file_tree import OutsideOfSandbox
 from ..cage.init_client import SandboxGone
 from ..cage.paths import Layout
-from ..cage.safe_paths import OutsideOfSandbox
 from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion

@@ -11,8 +11,8 @@ from typing import Any, Optional, TypeVar
 from ..cage import git
 from ..cage.cage import Cage
 from ..cage.command_result import CommandResult
+from ..cage.file_tree import OutsideOfSandbox
 from ..cage.init_client import SandboxGone
-from ..cage.safe_paths import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
 from ..control.prepared import PreparedSandbox

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from cases import each
 from emulator_testing import Api, api_of, assert_problem
 from net_testing import SECONDS, api, emulator
 
@@ -211,8 +212,8 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("path", ["/v1/auth/device/code", "/v1/auth/device/token"])
-@pytest.mark.parametrize("page", PAGES)
+@each("path", ["/v1/auth/device/code", "/v1/auth/device/token"])
+@each("page", PAGES)
 def test_web_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> None:
     headers = {name: value.format(base=emulator.base_url) for name, value in PAGES[page].items()}
     for media in ("application/json", "text/plain", "application/x-www-form-urlencoded"):

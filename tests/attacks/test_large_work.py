@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import httpx
 import pytest
+from cases import each
 
 from caged.emulator import Emulator
 from caged.emulator.platform.execs import _decode
@@ -222,8 +223,8 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-@pytest.mark.parametrize("code", [0, -1, 255])
+@each("text", TEXTS)
+@each("code", [0, -1, 255])
 def test_large_response_equals_pydantic_output(text: str, code: int):
     error: Optional[str] = None
     expected = ExecOut(output=text, exit_code=code, error=error).model_dump_json().encode()

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cases import each
 
 import caged.emulator
 from caged.emulator.cage.git import CloneError, Repo, _git_or_raise
@@ -331,8 +332,8 @@ def test_too_long_pattern_of_fault_or_query_is_refused(emulator, name: str):
         assert time.process_time() - began < 1
 
 
-@pytest.mark.parametrize("size", [20_000, 60_000, 1_000_000])
-@pytest.mark.parametrize("url", ["{}", "https://{}", "a+{}", "https://{}@host/x", "ssh://{}", "https://u:{}", "{}://"])
+@each("size", [20_000, 60_000, 1_000_000])
+@each("url", ["{}", "https://{}", "a+{}", "https://{}@host/x", "ssh://{}", "https://u:{}", "{}://"])
 def test_too_long_repository_url_is_refused_fast(api, url: str, size: int):
     begun = time.process_time()
     answer = api.post("/sandboxes", json={"template": "minimal", "repo": url.format("a" * size)})

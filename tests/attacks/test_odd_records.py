@@ -19,6 +19,7 @@ import fork_server
 import httpx
 import pytest
 from archive_testing import rewrite
+from cases import each
 from odd_values import CLASSES, DOCUMENTS, ENTRIES, MISSING, PARTS, WRONG
 from state_testing import fill, of, started
 
@@ -215,7 +216,7 @@ def test_tables_of_wrong_values_cover_every_stored_field() -> None:
     assert list(ENTRIES["log"]) == [*stored_fields(record_rules.LogEntry)]
 
 
-@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in WRONG.items() for field in fields])
+@each(("kind", "field"), [(kind, field) for kind, fields in WRONG.items() for field in fields])
 def test_record_with_wrong_field_is_refused_by_field_name(place, kind, field, long_form) -> None:
     identifier = place.ids[kind]
     for number, value in enumerate(WRONG[kind][field]):
@@ -233,7 +234,7 @@ def test_record_with_wrong_field_is_refused_by_field_name(place, kind, field, lo
             place.assert_import_refused(changed, kind, name)
 
 
-@pytest.mark.parametrize(("kind", "item"), [(kind, item) for kind, items in ENTRIES.items() for item in items])
+@each(("kind", "item"), [(kind, item) for kind, items in ENTRIES.items() for item in items])
 def test_wrong_item_of_list_is_refused_by_name(place, kind, item, long_form) -> None:
     query = "SELECT list, n, body FROM entry WHERE list LIKE ? ORDER BY list, n LIMIT 1"
     listed, entry, text = place.memory.execute(query, (f"{kind} %",)).fetchone()

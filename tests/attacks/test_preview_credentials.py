@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from cases import each
 from net_testing import LONG, SECONDS, RawSite, emulator, site
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import InvalidStatus
@@ -73,7 +74,7 @@ def seen(site: RawSite, headers: dict[str, str], query: str) -> str:
     return answer.text
 
 
-@pytest.mark.parametrize("shape", SHAPES if LONG else ("bearer", "basic password", "cookie", "query", "everywhere"))
+@each("shape", SHAPES if LONG else ("bearer", "basic password", "cookie", "query", "everywhere"))
 def test_emulator_credential_is_not_forwarded(site: RawSite, credential: str, shape: str) -> None:
     headers, query = SHAPES[shape](credential)
     head = seen(site, headers, query)
@@ -89,7 +90,7 @@ def test_emulator_credential_is_not_forwarded(site: RawSite, credential: str, sh
         assert "/seen/?a=b&c=d HTTP" in head
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@each("shape", SHAPES)
 def test_key_in_any_encoding_is_not_forwarded(site: RawSite, shape: str) -> None:
     headers, query = SHAPES[shape](site.api.key)
     assert site.api.key.lower() not in seen(site, headers, query).lower()

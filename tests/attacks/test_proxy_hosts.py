@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from cases import each
 from emulator_testing import api_of
 from net_testing import emulator
 
@@ -100,7 +101,7 @@ def answers(emulator: Emulator) -> Iterator[dict[str, str]]:
         emulator.delete_account(api.account_id)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@each("name", REQUESTS)
 def test_every_request_is_answered(answers: dict[str, str], name: str) -> None:
     status = REQUESTS[name][1]
     head, _, body = answers[name].partition("\r\n\r\n")

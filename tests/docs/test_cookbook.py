@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fork_server
 import pytest
+from cases import each
 from cookbook import FOLDER, PAGE, THEMES, page
 
 NAMES = [name for names in THEMES.values() for name in names.values()]
@@ -44,7 +45,7 @@ def test_the_page_is_not_stale() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run scripts/cookbook"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_a_recipe_is_short(name: str) -> None:
     lines = [line for line in (FOLDER / name).read_text(encoding="utf-8").splitlines() if line.strip()]
     assert 5 <= len(lines) <= 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+from cases import each
 from contract_endpoints import ENDPOINTS
 from endpoints import files_in, page, serving
 
@@ -21,7 +21,7 @@ def test_no_endpoint_stands_there_twice() -> None:
     assert len(set(ALL)) == len(ALL)
 
 
-@pytest.mark.parametrize("endpoint", ALL)
+@each("endpoint", ALL)
 def test_every_endpoint_of_the_contract_is_answered_and_tested(endpoint: str) -> None:
     operation = serving(endpoint)
     assert operation is not None, f"nothing serves {endpoint}"

@@ -6,7 +6,7 @@ import importlib
 import re
 from pathlib import Path
 
-import pytest
+from cases import each
 
 from caged.emulator.workers import THREADS
 
@@ -19,7 +19,7 @@ def test_every_row_has_a_number_and_a_constant():
     assert len(ROWS) == len(TABLE_LINES) > 50
 
 
-@pytest.mark.parametrize(("number", "module", "constant"), ROWS, ids=[f"{row[1]}-{row[2]}" for row in ROWS])
+@each(("number", "module", "constant"), ROWS)
 def test_a_bound_is_that_of_the_code(number: str, module: str, constant: str):
     value = importlib.import_module(f"caged.emulator.{module.replace('/', '.')}")
     for name in constant.split("."):

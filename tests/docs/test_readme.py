@@ -105,7 +105,7 @@ def test_around_any_command(tmp_path: Path) -> None:
         text=True,
         timeout=60,
     )
-    status, listed, name, stopped = done.stdout.splitlines()
+    status, _header, listed, name, stopped = done.stdout.splitlines()
     assert (status, name) == ("running", "emulator"), done.stderr
     assert f"http://127.0.0.1:{port}" in listed
     assert stopped.startswith(f"stopped http://127.0.0.1:{port}")

@@ -8,6 +8,7 @@ import re
 
 import cli_testing
 import pytest
+from cases import each
 
 from caged.emulator import (
     Agent,
@@ -64,7 +65,7 @@ def name(value: object) -> str:
     return getattr(value, "__qualname__", str(value))
 
 
-@pytest.mark.parametrize(("method", "description", "kind"), METHODS, ids=name)
+@each(("method", "description", "kind"), METHODS)
 def test_signature_equals_the_description(method, description, kind):
     parameters = dict(inspect.signature(method).parameters)
     assert parameters.pop("self")
@@ -130,7 +131,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "description", "kind", "positional"), COMMANDS, ids=lambda v: str(v)[:30])
+@each(("words", "description", "kind", "positional"), COMMANDS)
 def test_help_of_the_command_line_has_every_option_with_its_allowed_values(words, description, kind, positional):
     text = re.sub(r"\s+", "", cli_testing.call(*words, "--help").stdout)
     for one in options_of(description, kind):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cases import each
 from emulator_testing import api_of, eventually
 
 CLIENT = "caged-sdk==0.2.0"
@@ -162,7 +163,7 @@ def outcomes(python: str, emulator) -> dict[str, list[str]]:
             emulator.delete_account(made)
 
 
-@pytest.mark.parametrize("call", FAILS)
+@each("call", FAILS)
 def test_the_published_client_fails_where_it_fails_on_the_platform(outcomes, call):
     kind, pattern, _why = FAILS[call]
     assert outcomes[call][0] == kind, outcomes[call]

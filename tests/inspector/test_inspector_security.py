@@ -9,6 +9,7 @@ import socket
 
 import httpx
 import pytest
+from cases import each
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -167,8 +168,8 @@ def test_a_call_with_the_cookie_works_from_a_page(browser, view):
     assert browser.call("GET", "/v1/sandboxes", view.id).json() == []
 
 
-@pytest.mark.parametrize("path", ["/_emulator/clock/tick", "/v1/sandboxes", "/_emulator/reset", "/_emulator/ui/logout"])
-@pytest.mark.parametrize(
+@each("path", ["/_emulator/clock/tick", "/v1/sandboxes", "/_emulator/reset", "/_emulator/ui/logout"])
+@each(
     "headers",
     [
         {"Origin": "https://evil.example"},

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cases import each
 
 from caged import Caged, CagedValidationError
 from caged.emulator import Emulator
@@ -157,7 +158,7 @@ def test_process_level_accepts_unenforced_network_modes_with_option() -> None:
         assert any("not enforced" in entry.message for entry in client.sandboxes.logs(box.id))
 
 
-@pytest.mark.parametrize(
+@each(
     ("allowlist", "host", "port", "passes"),
     [
         (["example.com"], "example.com", 443, True),

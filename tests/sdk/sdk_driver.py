@@ -29,7 +29,7 @@ class Driver:
     """`run(answer, use)`: make a client whose requests `answer` answers, and give it to `use`.
 
     `answer` is a function of the request, a response, an exception to raise, or a list of those, one per
-    request. Requests are kept in `requests`.
+    request. The requests of the last run are in `requests`.
     """
 
     def __init__(self, kind):
@@ -37,6 +37,7 @@ class Driver:
         self.requests = []
 
     def run(self, answer, use, base_url="http://api.test", **options):
+        self.requests = []
         transport = httpx.MockTransport(self._handler(answer))
         return self.use(use, base_url=base_url, transport=transport, **options)
 

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import js
 
 import caged
@@ -37,7 +38,7 @@ def test_json_is_read_whatever_the_content_type_says(driver, content_type):
     assert driver.run(reply, lambda c: c.sandboxes.get("x")).id == "cage_1"
 
 
-@pytest.mark.parametrize(
+@each(
     ("reply", "message"),
     [
         (httpx.Response(200), "body was empty"),
@@ -72,7 +73,7 @@ def test_calls_that_return_nothing_do_not_look_at_the_body(driver, reply):
     assert driver.run(reply, lambda c: c.files.write("x", "/a", "b")) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "content_type", "text"),
     [
         ("grüß".encode(), "text/plain; charset=utf-8", "grüß"),

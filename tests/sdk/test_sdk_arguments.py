@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import KEY, js
 
 from caged import (
@@ -60,8 +61,8 @@ def finish(result):
     return list(result) if hasattr(result, "__next__") else result
 
 
-@pytest.mark.parametrize("client_class", [Caged, AsyncCaged])
-@pytest.mark.parametrize(("group", "method", "parameter"), list(parameters()))
+@each("client_class", [Caged, AsyncCaged])
+@each(("group", "method", "parameter"), list(parameters()))
 def test_argument_of_a_wrong_type_is_refused_before_any_request(client_class, group, method, parameter):
     def refuse(request):
         raise AssertionError(f"{request.method} {request.url} was sent")
@@ -80,7 +81,7 @@ def test_argument_of_a_wrong_type_is_refused_before_any_request(client_class, gr
             finish(call(**arguments))
 
 
-@pytest.mark.parametrize(
+@each(
     ("use", "sentence"),
     [
         (lambda c: c.sandboxes.get(None), "sandbox_id must be a str, not NoneType; pass the id that the API gave"),

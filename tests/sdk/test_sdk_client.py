@@ -7,6 +7,7 @@ import ssl
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import KEY, js
 
 from caged import AsyncCaged, Caged, CagedError, _http
@@ -22,7 +23,7 @@ def test_no_key_anywhere_says_what_to_do(client_class):
 
 
 @BOTH
-@pytest.mark.parametrize("key", ["", "schlüssel", "a b", "a\n", "a\x00", "\x7f", b"bytes", 5, "\ud800"])
+@each("key", ["", "schlüssel", "a b", "a\n", "a\x00", "\x7f", b"bytes", 5, "\ud800"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(client_class, key):
     with pytest.raises(CagedError) as caught:
         client_class(key)
@@ -63,7 +64,7 @@ def test_the_public_api_is_the_last_resort(driver, monkeypatch, variable):
 
 
 @BOTH
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "", "/", "api.caged.dev", "ftp://h", "http://", "http://[bad", "http://h:99999", "http://h:0",
@@ -77,7 +78,7 @@ def test_an_invalid_base_url_is_refused(client_class, url):
 
 
 @BOTH
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", True, 1e9, (1, 2)])
+@each("timeout", [0, -1, float("nan"), float("inf"), "5", True, 1e9, (1, 2)])
 def test_an_invalid_timeout_is_refused(client_class, timeout):
     with pytest.raises(CagedError, match="timeout must be"):
         client_class(KEY, "http://h", timeout)

@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import js, problem
 
 import caged
@@ -22,7 +23,7 @@ def caught(driver, reply, kind=CagedAPIError, use=lambda c: c.sandboxes.get("cag
     return info.value
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "name"),
     [
         (400, "CagedValidationError"), (422, "CagedValidationError"), (401, "CagedAuthError"),
@@ -58,7 +59,7 @@ def test_a_reason_without_a_code_is_ignored(driver, reason):
     assert error.reason is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "detail", "message"),
     [
         ({"detail": "d", "error": "e", "title": "t"}, "d", "d"),
@@ -132,8 +133,8 @@ def test_retry_after_as_a_date(driver):
     assert caught(driver, in_(-30)).retry_after == 0.0
 
 
-@pytest.mark.parametrize("use", [lambda c: c.sandboxes.get("x"), lambda c: c.sandboxes.destroy("x")])
-@pytest.mark.parametrize("status", [301, 302, 307, 304])
+@each("use", [lambda c: c.sandboxes.get("x"), lambda c: c.sandboxes.destroy("x")])
+@each("status", [301, 302, 307, 304])
 def test_a_redirect_is_an_error_and_is_not_followed(driver, status, use):
     error = caught(driver, httpx.Response(status, headers={"location": "https://e/x"}), use=use)
     assert (type(error), error.status) == (CagedAPIError, status)
@@ -166,7 +167,7 @@ def test_timeout_of_none_is_unlimited(driver):
     assert set(driver.request.extensions["timeout"].values()) == {None}
 
 
-@pytest.mark.parametrize(
+@each(
     "failure",
     [
         httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.WriteError("pipe"),

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import KEY, SocketServer, js, problem
 from socket_driver import TICKET, Peer, refusal, stream
 
@@ -264,7 +265,7 @@ def test_a_closed_client_opens_no_socket(sockets):
     assert peer.requests == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("use", "message"),
     [
         (lambda c: c.sandboxes.terminal(""), "sandbox_id is empty"),

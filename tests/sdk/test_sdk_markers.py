@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from cases import each
 
 from caged._sockets.markers import MarkerReader, Markers
 from caged._sockets.messages import input_messages, output_of
@@ -119,7 +120,7 @@ def test_a_connection_that_breaks_leaves_the_output_without_half_a_marker(last, 
     assert code is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "text"),
     [
         ('{"type":"output","data":"a\\u00e9"}', "aé"),

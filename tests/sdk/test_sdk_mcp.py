@@ -7,6 +7,7 @@ import pickle
 import time
 
 import pytest
+from cases import each
 from socket_driver import MORE_TIME, Peer
 
 from caged import CagedError, CagedTimeoutError, MCPError, MCPPrompt, MCPResource, MCPTool, __version__
@@ -327,7 +328,7 @@ def test_an_answer_above_one_mebibyte_arrives(sockets):
     assert run(sockets, answering(result), lambda mcp: mcp.call_tool("a"))[0] == result
 
 
-@pytest.mark.parametrize(
+@each(
     ("call", "message"),
     [
         (lambda mcp: mcp.call_tool(5), "name must be a str"),

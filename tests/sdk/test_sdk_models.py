@@ -6,6 +6,7 @@ import pickle
 import typing
 
 import pytest
+from cases import each
 
 import caged
 from caged import CagedError, ExecResult, FileEntry, GitDiff, GitFileStatus, LogEntry, Sandbox, Snapshot
@@ -20,25 +21,25 @@ MODELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("model", MODELS)
+@each("model", MODELS)
 def test_an_empty_object_gives_the_defaults(model):
     assert model.from_api({}) == model()
 
 
-@pytest.mark.parametrize("model", MODELS)
+@each("model", MODELS)
 def test_nulls_give_the_defaults_and_unknown_keys_are_ignored(model):
     data = {field.name: None for field in dataclasses.fields(model)}
     assert model.from_api({**data, "from_the_future": [1]}) == model()
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("data", [None, [], "x", 1, True])
+@each("model", MODELS)
+@each("data", [None, [], "x", 1, True])
 def test_what_is_not_an_object_is_a_caged_error(model, data):
     with pytest.raises(CagedError, match=f"expected a JSON object for {model.__name__}"):
         model.from_api(data)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@each("model", MODELS)
 def test_models_live_in_the_package_root_and_can_be_copied_hashed_and_inspected(model):
     assert model.__module__ == "caged"
     assert getattr(caged, model.__name__) is model
@@ -74,7 +75,7 @@ def test_every_other_default_is_the_empty_value_of_its_type():
 REQUESTS = [caged.NotificationConfigUpdate, caged.SandboxCreateParams, caged.SnapshotCreateParams]
 
 
-@pytest.mark.parametrize("model", REQUESTS)
+@each("model", REQUESTS)
 def test_what_a_caller_fills_in_can_be_changed_and_starts_empty(model):
     made = model()
     for field in dataclasses.fields(model):

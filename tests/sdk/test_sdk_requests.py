@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import KEY, js
 
 import caged
@@ -173,9 +174,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("use", "method", "target", "body", "answer"), [row[1:] for row in CALLS], ids=[row[0] for row in CALLS]
-)
+@each(("use", "method", "target", "body", "answer"), [row[1:] for row in CALLS])
 def test_every_call_sends_its_documented_request(driver, use, method, target, body, answer):
     reply = httpx.Response(204) if answer is None else js(answer)
     if answer == "":
@@ -317,7 +316,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("use", "message"), REFUSED)
+@each(("use", "message"), REFUSED)
 def test_bad_arguments_are_refused_before_anything_is_sent(driver, use, message):
     with pytest.raises(CagedError, match=message) as caught:
         driver.run(js({}), use)

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from cases import each
 from sdk_driver import js
 
 import caged
@@ -38,44 +39,44 @@ DROPPED = [
 ]
 
 
-@pytest.mark.parametrize(("use", "answer"), REPEATABLE + ONCE)
-@pytest.mark.parametrize("failure", NEVER_SENT, ids=lambda failure: type(failure).__name__)
+@each(("use", "answer"), REPEATABLE + ONCE)
+@each("failure", NEVER_SENT)
 def test_every_call_is_repeated_when_nothing_was_sent(driver, failure, use, answer):
     driver.run([failure, failure, js(answer)], use)
     assert len(driver.requests) == 3
 
 
-@pytest.mark.parametrize(("use", "answer"), REPEATABLE)
-@pytest.mark.parametrize("failure", DROPPED, ids=lambda failure: type(failure).__name__)
+@each(("use", "answer"), REPEATABLE)
+@each("failure", DROPPED)
 def test_harmless_calls_are_repeated_after_a_lost_connection(driver, failure, use, answer):
     driver.run([failure, js(answer)], use)
     assert len(driver.requests) == 2
 
 
-@pytest.mark.parametrize(("use", "answer"), ONCE)
-@pytest.mark.parametrize("failure", DROPPED, ids=lambda failure: type(failure).__name__)
+@each(("use", "answer"), ONCE)
+@each("failure", DROPPED)
 def test_other_calls_are_never_sent_twice(driver, failure, use, answer):
     with pytest.raises(CagedConnectionError):
         driver.run([failure, js(answer)], use)
     assert len(driver.requests) == 1
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-@pytest.mark.parametrize(("use", "answer"), REPEATABLE)
+@each("status", [429, 502, 503, 504])
+@each(("use", "answer"), REPEATABLE)
 def test_harmless_calls_are_repeated_when_the_server_is_busy(driver, status, use, answer):
     driver.run([httpx.Response(status), httpx.Response(status), js(answer)], use)
     assert len(driver.requests) == 3
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-@pytest.mark.parametrize(("use", "answer"), ONCE)
+@each("status", [429, 502, 503, 504])
+@each(("use", "answer"), ONCE)
 def test_other_calls_are_not_repeated_whatever_the_server_says(driver, status, use, answer):
     with pytest.raises(caged.CagedAPIError):
         driver.run([httpx.Response(status, headers={"Retry-After": "0"}), js(answer)], use)
     assert len(driver.requests) == 1
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 500, 501])
+@each("status", [302, 400, 401, 403, 404, 409, 500, 501])
 def test_other_statuses_are_final(driver, status):
     with pytest.raises(caged.CagedAPIError):
         driver.run([httpx.Response(status), js([])], lambda c: c.sandboxes.list())

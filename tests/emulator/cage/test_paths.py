@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cases import each
 
 from caged.emulator.cage.paths import Layout, split, usable_base
 
@@ -100,14 +101,14 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize(("command", "expected"), REWRITTEN)
+@each(("command", "expected"), REWRITTEN)
 def test_path_at_start_of_word_or_value_is_translated(layout, command, expected):
     for mark, place in PLACES.items():
         expected = expected.replace(mark, f"{HOME}/{place}")
     assert layout.to_host_text(command) == expected
 
 
-@pytest.mark.parametrize("command", KEPT)
+@each("command", KEPT)
 def test_text_that_only_looks_like_sandbox_path_is_unchanged(layout, command):
     assert layout.to_host_text(command) == command
     assert layout.to_host_text(f"echo {command}") == f"echo {command}"
@@ -140,7 +141,7 @@ def test_paths_of_host_in_output_are_translated_back(layout, output, expected):
     assert layout.to_sandbox_text(output.replace(b"H", HOME.encode())) == expected
 
 
-@pytest.mark.parametrize("command", [command for command, _ in REWRITTEN if "opt" not in command])
+@each("command", [command for command, _ in REWRITTEN if "opt" not in command])
 def test_output_that_repeats_command_shows_original_command(layout, command):
     assert layout.to_sandbox_text(os.fsencode(layout.to_host_text(command))) == os.fsencode(command)
 

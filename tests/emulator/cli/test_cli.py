@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from cases import each
 from cli_testing import call, run
 
 from caged.emulator import EmulatorConfig
@@ -42,7 +43,7 @@ def test_help_lists_every_command_with_what_it_does(env, option):
     assert all(len(line.split()) > 3 for line in listed)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@each("name", COMMANDS)
 def test_help_is_there_for_every_command(name):
     said = call(name, "--help")
     assert said.returncode == 0

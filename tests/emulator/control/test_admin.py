@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from cases import each
 from leftovers import until
 
 from caged import CagedAuthError
@@ -17,7 +18,7 @@ ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_
 # --- who
 
 
-@pytest.mark.parametrize(("method", "path"), ADMIN, ids=lambda part: part.replace("/_emulator/", ""))
+@each(("method", "path"), ADMIN)
 def test_admin_api_accepts_only_the_admin_key(emulator, account, method, path):
     url = f"{emulator.base_url}{path}"
     for key in (account.api_key, emulator.api_key, "x", emulator.admin_key[:-1], emulator.admin_key + "x", "\xe9"):

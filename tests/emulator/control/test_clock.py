@@ -73,7 +73,7 @@ def test_unfrozen_it_can_be_moved_as_well(either):
 @pytest.mark.parametrize("back", [{"seconds": -1}, {"hours": 1, "minutes": -61}, {"days": 40_000}])
 def test_clock_moves_forward_only_and_not_without_limit(either, back):
     before = either.clock.freeze()
-    with pytest.raises(ValueError, match="time goes forward only, and by a hundred years at the most"):
+    with pytest.raises(ValueError, match="the clock advances by 0 seconds to a hundred years, not by "):
         either.clock.advance(**back)
     assert either.clock.now() == before
 
@@ -87,7 +87,7 @@ def test_a_moment_is_one_that_can_be_written(double, at):
 def test_time_ends_some_day(double):
     double.clock.freeze(at="8999-12-31T00:00:00Z")
     double.clock.tick(86400)
-    with pytest.raises(ValueError, match="time ends with the year 9000"):
+    with pytest.raises(ValueError, match="the latest time is 9000-01-01"):
         double.clock.tick()
 
 

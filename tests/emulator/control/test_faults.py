@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from cases import each
 
 from caged import Caged, CagedNotFoundError, CagedServerError
 from caged.emulator import Emulator, EmulatorError
@@ -251,7 +252,7 @@ SENSELESS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "text"), SENSELESS, ids=[str(options) for options, _ in SENSELESS])
+@each(("options", "text"), SENSELESS)
 def test_what_makes_no_sense_is_refused(double, admin, options, text):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is looked at below
         double.faults.add(**options)

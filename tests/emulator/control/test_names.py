@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cases import each
 
 from caged.emulator import EmulatorError
 
@@ -97,7 +98,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("act", "text"), [(act, text) for _, act, text in NAMES], ids=[name for name, *_ in NAMES])
+@each(("act", "text"), [(act, text) for _, act, text in NAMES])
 def test_name_that_does_not_exist_is_refused(either, act, text):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is looked at below
         act(either)
@@ -106,8 +107,8 @@ def test_name_that_does_not_exist_is_refused(either, act, text):
     assert not either.commands.list()
 
 
-@pytest.mark.parametrize("unknown", ["acct_nope", ""])
-@pytest.mark.parametrize(
+@each("unknown", ["acct_nope", ""])
+@each(
     "act",
     [
         lambda e, account: e.faults.list(account=account),

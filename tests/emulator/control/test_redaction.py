@@ -8,6 +8,7 @@ import time
 from urllib.parse import quote, quote_plus
 
 import pytest
+from cases import each
 
 from caged.emulator.control.redaction import LONGEST, MOST, Redactor
 
@@ -50,8 +51,8 @@ def test_a_value_is_redacted_in_json_in_json_in_words_of_a_shell_and_in_urls():
         assert redactor.redact_text(f"/v1?path=x%2F{encode(value, safe='')}&y") == "/v1?path=x%2F***&y"
 
 
-@pytest.mark.parametrize("mark", ["…", " … (17 more characters)", " … (17 more characters, dropped: too much)"])
-@pytest.mark.parametrize("count", range(2, len("a-valué-b")))
+@each("mark", ["…", " … (17 more characters)", " … (17 more characters, dropped: too much)"])
+@each("count", range(2, len("a-valué-b")))
 def test_beginning_of_a_value_in_front_of_the_mark_of_a_cut_is_redacted(count: int, mark: str):
     redactor = Redactor()
     redactor.add(["a-valué-b", "a-vary-long-other-value"])

@@ -10,6 +10,7 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from cases import each
 
 from caged.emulator import Output, Reply
 
@@ -67,7 +68,7 @@ TYPES = [
     ("advance, nothing", lambda e: e.clock.advance(), "advance: say how far"),
     ("advance, nan", lambda e: e.clock.advance(float("nan")), "seconds: must be a finite number"),
     ("advance, inf", lambda e: e.clock.advance(hours=float("inf")), "hours: must be a finite number"),
-    ("advance, back", lambda e: e.clock.advance(timedelta(hours=-1)), "time goes forward only"),
+    ("advance, back", lambda e: e.clock.advance(timedelta(hours=-1)), "years, not by -3600 seconds"),
     ("advance, hours", lambda e: e.clock.advance(hours="1"), "hours: must be a number"),
     ("tick", lambda e: e.clock.tick(None), "seconds: must be a number of seconds or a timedelta"),
     ("freeze", lambda e: e.clock.freeze(timedelta(1)), "to move the time by a timedelta use advance()"),
@@ -87,7 +88,7 @@ TYPES = [
 ]
 
 
-@pytest.mark.parametrize(("act", "text"), [(act, text) for _, act, text in TYPES], ids=[name for name, *_ in TYPES])
+@each(("act", "text"), [(act, text) for _, act, text in TYPES])
 def test_wrong_type_is_refused_with_a_sentence(either, act, text):
     with pytest.raises((TypeError, ValueError)) as caught:
         act(either)
@@ -97,7 +98,7 @@ def test_wrong_type_is_refused_with_a_sentence(either, act, text):
     assert not either.agents.list()
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "body"),
     [
         ("/faults", '{"status": 500, "probability": NaN}'),
@@ -154,7 +155,7 @@ POINTLESS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "text"), POINTLESS, ids=[str(options) for options, _ in POINTLESS])
+@each(("options", "text"), POINTLESS)
 def test_an_option_without_effect_is_refused(either, options, text):
     with pytest.raises(ValueError, match="^" + re.escape(text)):
         either.faults.add(**options)
@@ -238,7 +239,7 @@ IGNORED = [
 ]
 
 
-@pytest.mark.parametrize(("act", "text"), [(act, text) for _, act, text in IGNORED], ids=[name for name, *_ in IGNORED])
+@each(("act", "text"), [(act, text) for _, act, text in IGNORED])
 def test_option_without_effect_is_refused(either, act, text):
     with pytest.raises(ValueError, match=r"^\w+: ") as caught:
         act(either)

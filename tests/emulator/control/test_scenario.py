@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cases import each
 
 from caged import CagedServerError
 from caged.emulator import ConfigError, Emulator, EmulatorError, RemoteEmulator, ScenarioError
@@ -175,7 +176,7 @@ def test_what_is_not_a_scenario_is_refused_before_anything_is_made(document, sai
         from_document(document)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "said"),
     [
         ('[[sandboxes]]\ntemplate = "nope"', r"sandboxes\[0\]: template: 'nope' is unknown; valid templates"),
@@ -232,7 +233,7 @@ MISSPELT = [
 ]
 
 
-@pytest.mark.parametrize(("document", "said"), MISSPELT)
+@each(("document", "said"), MISSPELT)
 def test_misspelt_name_is_refused_with_a_suggestion_and_nothing_is_made(either, client, tmp_path, document, said):
     document = {**document, "sandboxes": [{"name": "web"}, *document.get("sandboxes", [])]}
     (tmp_path / "s.json").write_text(json.dumps(document))
@@ -280,7 +281,7 @@ WRONG_TYPES = [
 ]
 
 
-@pytest.mark.parametrize("document", WRONG_TYPES, ids=json.dumps)
+@each("document", WRONG_TYPES)
 def test_value_of_a_wrong_type_is_refused_by_its_place_and_nothing_is_made(double, admin, client, document):
     before = everything(double, client)
     refused = admin.post("/_emulator/scenario", json={"scenario": document})

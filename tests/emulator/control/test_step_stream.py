@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import httpx
 import pytest
+from cases import each
 from emulator_testing import eventually
 from steps_testing import check
 
@@ -135,7 +136,7 @@ def test_closed_iterator_leaves_no_listener(transport: BaseEmulator, emulator: E
     eventually(lambda: log_of(emulator, account).listeners == 0, "the listener to go")
 
 
-@pytest.mark.parametrize(
+@each(
     ("query", "error"),
     [
         ({"kind": "comand"}, ValueError),

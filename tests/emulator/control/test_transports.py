@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cases import each
 
 from caged import Caged
 from caged.emulator import Emulator, EmulatorError
@@ -198,7 +199,7 @@ WRONG: list[tuple[dict[str, str], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), sorted(ADMIN), ids=lambda part: part.replace("/_emulator/", ""))
+@each(("method", "path"), sorted(ADMIN))
 def test_every_operation_gives_the_same_errors(pair: tuple[Transport, Transport], method: str, path: str) -> None:
     local, remote = pair
     below = path[len("/_emulator") :].replace("{id}", "no%20such%2Fid").replace("{name}", "claude")

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from cases import each
 from emulator_testing import eventually
 from sessions_testing import answer_all, script
 
@@ -115,7 +116,7 @@ def test_function_of_a_reply_gets_the_prompt_with_its_arguments(api):
     assert list(prompt.arguments) == ["exec", "--model", "o3", "Do it"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "stdin", "text"),
     [
         ("claude -p PROMPT", "", "PROMPT"),

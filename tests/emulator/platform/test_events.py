@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, eventually, live, post_and_leave
 from sessions_testing import at_work, ingest, recorded, replay, session
 
@@ -347,7 +348,7 @@ TIME = "2026-01-31T12:00:00Z"
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
+@each(
     ("event", "field"),
     [
         ({"type": "command"}, "timestamp"),

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, eventually, live, post_and_leave
 
 
@@ -19,7 +20,7 @@ def journal_entry(api):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
+@each(
     ("command", "code"),
     [
         ("true", 0),

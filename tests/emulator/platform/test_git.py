@@ -115,8 +115,7 @@ def test_a_path_that_cannot_be_is_refused(api, repo):
     for path, status, code in (
         ("missing", 404, None),
         ("file", 400, None),
-        ("/etc", 400, "path_outside_sandbox"),
-        ("/", 400, "path_outside_sandbox"),
+        ("/proc", 400, "path_outside_sandbox"),
         ("/nothing", 404, None),
         ("x\0", 400, None),
         ("x" * 300, 400, None),

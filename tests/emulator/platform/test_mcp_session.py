@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cases import each
 from emulator_testing import api_of, eventually
 from leftovers import processes_with, unique_seconds
 from mcp_testing import MODERN, ORDER, Mcp, text_of
@@ -167,7 +168,7 @@ def test_an_id_comes_back_as_it_was(mcp, id):
     assert mcp.request("no/such", id=id)["error"]["code"] == -32601
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
@@ -188,7 +189,6 @@ def test_an_id_comes_back_as_it_was(mcp, id):
         '{"a":' * 100_000,
         '{"id":' + "9" * 100_000 + "}",
     ],
-    ids=range(17),
 )
 def test_what_is_not_a_message_is_a_parse_error_without_an_id(mcp, text):
     assert mcp.send(text) == {"jsonrpc": "2.0", "error": {"code": -32700, "message": "Parse error"}}
@@ -290,15 +290,15 @@ def test_a_call_without_arguments_says_that_the_json_ended(mcp, name):
     assert text_of(result) == "invalid arguments: unexpected end of JSON input"
 
 
-@pytest.mark.parametrize("name", ["filesystem_read", "filesystem_search", "filesystem_write", "terminal_exec"])
-@pytest.mark.parametrize("arguments", [{}, {"arguments": None}, {"arguments": []}, {"arguments": "x"}])
+@each("name", ["filesystem_read", "filesystem_search", "filesystem_write", "terminal_exec"])
+@each("arguments", [{}, {"arguments": None}, {"arguments": []}, {"arguments": "x"}])
 def test_arguments_that_are_not_an_object_are_a_failure_of_the_tool(mcp, name, arguments):
     result = mcp.result("tools/call", {"name": name, **arguments})
     assert result["isError"] is True
     assert text_of(result).startswith("invalid arguments: ")
 
 
-@pytest.mark.parametrize(
+@each(
     ("tool", "arguments", "text"),
     [
         ("filesystem_read", {"path": 5}, "invalid arguments: path must be of type string, not a number"),

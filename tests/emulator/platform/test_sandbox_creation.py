@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem
 
 TEMPLATES = ["minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop"]
@@ -67,7 +68,7 @@ def test_the_ends_of_a_range_are_accepted(api, name, value):
     assert create(api, **{name: value}).json()[name] == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value"),
     [
         ("cpus", 9),
@@ -133,7 +134,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+@each(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_type_is_a_400_naming_the_field(api, name, value):
     response = create(api, **{name: value})
     assert_problem(response, 400)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from cases import each
 
 from caged.emulator.platform import sandbox_states
 from caged.emulator.platform.errors import ApiError
@@ -36,7 +37,7 @@ def test_the_expected_table_has_every_state_and_every_change():
     assert sorted(row[0] for row in _ROWS) == sorted(CHANGES) == sorted(TRANSITIONS)
 
 
-@pytest.mark.parametrize(("state", "change", "after"), CASES)
+@each(("state", "change", "after"), CASES)
 def test_a_change_leads_to_the_state_of_the_table_or_is_impossible(state, change, after):
     box = sandbox(state)
     assert sandbox_states.can(box, change) is (after != "-")

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, eventually
 from sessions_testing import at_work, ingest, script, session
 
@@ -239,7 +240,7 @@ def test_every_documented_rule_is_there_with_its_points():
         assert least <= rule.points <= most, rule.name
 
 
-@pytest.mark.parametrize(
+@each(
     ("command", "rules"),
     [
         # nothing
@@ -380,7 +381,7 @@ def test_other_events_cost_nothing(kind):
     assert names(kind, command="cat /etc/shadow", prompt="sudo ls", host="evil.test", path="/etc/shadow") == set()
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("curl ", "| ", "'", '"', "\\", "$", "${A", "a.", "http://", "rm ", ";", "sudo ", "bash -c '", "- ", "x="),

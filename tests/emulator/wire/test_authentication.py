@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from cases import each
 from emulator_testing import Api, assert_problem
 
 CALLS = [
@@ -31,12 +32,12 @@ CALLS = [
 WRITES = [call for call in CALLS if call[0] != "GET"]
 
 
-@pytest.mark.parametrize(("method", "path"), CALLS)
+@each(("method", "path"), CALLS)
 def test_a_call_without_a_key_is_refused(api, method, path):
     assert_problem(httpx.request(method, f"{api.base_url}{path[1:]}", trust_env=False, verify=False, timeout=60), 401)
 
 
-@pytest.mark.parametrize(("method", "path"), CALLS)
+@each(("method", "path"), CALLS)
 def test_a_call_with_a_wrong_key_is_refused(api, method, path):
     assert_problem(
         api.request(method, path, headers={"Authorization": "Bearer caged_sk_wrong"}), 401, "invalid API key"

@@ -14,6 +14,7 @@ import typing
 import contract_answers
 import httpx
 import pytest
+from cases import each
 from contract_answers import ANSWERS, OBJECTS, UNDESCRIBED, fault, optional_keys
 from emulator_testing import api_of, eventually, live
 from sessions_testing import at_work
@@ -58,7 +59,7 @@ def test_every_operation_of_the_emulator_is_in_the_table():
     assert not set(ANSWERS) & set(UNDESCRIBED)
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERS))
+@each("name", sorted(ANSWERS))
 def test_an_empty_answer_is_a_204(name):
     assert (SERVED[name].status == 204) == (ANSWERS[name] is None)
 
@@ -181,7 +182,7 @@ def _account(call, emulator):
     emulator.delete_account(made)
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERS))
+@each("name", sorted(ANSWERS))
 def test_every_operation_answers_as_the_contract_says(seen, name):
     assert name in seen.operations
 
@@ -189,7 +190,7 @@ def test_every_operation_answers_as_the_contract_says(seen, name):
 HERE = [key for key in sorted(optional_keys()) if not key.startswith(ELSEWHERE) and key not in APART]
 
 
-@pytest.mark.parametrize("key", HERE)
+@each("key", HERE)
 def test_every_optional_key_is_seen_with_and_without_a_value(seen, key):
     wanted = {True} if key in ALWAYS else {False} if key in NEVER else {True, False}
     assert {there for name, there in seen.keys if name == key} == wanted
@@ -240,7 +241,7 @@ def test_the_end_of_a_sandbox_is_left_out_while_it_runs(own_emulator, new_api):
 GOOD = {"name": "a", "path": "/workspace/a", "type": "file", "size": 1, "mod_time": "2026-01-31T12:00:00.000Z"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "kind", "said"),
     [
         (GOOD, "File", None),
@@ -325,12 +326,12 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@each("name", sorted(MODELS))
 def test_the_model_of_the_sdk_has_the_keys_of_the_contract(name):
     assert {field.name for field in dataclasses.fields(MODELS[name])} == set(OBJECTS[name][1])
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@each("name", sorted(MODELS))
 def test_a_key_with_null_is_optional_in_the_sdk_or_has_a_default(name):
     hints = typing.get_type_hints(MODELS[name])
     for key, kind in OBJECTS[name][1].items():

@@ -4,6 +4,7 @@ import re
 import socket
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, raw_request, segment
 
 JUNK = [
@@ -56,14 +57,14 @@ WITH_BODY = [
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("body", JUNK, ids=lambda body: repr(body[:30]))
+@each("body", JUNK)
 def test_a_malformed_body_is_a_400(api, box, body):
     assert_problem(api.post(f"/sandboxes/{box}/exec", content=body), 400)
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(("method", "path"), WITH_BODY)
-@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", b'{"x": "\\ud800"}', b"[" * 10_000])
+@each(("method", "path"), WITH_BODY)
+@each("body", [b"{", b"[]", b"null", b"\xff", b'{"x": "\\ud800"}', b"[" * 10_000])
 def test_every_call_with_a_body_refuses_malformed_ones(api, box, method, path, body):
     path = path.format(box=box, snapshot=api.snapshot(box) if "{snapshot}" in path else "")
     assert_problem(api.request(method, path, content=body), 400, "body")
@@ -118,11 +119,11 @@ def test_a_body_in_chunks_is_put_together(api, box):
     assert response.json()["output"] == "joined\n"
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     ["/nothing", "/", "/sandboxes/", "/sandboxes//exec", "/sandboxes/a/b/c", "/snapshots", "//sandboxes", "/Sandboxes"],
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH", "OPTIONS", "FOO"])
+@each("method", ["GET", "POST", "DELETE", "PATCH", "OPTIONS", "FOO"])
 def test_an_unknown_path_is_the_routers_404(api, method, path):
     response = api.request(method, path)
     assert (response.status_code, response.text) == (404, "404 page not found\n")

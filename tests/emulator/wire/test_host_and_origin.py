@@ -1,6 +1,7 @@
 """A foreign web page's requests, by its own name (Origin) or by a name that it points here (Host), are refused."""
 
 import pytest
+from cases import each
 from emulator_testing import Api, assert_problem, raw_request
 
 OURS = [
@@ -41,7 +42,7 @@ def test_an_own_name_or_a_plain_address_is_taken(api, host):
     assert api.get("/account", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", FOREIGN)
+@each("host", FOREIGN)
 def test_a_foreign_host_is_refused(api, host):
     response = api.get("/account", headers={"Host": host.encode("latin-1")})
     assert_problem(response, 403, "--allow-host")
@@ -102,8 +103,8 @@ def test_a_foreign_origin_is_refused(api, origin):
     assert_problem(response, 403, "Origin")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
-@pytest.mark.parametrize("path", ["/sandboxes", "/nothing", "/account/keys"])
+@each("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+@each("path", ["/sandboxes", "/nothing", "/account/keys"])
 def test_foreign_host_is_refused_before_anything_else(api, method, path):
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         response = api.request(method, path, headers={**headers, "Authorization": "Bearer wrong"})

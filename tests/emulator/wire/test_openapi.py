@@ -6,6 +6,7 @@ import re
 import conformance
 import httpx
 import pytest
+from cases import each
 from openapi_spec_validator import validate
 
 from caged.emulator.wire.all_operations import all_operations
@@ -84,7 +85,7 @@ def test_without_a_key_only_public_operations_answer(api):
         assert described(operation).get("security") == security, operation.name
 
 
-@pytest.mark.parametrize("operation", SERVED, ids=IDS)
+@each("operation", SERVED)
 def test_answer_to_any_body_is_one_that_the_document_names(api, operation):
     """Unknown ids, no query, bodies good and bad: `api` checks each answer against the document."""
     has_body = operation.method in ("POST", "PUT", "PATCH")

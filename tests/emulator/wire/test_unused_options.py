@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cases import each
 from emulator_testing import Api
 
 MINIMAL = {"template": "minimal"}
@@ -21,7 +22,7 @@ def create(api: Api, **fields: object) -> tuple[str, list[str]]:
     return made.json()["id"], warnings_of(api)
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "warning"),
     [
         ({"allowlist": ["pypi.org"]}, "allowlist has no effect: network_mode is full, so every host can be reached"),
