@@ -37,6 +37,7 @@ from ..store import Sandbox
 from ..workers import Workers
 from . import limits
 from .command_stubs import CommandStubs
+from .package_downloads import PackageDownloads
 from .recorder import SandboxRecorder
 
 #: A layer that is older is made anew: there may be newer versions of its packages.
@@ -170,13 +171,12 @@ class PackageLayers:
         )
 
     def _key(self, sandbox: Sandbox, chain: Toolchain) -> Key:
-        isolation = self._isolation.current
         parts = {
             "emulator": __version__,
             "command": install_command(sandbox),
             "template": sandbox.template,
             "network": sandbox.network_mode,
-            "isolation": [isolation.level, isolation.own_root, os.geteuid(), os.getegid()],
+            "isolation": self._isolation_key(),
             "memory_mb": sandbox.memory_mb if self._config.limits else 0,
             "disk_gb": sandbox.disk_gb if self._config.limits else 0,
             "programs": _state_of_programs(chain),
@@ -242,18 +242,35 @@ class PackageLayers:
 
     async def _install(self, sandbox: Sandbox, chain: Toolchain, directory: Path, target: Path) -> CommandResult:
         """Run the installer in a sandbox of its own, and make the layer when it has succeeded."""
-        spec = SandboxSpec(directory.name, show=chain.needs, limits=self._limits(sandbox))
-        cage = await self._provisioner.open(directory, spec)
+        assert self._cache is not None
+        downloads = PackageDownloads(self._cache, self._isolation_key())
+        found = await self._workers.walk.run(downloads.find)
         try:
-            cage.programs.install_toolchain(chain)
-            result = await cage.shell(install_command(sandbox), {})
+            spec = SandboxSpec(
+                directory.name,
+                show=chain.needs,
+                limits=self._limits(sandbox),
+                layers=() if found is None else (found.content,),
+            )
+            cage = await self._provisioner.open(directory, spec)
+            try:
+                cage.programs.install_toolchain(chain)
+                result = await cage.shell(install_command(sandbox), {})
+            finally:
+                survivors = await cage.kill()
+            if result.code == 0 and result.error is None:
+                if survivors:
+                    raise OSError(f"{survivors} processes of the installer cannot be ended")
+                await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), _DOWNLOADS)
+                await self._workers.copy.run(downloads.keep, cage.layout, result.output, found)
+            return result
         finally:
-            survivors = await cage.kill()
-        if result.code == 0 and result.error is None:
-            if survivors:
-                raise OSError(f"{survivors} processes of the installer cannot be ended")
-            await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), _DOWNLOADS)
-        return result
+            if found is not None:
+                found.release()
+
+    def _isolation_key(self) -> list[Any]:
+        isolation = self._isolation.current
+        return [isolation.level, isolation.own_root, os.geteuid(), os.getegid()]
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._config.limits:
