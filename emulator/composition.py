@@ -168,6 +168,7 @@ def compose(
         durability,
         files_dir,
         workers,
+        background,
     )
 
     rules, notifications = Rules(randomness), Notifications(store, randomness)

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import disk, host_view
+from . import copies, disk, host_view
 from .paths import MOUNT_POINTS, Layout
 from .tree_copy import copy_tree
 
@@ -32,13 +32,16 @@ _MOUNTABLE = re.compile(r"[^:,\\]+\Z")
 _OWN_FILES = {"etc": ("hosts", "hostname")}
 
 
-def freeze(layout: Layout, layer: Path, parts: Collection[str], leave_out: Collection[str] = ()) -> None:
+def freeze(
+    layout: Layout, layer: Path, parts: Collection[str], has_system: bool, leave_out: Collection[str] = ()
+) -> None:
     """Make a layer of what a sandbox has changed. No process may run in it any more. Blocks.
 
     Args:
         layout: The sandbox's directory.
         layer: The empty directory of the layer.
         parts: Of `root`, `workspace` and `tmp`, those that belong to it.
+        has_system: Whether what was changed elsewhere belongs to it, too.
         leave_out: Paths below /root that do not, such as `.cache`.
 
     Raises:
@@ -46,7 +49,7 @@ def freeze(layout: Layout, layer: Path, parts: Collection[str], leave_out: Colle
     """
     for name in parts:
         copy_tree(layout.roots()[name], str(layer / name), leave_out if name == "root" else ())
-    if not layout.own_root:
+    if not has_system:
         return
     (layer / "changed").mkdir(mode=0o755)
     for name in host_view.overlaid():
@@ -107,6 +110,8 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
             continue
         for name in host_view.overlaid():
             if (layer / "changed" / name).is_dir():
+                if copies.are_made(layout):  # the layer has complete ones, too
+                    disk.remove(layout.changed / name)
                 copy_tree(str(layer / "changed" / name), str(layout.changed / name))
         if (layer / "top").is_dir():
             copy_tree(str(layer / "top"), str(layout.top), is_lowest=True)

@@ -261,7 +261,10 @@ class PackageLayers:
             if result.code == 0 and result.error is None:
                 if survivors:
                     raise OSError(f"{survivors} processes of the installer cannot be ended")
-                await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), _DOWNLOADS)
+                has_system = (
+                    self._isolation.current.root == "overlays"
+                )  # else there is nothing but copies of the host's
+                await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS)
                 await self._workers.copy.run(downloads.keep, cage.layout, result.output, found)
             return result
         finally:
@@ -270,7 +273,7 @@ class PackageLayers:
 
     def _isolation_key(self) -> list[Any]:
         isolation = self._isolation.current
-        return [isolation.level, isolation.own_root, os.geteuid(), os.getegid()]
+        return [isolation.level, isolation.root, isolation.in_user_namespace, os.geteuid(), os.getegid()]
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._config.limits:
