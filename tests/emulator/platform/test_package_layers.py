@@ -28,10 +28,10 @@ from caged.emulator.platform import package_layers, sandbox_setup
 INSTALL = """\
 set -e
 token=$(cat /proc/sys/kernel/random/uuid)
-mkdir -p ~/.local/bin ~/.local/empty ~/.cache/pip /usr/local/lib/tool /app 2> /dev/null || true
+mkdir -p ~/.local/bin ~/.local/empty ~/.cache/other /usr/local/lib/tool /app 2> /dev/null || true
 echo "echo $token" > ~/.local/bin/tool
 chmod 755 ~/.local/bin/tool
-echo download > ~/.cache/pip/file
+echo download > ~/.cache/other/file
 echo $token > /usr/local/lib/tool/token 2> /dev/null || true
 echo $token > /app/token 2> /dev/null || true
 echo "installed $token"
@@ -125,7 +125,7 @@ def test_layer_holds_nothing_of_the_account_and_no_downloads(start, install, cac
     assert api.output(box, "echo $SECRET; ls ~/.local") == f"{secret}\nbin\nempty\nenvironment\nmine\n"
     assert secret not in api.output(box, "cat ~/.local/environment")
     for place in cache_dir.rglob("*"):
-        assert place.name not in ("mine", "pip")
+        assert place.name not in ("mine", "other")
         assert place.is_dir() or place.is_symlink() or secret.encode() not in place.read_bytes()
     other = api.sandbox(packages=["tool"])
     assert token(api, other) == token(api, box)
@@ -331,6 +331,17 @@ def test_sandbox_destroyed_while_its_packages_are_installed_ends_the_installer(s
     eventually(lambda: not processes_with(mark), "the installer to end")
     eventually(lambda: not os.listdir(cache_dir / "building"), "the half layer to be removed")
     assert entries(cache_dir) == []
+
+
+def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(start, installer, cache_dir):
+    api = start()
+    for number, printed in enumerate(
+        ("Preparing metadata (setup.py): started", "  Running setup.py install", "Building wheel for x", "Collecting x")
+    ):
+        installer(f"mkdir -p ~/.cache/pip; echo x > ~/.cache/pip/{number}; echo '{printed}'")
+        api.sandbox(packages=["tool"])
+    kept = [one.name for one in cache_dir.rglob("root/.cache/pip/*")]
+    assert kept == ["3"]
 
 
 def test_at_level_process_packages_are_installed_in_the_sandbox(start, installer, cache_dir):
