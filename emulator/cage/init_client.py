@@ -6,6 +6,7 @@ The protocol is described in `inside/init.py`. Paths, environments and files are
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ FREEZE_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
 LISTEN_LIMIT = 5.0
 KILL_LIMIT = 5.0
+REMOUNT_LIMIT = 10.0
 TERMINAL_LIMIT = 10.0
 
 
@@ -391,6 +393,17 @@ class InitClient:
         message = await self._request("listen", LISTEN_LIMIT, directory=directory)
         if "error" in message:
             raise SandboxGone(f"programs in the sandbox cannot reach the emulator: {message['error']}")
+
+    async def remount(self) -> None:
+        """Mount the overlays of the sandbox's root again, since their upper layers were replaced.
+
+        Raises:
+            SandboxGone: The sandbox has ended.
+            OSError: They cannot be mounted. The old ones still are.
+        """
+        message = await self._request("remount", REMOUNT_LIMIT)
+        if "error" in message:
+            raise OSError(errno.EIO, f"the file system cannot be mounted again: {message['error']}")
 
     async def stop(self) -> int:
         """Kill every process, within STOP_LIMIT seconds. Calls of `run` raise SandboxGone.

@@ -13,6 +13,7 @@ directory. /workspace and /tmp are always copied, because what reads them reads 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -118,28 +119,55 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
 
 
 @contextmanager
-def merged(layout: Layout, name: str) -> Iterator[str]:
-    """Yield a directory that holds what a sandbox sees in one of its writable directories, its layers included. Blocks.
+def flattened(layout: Layout, names: Collection[str]) -> Iterator[Layout]:
+    """Yield a sandbox's paths, among them directories that hold what the sandbox sees of its layers, too. Blocks.
 
     Args:
         layout: The sandbox's directory.
-        name: One of `Layout.roots`.
+        names: The directories that are wanted: of `root`, `workspace`, `tmp` and `system`.
 
     Raises:
-        OSError: It cannot be read, or there is no space for a copy.
+        OSError: A directory cannot be read, or there is no space for a copy.
     """
-    own = layout.roots()[name]
-    below = [layer / name for layer in layout.layers if (layer / name).is_dir()] if name not in _COPIED else []
-    if not below:
-        yield own
+    copied = [name for name in ("root", "system") if name in names] if layout.layers else []
+    if not copied:
+        yield layout
         return
-    copy = tempfile.mkdtemp(prefix="merged-", dir=layout.directory)
+    place = Path(tempfile.mkdtemp(prefix="merged-", dir=layout.directory))
     try:
-        for source in (*map(str, reversed(below)), own):
-            copy_tree(source, copy, is_lowest=True)
-        yield copy
+        for name in copied:
+            (place / name).mkdir()
+            if name == "root":
+                _merge(layout, Path("root"), Path(layout.roots()["root"]), place / name, is_lowest=True)
+        if "system" in copied:
+            _merge(layout, Path("top"), layout.top, place / "system" / "top", is_lowest=True)
+            (place / "system" / "changed").mkdir()
+            for name in host_view.overlaid():
+                own, merged = layout.changed / name, place / "system" / "changed" / name
+                _merge(layout, Path("changed", name), own, merged, is_lowest=False)
+        yield layout.with_places(**{name: place / name for name in copied})
     finally:
-        disk.remove(copy)
+        disk.remove(place)
+
+
+def _merge(layout: Layout, part: Path, own: Path, target: Path, is_lowest: bool) -> None:
+    below = [layer / part for layer in reversed(layout.layers) if (layer / part).is_dir()]
+    for source in (*below, own):
+        copy_tree(str(source), str(target), is_lowest=is_lowest)
+
+
+def require_replaceable(layout: Layout) -> None:
+    """Check that the files of a sandbox can be replaced while it runs. The root itself cannot be mounted again.
+
+    Raises:
+        OSError: A layer has entries of the root.
+    """
+    if any((layer / "top").is_dir() for layer in layout.layers):
+        raise OSError(
+            errno.EBUSY,
+            "it was created from a prepared sandbox that has new top-level directories, which cannot be replaced while"
+            " it runs; restore into another sandbox",
+        )
 
 
 def remove(layer: Path) -> None:

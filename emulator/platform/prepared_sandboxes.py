@@ -16,7 +16,7 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
 from ..control.prepared import PreparedSandbox
 from ..control.prepared_registry import PreparedRegistry
-from ..store import Account, Sandbox, Store
+from ..store import Account, Sandbox, Snapshot, Store
 from ..workers import Workers
 from . import limits
 from .live_sandboxes import LiveSandboxes
@@ -108,7 +108,7 @@ class PreparedSandboxes:
             raise ValueError(f"template: {prepared.template!r} is unknown{suggestion(prepared.template, templates)}")
         prepared.template = limits.TEMPLATE_ALIASES.get(prepared.template, prepared.template)
 
-    def _snapshot(self, prepared: PreparedSandbox) -> Optional[Path]:
+    def _snapshot(self, prepared: PreparedSandbox) -> Optional[Snapshot]:
         if prepared.from_snapshot is None:
             return None
         known = [one for one in self._store.snapshots.values() if prepared.account in (one.account_id, ALL_ACCOUNTS)]
@@ -118,10 +118,10 @@ class PreparedSandboxes:
             raise ValueError(f"from_snapshot: there is no snapshot {prepared.from_snapshot!r}{hint}")
         if snapshot.status != "completed":
             raise ValueError(f"from_snapshot: snapshot {snapshot.id} is {snapshot.status}, not completed")
-        return snapshot.file
+        return snapshot
 
     async def _build(
-        self, prepared: PreparedSandbox, snapshot: Optional[Path], extract: Optional[Extract]
+        self, prepared: PreparedSandbox, snapshot: Optional[Snapshot], extract: Optional[Extract]
     ) -> tuple[Path, ...]:
         """Build it, and return its layers."""
         sandbox = self._new_sandbox(prepared)
@@ -136,7 +136,7 @@ class PreparedSandboxes:
             cage = started.cage
             try:
                 if snapshot is not None:
-                    await cage.restore(snapshot)
+                    await cage.restore(snapshot.file, snapshot.sandbox_id)
                 for path, content in prepared.files.items():
                     await _write(cage, path, content)
                 await self._setup.run_steps(sandbox, started)

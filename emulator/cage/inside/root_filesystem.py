@@ -18,7 +18,7 @@ import errno
 import os
 import stat
 
-from . import libc, limits, network, rights
+from . import libc, limits, network, remount, rights
 from .mounts import (
     MS_NODEV,
     MS_NOEXEC,
@@ -27,6 +27,7 @@ from .mounts import (
     MS_RDONLY,
     MS_REC,
     bind,
+    make_mount_point,
     mount,
     overlay,
     own_inodes,
@@ -36,13 +37,14 @@ from .mounts import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import Any, Optional
 
 OWN_TOP = ("dev", "home", "proc", "root", "run", "sys", "tmp", "workspace")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
-def build(spec: dict[str, Any]) -> None:
+def build(spec: dict[str, Any]) -> Optional[remount.Sources]:
     """Build the new root, and move into it. Called by init, which is process 1 of its namespaces.
 
     Args:
@@ -53,9 +55,13 @@ def build(spec: dict[str, Any]) -> None:
             "overlays" `mask`, `overlaid`, `own_user` and `layers`: see `_overlays`, else `hide`, `programs`, `copied`
             and `bound`: see `_copies`.
 
+    Returns:
+        What it takes to mount the overlays again; None without overlays.
+
     Raises:
         IsolationError, OSError: A step failed; the text names it.
     """
+    sources = None
     directory = spec["directory"]
     root = spec["root"]
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
@@ -64,6 +70,7 @@ def build(spec: dict[str, Any]) -> None:
     _top(root, spec)
     if spec["root_kind"] == "overlays":
         _overlays(root, spec)
+        sources = remount.Sources(root + "/run", spec, _lower_layers(spec, {}))  # covered by `_own_places`
     else:
         _copies(root, spec)
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -86,6 +93,7 @@ def build(spec: dict[str, Any]) -> None:
     libc.call("sethostname", os.fsencode(spec["id"]), len(spec["id"]))
     if spec["network"] != "full":
         network.loopback_up()
+    return sources
 
 
 def protect_host_inodes(real_root: bool) -> None:
@@ -123,13 +131,21 @@ def _overlays(root: str, spec: dict[str, Any]) -> None:
             overlaid one; `overlaid`: their names; `own_user`: whether this is in a user namespace; `layers`: lower
             directories above the mask, by the name of the overlay (`layers.mounted_parts`).
     """
-    system, layers = spec["directory"] + "/system", spec["layers"]
+    system = spec["directory"] + "/system"
+    for name, lower in _lower_layers(spec, spec["layers"]).items():
+        upper, work = f"{system}/changed/{name}", f"{system}/work/{name}"
+        overlay(f"{root}/{name}", lower, upper, work, spec["own_user"])
+
+
+def _lower_layers(spec: dict[str, Any], layers: dict[str, list[str]]) -> dict[str, Sequence[str]]:
+    """Return the lower directories of each overlay, topmost first, by its name. `layers`: those above the mask."""
+    found: dict[str, Sequence[str]] = {}
     for name in spec["overlaid"]:
         lower = [*layers.get(name, ()), f"{spec['mask']}/{name}"]
         if os.path.isdir("/" + name):
             lower.append("/" + name)
-        upper, work = f"{system}/changed/{name}", f"{system}/work/{name}"
-        overlay(f"{root}/{name}", lower, upper, work, spec["own_user"])
+        found[name] = lower
+    return found
 
 
 def _copies(root: str, spec: dict[str, Any]) -> None:
@@ -158,9 +174,9 @@ def _copies(root: str, spec: dict[str, Any]) -> None:
 def _bind_read_only(root: str, path: str) -> None:
     """Bind a directory or file of the host. Nothing happens where the sandbox has put something of another kind."""
     if os.path.isdir(path):
-        if not _make_mount_point(root, path):
+        if not make_mount_point(root, path):
             return
-    elif not _make_mount_point(root, os.path.dirname(path)) or not _is_file(root + path):
+    elif not make_mount_point(root, os.path.dirname(path)) or not _is_file(root + path):
         return
     try:
         bind(path, root + path)
@@ -169,20 +185,6 @@ def _bind_read_only(root: str, path: str) -> None:
             return  # removed meanwhile
         raise
     read_only(root + path)
-
-
-def _make_mount_point(root: str, path: str) -> bool:
-    """Make a directory and its parents. Returns False when there is something else: the sandbox may have put a link
-    there, which must not be followed, since it leads to the host's files before the new root is in place."""
-    target = root
-    for name in path.strip("/").split("/"):
-        target += "/" + name
-        try:
-            os.mkdir(target)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(target).st_mode):
-                return False
-    return True
 
 
 def _is_file(path: str) -> bool:

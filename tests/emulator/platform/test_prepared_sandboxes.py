@@ -220,6 +220,56 @@ def test_sandbox_from_a_prepared_one_is_exported_with_what_it_sees(view, api, tm
             assert api.output(api.sandbox(template="copy"), "ls ~/d; cat w") == "b\nc\nw\n"
 
 
+def test_snapshot_of_sandbox_with_layers_has_what_it_sees(view, api, emulator):
+    if not own_root(emulator):
+        pytest.skip("sandboxes have no root of their own here")
+    script = (
+        "mkdir ~/d; touch ~/d/a ~/d/b; echo t > /usr/local/lib/layered; echo l >> /etc/issue; rm /etc/motd; echo w > w"
+    )
+    with view.prepare("ready", init_script=script):
+        box = api.sandbox(template="ready")
+        look = (
+            "ls ~/d; cat /usr/local/lib/layered w; tail -1 /etc/issue; test ! -e /etc/motd && ls -A ~ | grep -v '^.p'"
+        )
+        api.output(box, "rm ~/d/a; echo c > ~/d/c")
+        before = api.output(box, look)
+        assert before.startswith("b\nc\nt\nw\nl\n")
+        snapshot = api.snapshot(box)
+        other = api.sandbox()
+        assert api.restore(snapshot, other).status_code == 200
+        assert api.output(other, look) == before
+        # Into the sandbox itself, and twice: its layers do not show through.
+        for _ in range(2):
+            api.output(box, "rm -r ~/d /usr/local/lib/layered w; mkdir ~/d; touch ~/d/a ~/more /usr/local/lib/more")
+            assert api.restore(snapshot, box).status_code == 200
+            assert api.output(box, look) == before
+            assert api.run(box, "ls ~/more /usr/local/lib/more")["exit_code"] == 2
+            assert api.read(box, "/root/d/c").text == "c\n"
+        again = api.snapshot(box)
+        assert api.restore(again, other).status_code == 200
+        assert api.output(other, look) == before
+        # A snapshot of another sandbox: nothing of the layers is left.
+        empty = api.snapshot(api.sandbox())
+        late = api.sandbox(template="ready")
+        assert api.restore(empty, late).status_code == 200
+        assert api.run(late, "ls ~/d /usr/local/lib/layered w")["output"].count("No such file") == 3
+        assert api.run(late, "test -e /etc/motd")["exit_code"] == (0 if os.path.exists("/etc/motd") else 1)
+
+
+def test_restore_into_sandbox_with_a_root_of_a_layer_is_refused(view, api, emulator):
+    if not own_root(emulator):
+        pytest.skip("sandboxes have no root of their own here")
+    with view.prepare("ready", init_script="mkdir /app; echo a > /app/a"):
+        box = api.sandbox(template="ready")
+        api.output(box, "echo b > /app/b")
+        snapshot = api.snapshot(box)
+        assert_problem(api.restore(snapshot, box), 507, "restore into another sandbox")
+        assert api.output(box, "cat /app/a /app/b") == "a\nb\n"
+        other = api.sandbox()
+        assert api.restore(snapshot, other).status_code == 200
+        assert api.output(other, "cat /app/a /app/b") == "a\nb\n"
+
+
 def test_stubs_apply_to_what_is_prepared(view, api):
     with view.commands.stub("make setup", output="stubbed"), view.prepare("ready", init_script="make setup"):
         api.sandbox(template="ready")
