@@ -58,6 +58,15 @@ def no_locators_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_entries_in_own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test installs is neither found in the developer's own cache nor kept there."""
+    directory = str(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAGED_CACHE_DIR", directory)
+        yield
+
+
 @pytest.fixture(scope="session")
 def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Served]]:
     """Return the emulator process of an isolation level, started when it is first needed.

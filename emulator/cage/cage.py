@@ -348,8 +348,13 @@ class Cage:
             source: The tar file.
             packed_id: The id of the sandbox that it is of.
             stop: Stops it, with CallStopped, an OSError.
+
+        Raises:
+            OSError: It is damaged, or the sandbox's root is that of a layer, under which nothing can be replaced.
         """
-        from . import restore
+        from . import layers, restore
+
+        layers.require_replaceable(self.layout)
 
         loop = asyncio.get_running_loop()
 
@@ -363,7 +368,9 @@ class Cage:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
         names = (packed_id, self._id)
-        return await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
+        restored = await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
+        self.layout.layers = ()  # what was restored is complete, and mounted without them
+        return restored
 
     # --- the rest
 

@@ -20,6 +20,7 @@ import click
 COMMANDS = (
     "accounts",
     "agents",
+    "cache",
     "clock",
     "commands",
     "demo",
@@ -34,6 +35,7 @@ COMMANDS = (
     "journal",
     "load-scenario",
     "logs",
+    "prepared",
     "repos",
     "reset",
     "serve",
