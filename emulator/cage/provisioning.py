@@ -184,7 +184,10 @@ class Provisioner:
             if sandbox.memory is not None:
                 pid = await self._zygote.init_of(sandbox.sandbox_id)
                 sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
-            return self._cage(layout, sandbox, init)
+            cage = self._cage(layout, sandbox, init)
+            if not sandbox.again:
+                cage.note_new()
+            return cage
         except BaseException as error:
             if init is not None:
                 await init.stop()
