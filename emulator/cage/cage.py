@@ -231,6 +231,11 @@ class Cage:
         else:
             await self.workers.walk.run(self._bytecode.drop)
 
+    def note_new(self) -> None:
+        """Look at the directories of a new sandbox, which takes a tenth of a millisecond, so that its first command has
+        no need of a thread for that."""
+        self._bytecode.drop()
+
     async def freeze(self) -> None:
         """Stop every process. Raises SandboxGone."""
         await self._init.freeze()

@@ -6,9 +6,9 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from ..workers import Workers
 from . import bwrap, copies, disk, host_view, hosts_file, layers, sudo
@@ -83,14 +83,25 @@ class SandboxSpec:
 
 @dataclass(frozen=True)
 class SandboxKind:
-    """What cannot be changed after the start of a sandbox. `mask`: see `mask.py`."""
+    """What cannot be changed after the start of a sandbox.
+
+    Attributes:
+        isolation: Its level.
+        mask: See `mask.py`.
+        spec: What it consists of, without what `_assign_ready` gives it. A new field belongs to the kind by itself.
+    """
 
     isolation: IsolationLevel
-    network: str
-    show: tuple[str, ...]
-    limits: Optional[Limits]
     mask: str
-    layers: tuple[Path, ...]
+    spec: SandboxSpec
+
+
+#: What a sandbox gets when it is assigned.
+_ASSIGNED: dict[str, Any] = {
+    field.name: field.default
+    for field in fields(SandboxSpec)
+    if field.name in ("proxy", "memory", "on_lost", "on_shim_request", "on_overrun", "on_missing")
+}
 
 
 class Provisioner:
@@ -207,7 +218,10 @@ class Provisioner:
             if sandbox.memory is not None:
                 pid = await self._zygote.init_of(sandbox.sandbox_id)
                 sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
-            return self._cage(layout, sandbox, init)
+            cage = self._cage(layout, sandbox, init)
+            if not sandbox.again:
+                cage.note_new()
+            return cage
         except BaseException as error:
             if init is not None:
                 await init.stop()
@@ -275,10 +289,8 @@ class Provisioner:
         return not sandbox.again and (not sandbox.layers or self._mounts_layers(sandbox))
 
     def _kind(self, sandbox: SandboxSpec) -> SandboxKind:
-        mask = self._current_mask()
-        return SandboxKind(
-            self.isolation, sandbox.network, tuple(sandbox.show), sandbox.limits, mask, tuple(sandbox.layers)
-        )
+        spec = replace(sandbox, sandbox_id="", show=tuple(sandbox.show), layers=tuple(sandbox.layers), **_ASSIGNED)
+        return SandboxKind(self.isolation, self._current_mask(), spec)
 
     async def _assign_ready(self, layout: Layout, sandbox: SandboxSpec) -> Optional[ReadySandbox]:
         """Make a ready-made sandbox the requested one: its directory, its host name, and who hears of what happens in
@@ -314,7 +326,7 @@ class Provisioner:
         """Build a sandbox that belongs to nothing. Raises as `open`; nothing is left then."""
         identifier = f"ready-{secrets.token_hex(8)}"
         layout = kind.isolation.layout(self._run_dir / identifier)
-        sandbox = SandboxSpec(identifier, kind.network, kind.show, limits=kind.limits, layers=kind.layers)
+        sandbox = replace(kind.spec, sandbox_id=identifier)
         init: Optional[InitClient] = None
         listening: Optional[socket.socket] = None
         try:
