@@ -1,7 +1,7 @@
 """python benchmarks/latency.py [ROUNDS]: exec, create and destroy through the SDK, against a bare spawn and an empty
 round trip, all in turns.
 
-A pause follows each create and each destroy, in which the emulator does what it does while nobody waits. So a bare
+A pause follows each create and each destroy, in which the emulator does what it does while no client waits. So a bare
 spawn is not slowed down by that, and a create is a warm one.
 """
 

@@ -12,8 +12,9 @@ from caged import __version__
 
 from .cage.cgroups import MemoryGroups
 from .cage.inside.limits import kernel_counts
-from .cage.isolation import LEVELS, ProbeResult
+from .cage.isolation import LEVELS, ROOT_DESCRIPTIONS, IsolationLevel, ProbeResult
 from .cage.probe import is_automatic, probe
+from .cage.probe_failures import overlay_remedy
 from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError
@@ -36,9 +37,16 @@ def report() -> Iterator[str]:
         yield f"  {probe_result.level:<10} {'yes' if probe_result.works else 'no ':<4} {probe_result.reason}"
         if probe_result.fix:
             yield f"  {'':<10}      to change that: {probe_result.fix}"
+        if probe_result.root:
+            yield f"  {'':<10}      {ROOT_DESCRIPTIONS[probe_result.root]}"
+        if probe_result.root_refused:
+            yield f"  {'':<10}      overlays cannot be mounted: {probe_result.root_refused}"
+            yield f"  {'':<10}      to change that: {overlay_remedy(base_directory(None))}"
     automatic = next((probe_result.level for probe_result in probe_results if is_automatic(probe_result)), None)
     unusable = "none: `process` lets a command end every process of root, so it has to be selected"
     yield f"  in use: {automatic or unusable}"
+    if automatic in ("namespace", "bwrap"):
+        yield f"  users:  {_describe_users(IsolationLevel(automatic).in_user_namespace)}"
     yield ""
     yield "limits (off with --no-limits)"
     yield f"  memory_mb  {_describe_memory_limit()}"
@@ -64,6 +72,15 @@ async def _probe_levels() -> list[ProbeResult]:
     finally:
         await zygote.stop()
         run_dir.remove()
+
+
+def _describe_users(in_user_namespace: bool) -> str:
+    if not in_user_namespace:
+        return "a sandbox has all users: chown, su and package managers work as on the machine itself"
+    return (
+        "a sandbox has root alone: chown to another user and su fail there, and packages of the host cannot be"
+        " upgraded. To change that: run the emulator as root"
+    )
 
 
 def _describe_process_limit(is_root: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import sys
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import h11
 from starlette.types import Message, Receive, Scope, Send
@@ -15,6 +15,7 @@ from .cage.peers import Address
 from .connections import BODY_RATE, BODY_SECONDS, HEAD_SECONDS, Connections
 from .half_closed import HalfClosedConnections
 from .platform.errors import ApiError
+from .wire.client_disconnect import CONNECTION, Connection
 from .wire.fault_injection.connection import TRANSPORT
 from .wire.problem import problem
 
@@ -57,16 +58,34 @@ class HttpProtocol(H11Protocol):
         self._awaited = ""  # head, body, idle (another request, or none), or empty: nothing
         self._since = 0.0
         self._received = 0
+        self._disconnect_listeners: list[Callable[[], None]] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app = with_transport(_for_one_request(self.app) if self._is_full else self.app, transport)
+        self.app = with_transport(_for_one_request(self.app) if self._is_full else self.app, transport, self)
         self._update_awaited(0)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._connections.forget(self)
         self._half_closed.discard(self)
         super().connection_lost(exc)
+        self._report_disconnect()
+
+    def listen_for_disconnect(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the client disconnects; soon, if it has."""
+        self._disconnect_listeners.append(listener)
+        if self.transport.is_closing():
+            self.loop.call_soon(listener)
+        else:
+            self.flow.resume_reading()  # otherwise the end is not noticed
+
+    def ignore_disconnect(self, listener: Callable[[], None]) -> None:
+        """Call `listener` no more."""
+        self._disconnect_listeners.remove(listener)
+
+    def _report_disconnect(self) -> None:
+        for listener in tuple(self._disconnect_listeners):
+            listener()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -168,6 +187,7 @@ class HttpProtocol(H11Protocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+            self._report_disconnect()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.transport.is_closing():
             response = problem(error)
             headers = [*response.raw_headers, (b"connection", b"close")]
@@ -220,11 +240,13 @@ def _for_one_request(app: Any) -> Any:
     return closing
 
 
-def with_transport(app: Any, transport: asyncio.Transport) -> Any:
-    """The application, with the connection's transport in the scope of each request."""
+def with_transport(app: Any, transport: asyncio.Transport, connection: Optional[Connection] = None) -> Any:
+    """The application, with the connection and its transport in the scope of each request."""
 
     async def connected(scope: Scope, receive: Receive, send: Send) -> None:
         scope[TRANSPORT] = transport
+        if connection is not None:
+            scope[CONNECTION] = connection
         await app(scope, receive, send)
 
     return connected

@@ -241,15 +241,7 @@ class Creations:
             self._note_removed(kind, id)
 
         for id in self.sandboxes:
-            # A sandbox's snapshots outlive it, also those it got by pausing when idle.
-            try:
-                for snapshot in client.snapshots.list(id):
-                    self._note_found(snapshot.id)
-            except CagedNotFoundError:
-                pass
-            except CagedError as error:
-                found = f"snapshots of sandbox {id} could not be listed, so those of a pause may still exist"
-                problems.append(f"{found}: {error}")
+            problems += self._find_snapshots(client, id)
         for id in reversed(self.snapshots):
             attempt("snapshot", client.snapshots.delete, id)
         for id in reversed(self.sandboxes):
@@ -257,6 +249,22 @@ class Creations:
         for id in reversed(self.keys):
             attempt("key", client.account.revoke_key, id)
         return problems
+
+    def _find_snapshots(self, client: Caged, sandbox: str) -> list[str]:
+        """Note the snapshots of a sandbox, which outlive it, also those it got by pausing when idle.
+
+        Returns:
+            A line about those that cannot be listed, if so.
+        """
+        try:
+            for snapshot in client.snapshots.list(sandbox):
+                self._note_found(snapshot.id)
+        except CagedNotFoundError:
+            pass
+        except CagedError as error:
+            found = f"snapshots of sandbox {sandbox} could not be listed, so those of a pause may still exist"
+            return [f"{found}: {error}"]
+        return []
 
 
 _NAMES = {"sandbox": "sandbox", "snapshot": "snapshot", "key": "API key"}

@@ -73,7 +73,7 @@ def caged_factory(request: pytest.FixtureRequest) -> CagedFactory:
 
 
 @pytest.fixture
-def caged(_caged_scope: Scope) -> Caged:
+def caged(request: pytest.FixtureRequest, _caged_scope: Scope) -> Caged:
     """A client for this test alone. On the emulator `sandboxes.list()` starts empty.
 
     What the test creates is destroyed after it, also when it fails. In live runs that is what this process
@@ -81,7 +81,9 @@ def caged(_caged_scope: Scope) -> Caged:
     """
     from caged import Caged
 
-    client = Caged(api_key=_caged_scope.api_key, base_url=_caged_scope.base_url)
+    client = Caged(
+        api_key=_caged_scope.api_key, base_url=_caged_scope.base_url, transport=_caged_scope.connections(request.config)
+    )
     _caged_scope.closing.callback(client.close)
     _caged_scope.claim(client)
     return client

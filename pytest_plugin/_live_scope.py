@@ -27,6 +27,9 @@ class LiveScope:
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
 
+    def connections(self, config: pytest.Config) -> None:
+        """None: those of the client, which are observed."""
+
     def claim(self, client: Any) -> None:
         """Make what the client creates belong to this scope."""
         self.creations.clients.add(client._session._http)

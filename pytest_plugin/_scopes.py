@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Protocol
+from typing import TYPE_CHECKING, Callable, Optional, Protocol
 
 import pytest
 
@@ -14,6 +14,8 @@ from ._policy import POLICY
 
 if TYPE_CHECKING:
     from caged.emulator.trace.file import UnusedControl
+
+    from ._shared_connections import SharedConnections
 
 
 @dataclass
@@ -46,6 +48,9 @@ class Scope(Protocol):
     api_key: str
     fixtures: set[str]
     closing: ExitStack
+
+    def connections(self, config: pytest.Config) -> Optional[SharedConnections]:
+        """The connections that the test's client uses; None: its own."""
 
     def claim(self, client: object) -> None:
         """In live runs: what the client creates belongs to this scope."""

@@ -1,9 +1,11 @@
 """How a terminal runs one command, so that the begin and end of its output and its exit code are known.
 
-Two markers are printed around the command, with a number that nothing else prints. The platform's contract has
+Two markers are printed around the command, with a key that nothing else prints. The platform's contract has
 the typed lines word for word; reading is stricter here than it requires: an echo of the typed lines differs from
 the markers by the quote that follows, only the first line break after BEGIN belongs to the marker, nothing is
-held back that cannot be part of a marker, and a number is complete when something other than a digit follows.
+held back that cannot be part of a marker, and an exit code is complete when something other than a digit follows.
+
+The emulator recognises the commands of streaming clients by the same markers; it takes their form from here.
 """
 
 from __future__ import annotations
@@ -12,19 +14,34 @@ import re
 import secrets
 from typing import Optional
 
-# A marker's number may be a little late or padded, but what follows further away is not its number.
+#: What both markers begin with.
+PREFIX = "__CAGED_"
+#: A pattern for what connects the two markers of one command.
+KEY_PATTERN = "[0-9a-f]{16}"
+_KEY_BYTES = 8
+# The exit code may be a little late or padded, but a number further away is not it.
 _NUMBER = re.compile(r"(\s{0,12})([0-9]{0,9})")
 # A shorter rest that looks like the beginning of a marker is more likely output.
 _SURELY_A_MARKER = 3
+
+
+def begin_marker(key: str) -> str:
+    """The marker before the output of the command with this key."""
+    return f"{PREFIX}BEGIN_{key}__"
+
+
+def exit_marker(key: str) -> str:
+    """The marker after the output of the command with this key, before its exit code."""
+    return f"{PREFIX}EXIT_{key}__"
 
 
 class Markers:
     """The two markers of one command."""
 
     def __init__(self) -> None:
-        number = secrets.token_hex(8)
-        self.begin = f"__CAGED_BEGIN_{number}__"
-        self.end = f"__CAGED_EXIT_{number}__"
+        key = secrets.token_hex(_KEY_BYTES)
+        self.begin = begin_marker(key)
+        self.end = exit_marker(key)
 
     def lines(self, command: str) -> tuple[str, str, str]:
         """The lines to type into the shell."""
@@ -40,7 +57,7 @@ class MarkerReader:
 
     Attributes:
         begun: BEGIN was seen.
-        exit_code: None until END was seen with its number.
+        exit_code: None until END was seen with its digits.
         counting: END and digits were seen, but not what ends the digits.
     """
 

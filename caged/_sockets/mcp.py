@@ -74,7 +74,16 @@ class MCPClient(AsyncCloseable):
         *,
         timeout: Timeout = ClientDefault.TIMEOUT,
     ) -> dict[str, Any]:
-        """Call a tool; gives the whole result. A tool that failed says so in ``isError`` and does not raise."""
+        """Call a tool.
+
+        Args:
+            name: the tool's name.
+            arguments: its arguments; none by default.
+            timeout: seconds for this call; that of the client by default, None for no limit.
+
+        Returns:
+            The whole result. A tool that failed says so in ``isError`` and does not raise.
+        """
         return await self._request("tools/call", _named(name, arguments), timeout)
 
     async def list_resources(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> list[MCPResource]:
@@ -83,7 +92,12 @@ class MCPClient(AsyncCloseable):
         return MCPResource.list_from_api(_objects(result, "resources"))
 
     async def read_resource(self, uri: str, *, timeout: Timeout = ClientDefault.TIMEOUT) -> dict[str, Any]:
-        """Read a resource; gives the whole result."""
+        """Read a resource, and return the whole result.
+
+        Args:
+            uri: the resource's URI.
+            timeout: as of `call_tool`.
+        """
         return await self._request("resources/read", {"uri": arguments.text("uri", uri)}, timeout)
 
     async def list_prompts(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> list[MCPPrompt]:
@@ -98,7 +112,13 @@ class MCPClient(AsyncCloseable):
         *,
         timeout: Timeout = ClientDefault.TIMEOUT,
     ) -> dict[str, Any]:
-        """Fill in a prompt; gives the whole result."""
+        """Fill in a prompt, and return the whole result.
+
+        Args:
+            name: the prompt's name.
+            arguments: its arguments; none by default.
+            timeout: as of `call_tool`.
+        """
         return await self._request("prompts/get", _named(name, arguments), timeout)
 
     async def ping(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> None:

@@ -58,7 +58,12 @@ class TerminalSession(AsyncCloseable):
             await self._channel.send(message)
 
     async def resize(self, rows: int, cols: int) -> None:
-        """Change its size, which its programs are notified of. Does nothing when it is closed."""
+        """Change its size, which its programs are notified of. Does nothing when it is closed.
+
+        Args:
+            rows: the height, in lines.
+            cols: the width, in characters.
+        """
         message = resize_message(arguments.integer("rows", rows), arguments.integer("cols", cols))
         self._channel.check_loop()
         if not self.closed:

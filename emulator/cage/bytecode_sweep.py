@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .bytecode import CACHE, DIRECTORY, drop, invalidate
+from .file_tree import FileTree, OutsideOfSandbox
 from .paths import Layout
-from .safe_paths import OutsideOfSandbox, walk
+from .safe_paths import walk
 
 #: `module.cpython-311.pyc`, `module.cpython-311.opt-1.pyc`, `test_module.cpython-311-pytest-8.3.2.pyc`.
 _CACHE_FILE = re.compile(r"(.+?)\.[a-z]+-?\d[^/]*\.pyc\Z")
@@ -110,7 +111,7 @@ class BytecodeSweep:
         The path is walked without following links: a command may have replaced any part of it meanwhile.
         """
         try:
-            with walk(self._layout, f"{directory}/{CACHE}/") as (place, _name):
+            with walk(FileTree(self._layout), f"{directory}/{CACHE}/") as (place, _name):
                 if place.path != f"{directory}/{CACHE}":
                     return
                 sources = os.open("..", DIRECTORY, dir_fd=place.fd)

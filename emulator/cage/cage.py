@@ -14,14 +14,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
-from ..workers import StopToken, Workers
+from ..workers import Pool, StopToken, Workers
 from . import disk, ports, safe_files, safe_paths, shells
 from .bytecode_sweep import BytecodeSweep
 from .cgroups import MemoryGroup
 from .command_result import CommandResult, not_started
 from .crash_recovery import require_directory
+from .file_tree import FileTree
 from .init_client import CONNECT_LIMIT, InitClient, SandboxGone
 from .inside import network as inside_network
 from .isolation import IsolationLevel
@@ -36,6 +37,8 @@ from .zygote import Zygote
 
 if TYPE_CHECKING:
     from .file_changes import FileChanges
+
+T = TypeVar("T")
 
 #: The paths in a command that is longer than this are rewritten in a thread.
 _REWRITTEN_AT_ONCE = 256 * 1024
@@ -289,26 +292,35 @@ class Cage:
 
     # --- files (each in a thread)
 
+    async def on_files(self, pool: Pool, call: Callable[..., T], *args: Any) -> T:
+        """Return the result of `call(tree, *args)`, made in a thread of a pool. `tree` is what of the sandbox's files
+        may be reached (`file_tree.py`)."""
+        return await pool.run(_with_tree, FileTree(self.layout, self._init.open_root()), call, *args)
+
+    async def on_workspace(self, pool: Pool, call: Callable[..., T], *args: Any) -> T:
+        """As `on_files`, with nothing but /workspace in the tree."""
+        tree = FileTree(self.layout, self._init.open_root(), only="workspace")
+        return await pool.run(_with_tree, tree, call, *args)
+
     async def read(self, path: str, limit: int, offset: int = 0) -> bytes:
         """See `safe_files.read`."""
-        return await self.workers.small.run(safe_files.read, self.layout, path, limit, offset)
+        return await self.on_files(self.workers.small, safe_files.read, path, limit, offset)
 
     async def write(self, path: str, content: bytes) -> str:
         """See `safe_files.write`."""
-        return await self.workers.small.run(safe_files.write, self.layout, path, content)
+        return await self.on_files(self.workers.small, safe_files.write, path, content)
 
     async def listing(self, path: str) -> list[safe_files.Entry]:
         """See `safe_files.listing`."""
-        return await self.workers.walk.run(safe_files.listing, self.layout, path)
+        return await self.on_files(self.workers.walk, safe_files.listing, path)
 
     async def directory(self, path: str) -> str:
         """See `safe_paths.resolve_directory`."""
-        return await self.workers.small.run(safe_paths.resolve_directory, self.layout, path)
+        return await self.on_files(self.workers.small, safe_paths.resolve_directory, path)
 
     async def disk_usage(self) -> int:
-        """Bytes on disk in the sandbox's writable directories."""
-        roots = self.layout.roots().values()
-        return sum([await self.workers.walk.run(disk.size, root) for root in roots])
+        """Bytes on disk of what the sandbox has written, wherever that is."""
+        return sum([await self.workers.walk.run(disk.size, directory) for directory in self.layout.kept()])
 
     @property
     def file_changes(self) -> FileChanges:
@@ -380,6 +392,11 @@ class Cage:
         if self.memory is not None:
             await self.memory.remove()
         return survivors
+
+
+def _with_tree(tree: FileTree, call: Callable[..., T], *args: Any) -> T:
+    with tree:
+        return call(tree, *args)
 
 
 def _kill(pid: Optional[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Sequence
@@ -36,6 +37,14 @@ class Channel:
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self.closed = False
         self._loop.add_reader(sock, self._readable)
+
+    def is_connected(self) -> bool:
+        """Whether the other side has its end open, and has sent nothing that was not read yet."""
+        if self.closed:
+            return False
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return not poll.poll(0)
 
     def send(self, message: frames.Message, fds: Sequence[int] = ()) -> None:
         """Send a message now, or as soon as the other side reads. Without effect when the channel is closed.

@@ -20,6 +20,7 @@ from .terminal import Terminal
 
 READY_LIMIT = 10.0
 STOP_LIMIT = 8.0
+ASSIGN_LIMIT = 2.0
 FREEZE_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
 LISTEN_LIMIT = 5.0
@@ -66,6 +67,36 @@ class InitClient:
     @property
     def alive(self) -> bool:
         return not self._channel.closed and not self._stopping
+
+    def is_connected(self) -> bool:
+        """Whether init still has its end of the control socket, which the event loop may not have noticed yet."""
+        return self.alive and self._channel.is_connected()
+
+    async def assign(self, sandbox_id: str, hosts: Optional[bytes]) -> None:
+        """Make this the init of a sandbox that was not known when it started.
+
+        Args:
+            sandbox_id: The sandbox's id, which becomes the host name.
+            hosts: The content of its /etc/hosts; None where init does not write that file.
+
+        Raises:
+            SandboxGone: Init has ended, or has not answered within ASSIGN_LIMIT seconds.
+        """
+        shown = {} if hosts is None else {"hosts": hosts.decode("latin-1")}
+        message = await self._request("assign", ASSIGN_LIMIT, host=sandbox_id, **shown)
+        if "error" in message:
+            raise SandboxGone(message["error"])
+
+    def report_to(
+        self,
+        on_lost: Callable[[], None],
+        on_shim_request: Optional[ShimHandler],
+        on_overrun: Callable[[int], None],
+    ) -> None:
+        """Report to others from now on; the arguments are those of the class."""
+        self._on_lost = on_lost
+        self._on_overrun = on_overrun
+        self._shim_requests = ShimRequests(on_shim_request)
 
     def open_root(self) -> Optional[int]:
         """Return a descriptor of the sandbox's root directory for the caller to close. It is opened as a path alone
@@ -371,10 +402,8 @@ class InitClient:
         if self._channel.closed:
             return 0
         self._channel.send({"op": "stop"})
-        try:
-            survivors = await asyncio.wait_for(asyncio.shield(self._stopped), STOP_LIMIT)
-        except asyncio.TimeoutError:
-            survivors = 1
+        await asyncio.wait({self._stopped}, timeout=STOP_LIMIT)
+        survivors = self._stopped.result() if self._stopped.done() else 1
         self._shim_requests.cancel_all()
         self._channel.close()
         return survivors

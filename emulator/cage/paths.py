@@ -6,7 +6,8 @@ A sandbox's directory holds:
     <directory>/root        /root       (HOME)
     <directory>/tmp         /tmp        (TMPDIR)
     <directory>/opt         /opt/caged  (the emulator's programs; read-only)
-    <directory>/hosts       /etc/hosts  (read-only; see `hosts_file.py`), unless there is a root of its own:
+
+At the levels `namespace` and `bwrap` also:
 
     <directory>/system/top            the root itself: new top-level entries (/app), and the mount points of the rest
     <directory>/system/changed/NAME   what the sandbox changed below /NAME: the upper layer of an overlay, in which a
@@ -14,7 +15,8 @@ A sandbox's directory holds:
     <directory>/system/work/NAME      overlayfs's own
 
 NAME is one of `host_view.overlaid()`: etc, opt, usr, var, and bin, sbin, lib* where the host has directories of these
-names. The lower layers are the emulator's mask (`mask.py`) and the host's directory.
+names. The lower layers are the emulator's mask (`mask.py`) and the host's directory. Where overlays cannot be mounted,
+`changed` holds copies (`copies.py`).
 
 At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.
 
@@ -24,6 +26,7 @@ its environment, and the other way round in its output.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -151,11 +154,17 @@ class Layout:
         for name in names:
             if not (target / f"{name}.py").exists():
                 _copy_module(source / f"{name}.py", target)
+        if "shim" in names and not (target / "shim.pl").exists():
+            (target / "shim.pl").write_bytes(_perl_shim())
         return f"{self.command_path('opt/caged')}/lib"
 
     def roots(self) -> dict[str, str]:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}
+
+    def kept(self) -> list[str]:
+        """Return the directories on the host that hold what a sandbox has changed, which are kept as long as it is."""
+        return [*self.roots().values(), *([str(self.system)] if self.own_root else [])]
 
     def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""
@@ -207,6 +216,11 @@ class Layout:
             if target == f"/{name}" or target.startswith(f"/{name}/"):
                 return self._places[name] + target[len(name) + 1 :]
         return target
+
+
+@functools.cache
+def _perl_shim() -> bytes:
+    return Path(__file__).with_name("inside").joinpath("shim.pl").read_bytes()
 
 
 def _require_directory(path: Path) -> None:

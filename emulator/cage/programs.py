@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import toolchains
@@ -14,6 +16,8 @@ from .toolchains import Toolchain
 from .zygote import python_words
 
 _CALL = "sys.exit(it.main(*sys.argv[1:]))"
+#: The interpreter that starts in the shortest time, and the shim that it runs.
+PERL, PERL_SHIM = "/usr/bin/perl", "shim.pl"
 
 
 class Programs:
@@ -82,19 +86,33 @@ class Programs:
         opt = self._layout.command_path("opt/caged")
         library = self._layout.copy_library("git_ssh")
         words = [*python_words(self._python, library, "git_ssh", _CALL), str(port), secret]
-        text = f'{self._libraries()}exec {" ".join(shlex.quote(word) for word in words)} "$@"'
+        text = f'{self._libraries()}exec {_quoted(words)} "$@"'
         toolchains.write_script(self._layout.opt / ".git-ssh.new", text)
         os.replace(self._layout.opt / ".git-ssh.new", self._layout.opt / "git-ssh")
         return f"{opt}/git-ssh"
 
     def _write(self, folder: Path, name: str, kind: str) -> None:
-        opt = self._layout.command_path("opt/caged")
-        words = python_words(self._python, self._layout.copy_library("shim", "frames"), "shim", _CALL)
-        line = " ".join(shlex.quote(word) for word in [*words, self.shim_socket_dir, opt, kind, name])
-        text = f'{self._libraries()}exec {line} "$@"'
+        library = self._layout.copy_library("shim", "frames")
+        options = [self.shim_socket_dir, self._layout.command_path("opt/caged"), kind, name]
+        words = python_words(self._python, library, "shim", _CALL)
+        text = f'{self._perl(library, options)}{self._libraries()}exec {_quoted([*words, *options])} "$@"'
         folder.mkdir(exist_ok=True)
         toolchains.write_script(folder / f".{name}.new", text)
         os.replace(folder / f".{name}.new", folder / name)  # at once, because a process may be starting it
+
+    def _perl(self, library: str, options: Sequence[str]) -> str:
+        """The lines by which Perl runs the shim where the sandbox has one; nothing where it cannot.
+
+        Perl is part of every Debian and Ubuntu. Python does it where Perl is missing, or where the environment has
+        settings that would change how Perl reads the shim.
+        """
+        if not sys.platform.startswith("linux"):
+            return ""
+        line = _quoted([PERL, f"{library}/inside/{PERL_SHIM}", *options])
+        return (
+            f'if [ -x {PERL} ] && [ -z "${{PERL5OPT-}}${{PERL5DB-}}${{PERL_UNICODE-}}${{PERL_BADLANG-}}" ]; then\n'
+            f'    export PERL_BADLANG=0\n    exec {line} "$@"\nfi\n'
+        )
 
     def _libraries(self) -> str:
         """The line by which an interpreter that is shown as PYTHON finds its own library."""
@@ -104,3 +122,7 @@ class Programs:
         if not any(prefix.glob("lib/libpython*.so*")):
             return ""
         return f'export CAGED_LD_LIBRARY_PATH="$LD_LIBRARY_PATH" LD_LIBRARY_PATH={PYTHON}/lib\n'
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return " ".join(map(shlex.quote, words))

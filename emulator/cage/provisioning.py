@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, disk, host_view, hosts_file
+from . import bwrap, copies, disk, host_view, hosts_file, sudo
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
@@ -17,11 +19,13 @@ from .crash_recovery import recover_directory
 from .init_client import InitClient, SandboxGone
 from .inside.processes import descendants
 from .isolation import IsolationLevel
-from .mask import Mask
+from .mask import mask_of
 from .paths import Layout
+from .pool import ReadySandbox, SandboxPool
 from .programs import Programs
 from .proxy import Proxy
 from .shim_rpc import ShimHandler
+from .toolchains import STANDARD_PATH
 from .zygote import Zygote
 
 
@@ -73,6 +77,17 @@ class SandboxSpec:
     on_missing: Callable[[str], None] = lambda name: None
 
 
+@dataclass(frozen=True)
+class SandboxKind:
+    """What cannot be changed after the start of a sandbox. `mask`: see `mask.py`."""
+
+    isolation: IsolationLevel
+    network: str
+    show: tuple[str, ...]
+    limits: Optional[Limits]
+    mask: str
+
+
 class Provisioner:
     """Opens the sandboxes of one emulator.
 
@@ -91,13 +106,14 @@ class Provisioner:
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
-        self._run_dir = run_dir
-        self._mask: Optional[Mask] = None
+        self._plan: Optional[copies.Plan] = None
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._preparing = False
+        self._run_dir = run_dir
         self._zygote = zygote
         self._shell = shell
+        self._pool: SandboxPool[SandboxKind] = SandboxPool(self._make_ready, self._discard_ready)
 
     @property
     def isolation(self) -> IsolationLevel:
@@ -116,34 +132,50 @@ class Provisioner:
 
     def _make_spare(self) -> None:
         try:
-            _make_directory(self.isolation.layout(self._spare))
-            self._current_mask()
+            self._make_directory(self.isolation.layout(self._spare))
         except BaseException:
             disk.remove(self._spare)
             raise
 
     def _use_spare(self, layout: Layout) -> None:
         """Make the directory of a new sandbox, from the prepared one if there is one, with the current time."""
-        if layout.directory.exists():
-            raise FileExistsError(f"{layout.directory} exists already")
+        _require_new(layout)
         if not self._has_spare:
-            _make_directory(layout)
+            self._make_directory(layout)
             return
         self._has_spare = False
         self._spare.rename(layout.directory)
-        for place in layout.roots().values():
-            os.utime(place)
+        _set_times(layout)
+
+    def _make_directory(self, layout: Layout) -> None:
+        _make_directory(layout)
+        self._prepare_root(layout)
 
     def _current_mask(self) -> str:
-        """Return the directory of the mask; "" where sandboxes have no root of their own."""
-        if not self.isolation.own_root:
+        """Return the directory of the mask; "" where the root of a sandbox does not consist of overlays."""
+        isolation = self.isolation
+        if isolation.root != "overlays":
             return ""
-        if self._mask is None:
-            self._mask = Mask(self._run_dir, self.isolation.hide)
-        return self._mask.current()
+        return mask_of(self._run_dir, isolation.hide, isolation.in_user_namespace).current()
+
+    def _prepare_root(self, layout: Layout) -> dict[str, object]:
+        """Make what the root of a sandbox consists of, and return what init needs to know of it."""
+        isolation = self.isolation
+        if isolation.own_root:
+            sudo.install(layout.bin, isolation.in_user_namespace)
+        if isolation.root == "overlays":
+            return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid())}
+        if isolation.root == "copies":
+            if self._plan is None:
+                self._plan = copies.make_plan(isolation.hide)
+            copies.fill(layout, self._plan, isolation.in_user_namespace)
+            programs = [name for name in host_view.overlaid() if name in host_view.PROGRAM_DIRECTORIES]
+            bound = [f"/{path}" for path in self._plan.bound]
+            return {"programs": programs, "copied": list(copies.COPIED), "bound": bound}
+        return {}
 
     async def open(self, directory: Path, sandbox: SandboxSpec) -> Cage:
-        """Make the directory and the init of a sandbox. On failure neither is left.
+        """Make the directory and the init of a sandbox, or assign one that was made before. On failure neither is left.
 
         Args:
             directory: The sandbox's directory on the host.
@@ -157,31 +189,20 @@ class Provisioner:
         layout = self.isolation.layout(directory)
         init: Optional[InitClient] = None
         try:
-            if sandbox.again:
-                for name in await self._workers.walk.run(recover_directory, layout):
-                    sandbox.on_missing(name)
+            ready = None if sandbox.again else await self._assign_ready(layout, sandbox)
+            if ready is not None:
+                init, listening = ready.init, ready.listening
             else:
-                self._use_spare(layout)
-            control = await self._zygote.create(self._spec(layout, sandbox))
-            init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
-            listening = await init.ready()
+                await self._make_or_recover(layout, sandbox)
+                control = await self._zygote.create(self._spec(layout, sandbox))
+                init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
+                listening = await init.ready()
             if listening is not None and sandbox.proxy is not None:
                 await sandbox.proxy.start(listening)
             if sandbox.memory is not None:
                 pid = await self._zygote.init_of(sandbox.sandbox_id)
                 sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
-            programs = Programs(layout, self.isolation.shim_socket_dir(layout), self.isolation.python())
-            return Cage(
-                sandbox.sandbox_id,
-                layout,
-                self._shell,
-                self._zygote,
-                init,
-                programs,
-                sandbox.proxy,
-                sandbox.memory,
-                self._workers,
-            )
+            return self._cage(layout, sandbox, init)
         except BaseException as error:
             if init is not None:
                 await init.stop()
@@ -194,16 +215,103 @@ class Provisioner:
                 raise SandboxGone(reason) from error
             raise
 
+    def _cage(self, layout: Layout, sandbox: SandboxSpec, init: InitClient) -> Cage:
+        return Cage(
+            sandbox.sandbox_id,
+            layout,
+            self._shell,
+            self._zygote,
+            init,
+            Programs(layout, self.isolation.shim_socket_dir(layout), self.isolation.python()),
+            sandbox.proxy,
+            sandbox.memory,
+            self._workers,
+        )
+
+    async def _make_or_recover(self, layout: Layout, sandbox: SandboxSpec) -> None:
+        if sandbox.again:
+            for name in await self._workers.walk.run(recover_directory, layout):
+                sandbox.on_missing(name)
+        else:
+            self._use_spare(layout)
+
+    # --- ready-made sandboxes
+
+    async def close(self) -> None:
+        """Remove the sandboxes that were made before they were requested."""
+        await self._pool.close()
+
+    def _kind(self, sandbox: SandboxSpec) -> SandboxKind:
+        mask = self._current_mask()
+        return SandboxKind(self.isolation, sandbox.network, tuple(sandbox.show), sandbox.limits, mask)
+
+    async def _assign_ready(self, layout: Layout, sandbox: SandboxSpec) -> Optional[ReadySandbox]:
+        """Make a ready-made sandbox the requested one: its directory, its host name, and who hears of what happens in
+        it. None where there is none. Raises FileExistsError."""
+        kind = self._kind(sandbox)
+        while True:
+            ready = self._pool.take(kind)
+            if ready is None:
+                return None
+            try:
+                hosts = hosts_file.content_for(sandbox.sandbox_id) if layout.own_root else None
+                await ready.init.assign(sandbox.sandbox_id, hosts)
+                self._give(ready, layout, sandbox)
+                return ready
+            except SandboxGone:
+                await self._discard_ready(ready)  # its init has just ended
+            except BaseException:
+                await self._discard_ready(ready)
+                raise
+
+    def _give(self, ready: ReadySandbox, layout: Layout, sandbox: SandboxSpec) -> None:
+        """Make the directory and the processes of a ready-made sandbox those of the requested one."""
+        if not ready.init.alive:
+            raise SandboxGone("the sandbox's processes are gone")
+        _require_new(layout)
+        _set_times(ready.layout)
+        ready.layout.directory.rename(layout.directory)
+        self._zygote.rename(ready.id, sandbox.sandbox_id)
+        ready.init.report_to(sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
+
+    async def _make_ready(self, kind: SandboxKind) -> ReadySandbox:
+        """Build a sandbox that belongs to nothing. Raises as `open`; nothing is left then."""
+        identifier = f"ready-{secrets.token_hex(8)}"
+        layout = kind.isolation.layout(self._run_dir / identifier)
+        sandbox = SandboxSpec(identifier, kind.network, kind.show, limits=kind.limits)
+        init: Optional[InitClient] = None
+        listening: Optional[socket.socket] = None
+        try:
+            await self._workers.small.run(self._make_directory, layout)
+            control = await self._zygote.create(self._spec(layout, sandbox))
+            init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
+            listening = await init.ready()
+            await self._zygote.init_of(identifier)
+            # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy.
+            await init.run([self._shell, "-c", ":"], {"PATH": STANDARD_PATH}, layout.command_path("workspace"))
+            return ReadySandbox(identifier, layout, init, listening)
+        except BaseException:
+            if listening is not None:
+                listening.close()
+            if init is not None:
+                await init.stop()
+            self._zygote.inits.pop(identifier, None)
+            disk.remove(layout.directory)
+            raise
+
+    async def _discard_ready(self, ready: ReadySandbox) -> None:
+        if ready.listening is not None:
+            ready.listening.close()
+        await ready.init.stop()
+        self._zygote.inits.pop(ready.id, None)
+        await self._workers.walk.run(disk.remove, ready.layout.directory)
+
     def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
         spec["root"] = str(self._root)
         if layout.own_root:
-            spec["mask"] = self._current_mask()
-            spec["overlaid"] = list(host_view.overlaid())
-            hosts_file.write_into(layout.changed / "etc", sandbox.sandbox_id)
-        elif layout.mounted:
-            spec["hosts"] = hosts_file.write(layout.directory, sandbox.sandbox_id)
-            spec["hosts_target"] = hosts_file.target()
+            spec.update(self._prepare_root(layout))
+            hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":
@@ -224,6 +332,17 @@ case ":$PATH:" in
 esac
 unset __bin
 """
+
+
+def _require_new(layout: Layout) -> None:
+    if layout.directory.exists():
+        raise FileExistsError(f"{layout.directory} exists already")
+
+
+def _set_times(layout: Layout) -> None:
+    """Give the directories of a sandbox that was prepared the present time."""
+    for place in layout.roots().values():
+        os.utime(place)
 
 
 def _make_directory(layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""Reading and writing a sandbox's files for the file API, within its writable directories (`safe_paths.py`)."""
+"""Reading and writing a sandbox's files for the file API, without leaving them (`safe_paths.py`)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Optional
 
 from ..workers import checkpoint
 from .bytecode import drop_trusted
-from .paths import Layout, split
-from .safe_paths import OutsideOfSandbox, walk
+from .file_tree import FileTree, OutsideOfSandbox
+from .paths import split
+from .safe_paths import walk
 
 #: Entries of a directory that can be listed.
 LISTING_MOST = 500_000
@@ -43,10 +44,10 @@ class Entry:
     mtime: float
 
 
-def read(layout: Layout, path: str, limit: int, offset: int = 0) -> bytes:
+def read(tree: FileTree, path: str, limit: int, offset: int = 0) -> bytes:
     """Return the bytes of a file from an offset, at most `limit` plus one. Blocks. Raises OSError and
     OutsideOfSandbox."""
-    with walk(layout, path) as (place, name):
+    with walk(tree, path) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         fd = os.open(name, _FILE, dir_fd=place.fd)
@@ -69,8 +70,8 @@ def read(layout: Layout, path: str, limit: int, offset: int = 0) -> bytes:
             os.close(fd)
 
 
-def write(layout: Layout, path: str, content: bytes) -> str:
-    """Replace or create a file in one step, with its parents. The mode of an existing file is kept. Blocks.
+def write(tree: FileTree, path: str, content: bytes) -> str:
+    """Replace or create a file in one step, with its parents. Mode and owner of an existing file are kept. Blocks.
 
     Returns:
         The path that was written, links resolved.
@@ -81,18 +82,17 @@ def write(layout: Layout, path: str, content: bytes) -> str:
     """
     if path.endswith(("/", "/.")):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    with walk(layout, path, create=True) as (place, name):
+    with walk(tree, path, create=True) as (place, name):
         if name is None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         directory = place.fd
-        mode = 0o644
+        existing = None
         try:
-            existing = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(existing):
+            existing = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISDIR(existing.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-            if not stat.S_ISREG(existing):
+            if not stat.S_ISREG(existing.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
-            mode = stat.S_IMODE(existing)
         except FileNotFoundError:
             pass
         temporary = f".{secrets.token_hex(8)}.caged-write"
@@ -102,7 +102,7 @@ def write(layout: Layout, path: str, content: bytes) -> str:
                 view = memoryview(content)
                 while view:
                     view = view[os.write(fd, view) :]
-                os.fchmod(fd, mode)
+                _set_attributes(fd, existing)
             finally:
                 os.close(fd)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -113,14 +113,28 @@ def write(layout: Layout, path: str, content: bytes) -> str:
         return f"{place.path}/{name}"
 
 
-def listing(layout: Layout, path: str) -> list[Entry]:
+def _set_attributes(fd: int, existing: Optional[os.stat_result]) -> None:
+    """Give a new file the owner, as far as the emulator may, and the mode of the one that it replaces."""
+    if existing is None:
+        os.fchmod(fd, 0o644)
+        return
+    own = os.fstat(fd)
+    if (own.st_uid, own.st_gid) != (existing.st_uid, existing.st_gid):
+        try:
+            os.fchown(fd, existing.st_uid, existing.st_gid)  # before the mode, of which it clears bits
+        except OSError:
+            pass
+    os.fchmod(fd, stat.S_IMODE(existing.st_mode))
+
+
+def listing(tree: FileTree, path: str) -> list[Entry]:
     """Return the entries of a directory, sorted by name. Blocks. Raises OSError and OutsideOfSandbox."""
-    with walk(layout, path) as (place, name):
+    with walk(tree, path) as (place, name):
         if name is not None:
             place.enter(name)
         shown = "/" + "/".join(part for part in split(path) if part != "..") if ".." not in split(path) else place.path
         if place.fd < 0:
-            top = layout.roots()
+            top = tree.top_names()
             return [_entry(child, "/", os.stat(top[child])) for child in sorted(top)]
         entries = []
         names = os.listdir(place.fd)
@@ -136,7 +150,7 @@ def listing(layout: Layout, path: str) -> list[Entry]:
             except FileNotFoundError:
                 continue
             if stat.S_ISLNK(status.st_mode):
-                status = _behind_link(layout, f"{place.path}/{child}") or status
+                status = _behind_link(tree, f"{place.path}/{child}") or status
             entries.append(_entry(child, shown, status))
         return entries
 
@@ -147,10 +161,10 @@ def in_order(names: list[str]) -> Iterable[str]:
     return pieces[0] if len(pieces) == 1 else heapq.merge(*pieces)
 
 
-def _behind_link(layout: Layout, path: str) -> Optional[os.stat_result]:
+def _behind_link(tree: FileTree, path: str) -> Optional[os.stat_result]:
     """Return the status of what a link leads to; None when that is missing or outside."""
     try:
-        with walk(layout, path) as (place, name):
+        with walk(tree, path) as (place, name):
             if name is not None:
                 return os.stat(name, dir_fd=place.fd, follow_symlinks=False)
             return os.fstat(place.fd) if place.fd >= 0 else None

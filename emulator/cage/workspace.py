@@ -1,7 +1,8 @@
 """Files of the workspace for the MCP tools, which see only /workspace, without /root and /tmp.
 
 Paths are walked by descriptors as in `safe_paths.py`, so whatever a command does to the tree meanwhile, neither `..`
-nor a link leads outside. All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
+nor a link leads outside. The `tree` of every function is one of which only the workspace may be reached
+(`Cage.on_workspace`). All functions block and are meant for a thread; they raise OSError and OutsideOfSandbox.
 """
 
 from __future__ import annotations
@@ -18,24 +19,15 @@ from typing import Callable
 
 from ..workers import checkpoint
 from . import disk, safe_files, safe_paths
-from .paths import WORKSPACE, Layout
+from .file_tree import FileTree, OutsideOfSandbox
+from .paths import WORKSPACE
 from .safe_files import Entry
-from .safe_paths import OutsideOfSandbox, PathCursor, walk
+from .safe_paths import PathCursor, walk
 
 #: Seconds after which the removal of a tree that a process goes on filling is given up.
 DELETE_SECONDS = 30.0
 SEARCH_SECONDS = 10.0
 SEARCH_ENTRIES = 500_000
-
-
-class _WorkspaceLayout(Layout):
-    """The layout of a sandbox of which only the workspace can be entered."""
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__(layout.directory, layout.mounted)
-
-    def roots(self) -> dict[str, str]:
-        return {"workspace": super().roots()["workspace"]}
 
 
 def full_path(path: str) -> str:
@@ -50,26 +42,26 @@ def full_path(path: str) -> str:
     return full
 
 
-def read(layout: Layout, path: str, limit: int) -> bytes:
+def read(tree: FileTree, path: str, limit: int) -> bytes:
     """Return the bytes of a file, at most `limit` plus one."""
-    return safe_files.read(_WorkspaceLayout(layout), full_path(path), limit)
+    return safe_files.read(tree, full_path(path), limit)
 
 
-def write(layout: Layout, path: str, content: bytes) -> str:
+def write(tree: FileTree, path: str, content: bytes) -> str:
     """Replace or create a file in one step, with its parents. Returns the path that was written, links resolved."""
-    return safe_files.write(_WorkspaceLayout(layout), full_path(path), content)
+    return safe_files.write(tree, full_path(path), content)
 
 
-def listing(layout: Layout, path: str) -> list[Entry]:
+def listing(tree: FileTree, path: str) -> list[Entry]:
     """Return the entries of a directory, sorted by name.
 
     A link is a file, with the size of the link itself; the size of a directory is that of the file system.
     """
     full = full_path(path)
-    with walk(_WorkspaceLayout(layout), full) as (place, name):
+    with walk(tree, full) as (place, name):
         if name is not None:
             place.enter(name)
-        if place.fd < 0:
+        if place.at_top:
             raise OutsideOfSandbox
         entries = []
         names = os.listdir(place.fd)
@@ -91,14 +83,14 @@ def listing(layout: Layout, path: str) -> list[Entry]:
         return entries
 
 
-def first_not_directory(layout: Layout, path: str) -> str:
+def first_not_directory(tree: FileTree, path: str) -> str:
     """Return the shortest beginning of an absolute path that is not a directory; its parent when there is none."""
     parent = posixpath.dirname(path)
     names = parent.strip("/").split("/")
     for count in range(1, len(names) + 1):
         beginning = "/" + "/".join(names[:count])
         try:
-            safe_paths.resolve_directory(_WorkspaceLayout(layout), beginning)
+            safe_paths.resolve_directory(tree, beginning)
         except NotADirectoryError:
             return beginning
         except (OSError, OutsideOfSandbox):
@@ -106,7 +98,7 @@ def first_not_directory(layout: Layout, path: str) -> str:
     return parent
 
 
-def delete(layout: Layout, path: str) -> bool:
+def delete(tree: FileTree, path: str) -> bool:
     """Remove a file, a link (not what it leads to) or a whole directory. Returns False when it did not exist. Raises
     OSError also for the workspace itself."""
     full = full_path(path)
@@ -114,8 +106,8 @@ def delete(layout: Layout, path: str) -> bool:
         raise OSError(errno.EBUSY, "the workspace itself cannot be deleted; name what is in it", path)
     parent, _, name = full.rpartition("/")
     try:
-        with walk(_WorkspaceLayout(layout), f"{parent}/") as (place, _none):
-            if place.fd < 0:
+        with walk(tree, f"{parent}/") as (place, _none):
+            if place.at_top:
                 raise OutsideOfSandbox
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
                 disk.remove(name, place.fd, DELETE_SECONDS)
@@ -126,11 +118,11 @@ def delete(layout: Layout, path: str) -> bool:
     return True
 
 
-def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[list[str], bool]:
+def search(tree: FileTree, matches: Callable[[str], bool], most: int) -> tuple[list[str], bool]:
     """Search the workspace by name, including directories and hidden entries, without following links.
 
     Args:
-        layout: The sandbox's directory.
+        tree: The sandbox's files.
         matches: Returns whether a name matches.
         most: The number of results to return.
 
@@ -139,7 +131,7 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     """
     found: list[str] = []
     deadline = time.monotonic() + SEARCH_SECONDS
-    with closing(_walk(_WorkspaceLayout(layout))) as everything:
+    with closing(_walk(tree)) as everything:
         for count, path in enumerate(everything):
             checkpoint()
             if count >= SEARCH_ENTRIES or time.monotonic() > deadline:
@@ -151,8 +143,8 @@ def search(layout: Layout, matches: Callable[[str], bool], most: int) -> tuple[l
     return found, False
 
 
-def _walk(layout: Layout) -> Generator[str, None, None]:
-    place = PathCursor(layout)
+def _walk(tree: FileTree) -> Generator[str, None, None]:
+    place = PathCursor(tree)
     try:
         waiting = _list_directory(place, ())
         while waiting:
@@ -164,7 +156,7 @@ def _walk(layout: Layout) -> Generator[str, None, None]:
                 except (OSError, OutsideOfSandbox):
                     pass  # removed, not readable, or replaced by a link since it was listed
     finally:
-        place.reset()
+        place.close()
 
 
 def _list_directory(place: PathCursor, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], bool]]:

@@ -139,7 +139,8 @@ class Zygote:
         assert self._channel is not None
         assert self._ready is not None
         try:
-            await asyncio.wait_for(asyncio.shield(self._ready), START_LIMIT)
+            if not self._ready.done() or self._ready.cancelled():
+                await asyncio.wait_for(asyncio.shield(self._ready), START_LIMIT)
         except (asyncio.TimeoutError, asyncio.CancelledError) as error:
             if self._ready.cancelled() or isinstance(error, asyncio.TimeoutError):
                 raise ZygoteError(f"the zygote (pid {self.pid}) did not answer within {START_LIMIT:g} s") from error
@@ -162,6 +163,10 @@ class Zygote:
             return await asyncio.wait_for(asyncio.shield(waiting), START_LIMIT)
         except asyncio.TimeoutError:
             raise ZygoteError(f"the zygote did not report the init of {sandbox_id} within {START_LIMIT:g} s") from None
+
+    def rename(self, sandbox_id: str, new_id: str) -> None:
+        """Give a sandbox whose init was reported another id."""
+        self.inits[new_id] = self.inits.pop(sandbox_id)
 
     async def stop(self) -> None:
         """End the zygote and, with it, every sandbox that is left, within STOP_LIMIT seconds."""

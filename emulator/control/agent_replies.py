@@ -16,7 +16,7 @@ from .description import given_values, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern
 from .records import value
-from .registry import Control, ControlInfo
+from .registry import Control, CountedInfo
 from .reply_functions import Answerer
 from .values import Files, Text
 
@@ -27,19 +27,11 @@ _SHOWN = 60
 
 
 @dataclass(frozen=True)
-class ReplyInfo(ControlInfo):
+class ReplyInfo(CountedInfo):
     """A reply as the emulator has it."""
 
     agent: str = value("The platform's name of the agent.", column=True)
     used: int = value("How often it was given.", column=True)
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether it was never given and is not optional."""
-        return not self.used and not self.optional
-
-    def __str__(self) -> str:
-        return f"{self.described}: used {self.used} times"
 
 
 @dataclass

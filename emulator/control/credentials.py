@@ -40,9 +40,15 @@ _TEXT_HINTS = tuple(hint.decode() for hint in _HINTS)
 def redact_credentials(text: Text) -> Text:
     """Replace passwords, API keys, tickets, tokens of sessions and devices, webhooks and signatures in URLs by ***."""
     if isinstance(text, str):
-        if not any(hint in text for hint in _TEXT_HINTS):
+        for hint in _TEXT_HINTS:  # any() with a generator takes three times as long
+            if hint in text:
+                break
+        else:
             return text
         return redact_credentials(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
-    if not any(hint in text for hint in _HINTS):
+    for encoded in _HINTS:
+        if encoded in text:
+            break
+    else:
         return text
     return _CREDENTIAL.sub(lambda found: found[found.lastindex or 0] + b"***", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -94,8 +95,10 @@ def redact(text: str, secrets: Sequence[str], most: int, mark: bool = True) -> s
         most: Characters to keep.
         mark: Whether a cut text says at its end how much is missing.
     """
-    piece = text[: most + SPARE].encode("utf-8", "replace").decode("utf-8")
-    piece = redact_credentials(redact_values(piece, secrets))
+    if len(text) <= _SHORT:
+        piece = _redact_short(text, tuple(secrets))
+    else:
+        piece = _redact_piece(text[: most + SPARE], secrets)
     if len(text) > most + SPARE:
         piece = cut_unsearched_end(piece, SPARE)
     elif len(piece) <= most:
@@ -103,6 +106,15 @@ def redact(text: str, secrets: Sequence[str], most: int, mark: bool = True) -> s
     piece = piece[:most]
     return f"{piece} … ({len(text) - len(piece)} more characters)" if mark else piece
 
+
+def _redact_piece(piece: str, secrets: Sequence[str]) -> str:
+    piece = piece.encode("utf-8", "replace").decode("utf-8")
+    return redact_credentials(redact_values(piece, secrets))
+
+
+#: Characters of a text that is searched once for all the records that show it: a command is in five of them.
+_SHORT = 500
+_redact_short = functools.lru_cache(maxsize=256)(_redact_piece)
 
 #: The mark of a text that was cut.
 _CUT = re.compile(r" ?…(?: \(\d+ more characters[^()]{0,100}\))?$")

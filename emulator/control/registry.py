@@ -37,6 +37,20 @@ class ControlInfo:
         raise NotImplementedError
 
 
+class CountedInfo(ControlInfo):
+    """A control that counts how often it was used, in a field `used` of the subclass."""
+
+    used: int
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it was never used and is not optional."""
+        return not self.used and not self.optional
+
+    def __str__(self) -> str:
+        return f"{self.described}: used {self.used} times"
+
+
 @dataclass
 class Control:
     """A fault, a stub or a reply. The fields that `option` made are its options.

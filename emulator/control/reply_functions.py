@@ -51,7 +51,12 @@ class PromptSandbox:
         return self.client.files.read(self.id, path)
 
     def write(self, path: str, content: str) -> None:
-        """Write a file of the sandbox."""
+        """Write a file of the sandbox.
+
+        Args:
+            path: Its path; a relative one is below /workspace.
+            content: Its text.
+        """
         self.client.files.write(self.id, path, content)
 
     def exec(self, command: str) -> ExecResult:

@@ -17,7 +17,7 @@ from .current_account import ALL_ACCOUNTS
 from .description import option
 from .identifiers import IdOrObject
 from .records import value
-from .registry import Control, ControlInfo
+from .registry import Control, CountedInfo
 from .repository_urls import RepositoryAddress
 from .values import RepositorySource, Text
 
@@ -29,21 +29,13 @@ MOST_FILES, MOST_BYTES = 20_000, 32 * 1024**2
 
 
 @dataclass(frozen=True)
-class RepositoryInfo(ControlInfo):
+class RepositoryInfo(CountedInfo):
     """A fake repository as the emulator has it."""
 
     url: str = value("Its URL.", column=True)
     default_branch: str = value("The branch that a clone checks out.", column=True)
     used: int = value("How many git commands of sandboxes have read it or written to it.", column=True)
     pushes: int = value("How many branches and tags were changed by pushes.", column=True)
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether no sandbox has read it or written to it, and it is not optional."""
-        return not self.used and not self.optional
-
-    def __str__(self) -> str:
-        return f"{self.described}: used {self.used} times"
 
 
 @dataclass

@@ -15,7 +15,7 @@ from .description import check_values, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern, matches
 from .records import value
-from .registry import Control, ControlInfo
+from .registry import Control, CountedInfo
 from .values import Text
 
 #: What a stub answers: a whole command, or a program wherever it is called.
@@ -86,19 +86,11 @@ FunctionResult = Union[None, bool, str, Output]
 
 
 @dataclass(frozen=True)
-class StubInfo(ControlInfo):
+class StubInfo(CountedInfo):
     """A stub as the emulator has it."""
 
     kind: str = value("`command` or `program`.", column=True)
     used: int = value("How often it has answered.", column=True)
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether it has answered nothing and is not optional."""
-        return not self.used and not self.optional
-
-    def __str__(self) -> str:
-        return f"{self.described}: used {self.used} times"
 
 
 @dataclass

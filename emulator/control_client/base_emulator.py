@@ -59,6 +59,7 @@ class AccountView(Controls):
 
     @property
     def id(self) -> str:
+        """The account's id."""
         return self._account.id
 
     @property
@@ -71,6 +72,7 @@ class AccountView(Controls):
 
     @property
     def emulator(self) -> BaseEmulator:
+        """The emulator as a whole."""
         return self._emulator
 
     def export(self, path: Union[str, os.PathLike[str]]) -> None:
@@ -157,14 +159,22 @@ class BaseEmulator(Controls):
     # --- clients
 
     def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
-        """Create a client of the first account, or of the account of `api_key`. Options are those of `Caged`; close it,
-        or use it in a `with` statement."""
+        """Create a client of the first account. Close it, or use it in a `with` statement.
+
+        Args:
+            api_key: The key of another account.
+            options: Those of `Caged`.
+        """
         self._note_client("client()", api_key)
         return super().client(api_key, **options)
 
     def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
-        """Create an asynchronous client of the first account, or of the account of `api_key`. Options are those of
-        `AsyncCaged`."""
+        """Create an asynchronous client of the first account.
+
+        Args:
+            api_key: The key of another account.
+            options: Those of `AsyncCaged`.
+        """
         self._note_client("async_client()", api_key)
         return super().async_client(api_key, **options)
 
@@ -274,9 +284,7 @@ class BaseEmulator(Controls):
         if account_id is None or not isinstance(id_of(account_id), str):
             raise TypeError(f"account_id: must be an account or its id, not {type(account_id).__name__}")
         usage = self._admin.usage
-        usage.created_accounts.pop(str(id_of(account_id)), None)
-        for function in tuple(usage.before_deletion):
-            function(str(id_of(account_id)))
+        usage.before_deletion_of(str(id_of(account_id)))
         try:
             self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except AdminRequestError as error:

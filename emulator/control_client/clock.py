@@ -88,7 +88,12 @@ class Clock:
         return _moment(self._admin.call("POST", "/clock/advance", body, account=account))
 
     def tick(self, seconds: Union[float, timedelta] = 1, *, account: Optional[IdOrObject] = None) -> datetime:
-        """Move the time on by a second, or by another number of seconds or a timedelta."""
+        """Advance the clock by a second, or by as many as given; see `advance`.
+
+        Args:
+            seconds: Seconds, or a timedelta.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
         body = {"seconds": duration("seconds", seconds)}
         return _moment(self._admin.call("POST", "/clock/tick", body, account=account))
 

@@ -265,13 +265,29 @@ class Controls:
     # --- clients
 
     def client(self, api_key: Optional[str] = None, **options: Any) -> Caged:
-        """Create a client of the account. Options are those of `Caged`; close it, or use it in a `with` statement."""
+        """Create a client of the account. Close it, or use it in a `with` statement.
+
+        Args:
+            api_key: Another key than the account's first full one.
+            options: Those of `Caged`.
+
+        Raises:
+            EmulatorError: The account has no full API key left.
+        """
         from caged import Caged
 
         return Caged(api_key=api_key or self._usable_key(), base_url=self.base_url, **options)
 
     def async_client(self, api_key: Optional[str] = None, **options: Any) -> AsyncCaged:
-        """Create an asynchronous client of the account. Options are those of `AsyncCaged`."""
+        """Create an asynchronous client of the account.
+
+        Args:
+            api_key: Another key than the account's first full one.
+            options: Those of `AsyncCaged`.
+
+        Raises:
+            EmulatorError: The account has no full API key left.
+        """
         from caged import AsyncCaged
 
         return AsyncCaged(api_key=api_key or self._usable_key(), base_url=self.base_url, **options)

@@ -16,7 +16,12 @@ class Inventory:
         self._admin = admin
 
     def sandboxes(self, *, last: Optional[int] = None, account: Optional[IdOrObject] = None) -> list[SandboxRecord]:
-        """List sandboxes; with `last`, only the newest so many."""
+        """List sandboxes.
+
+        Args:
+            last: Only the newest so many.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
         return [
             SandboxRecord(**one) for one in self._admin.call("GET", "/sandboxes", account=account, query={"last": last})
         ]

@@ -63,10 +63,11 @@ async def _kill_during(live: LiveSandbox, injection: Optional[Injection]) -> Asy
     if injection is None or injection.fault.outcome != "dies":
         yield
         return
-    dying = asyncio.get_running_loop().call_later(injection.fault.delay, _crash, live, injection)
+    loop, delay = asyncio.get_running_loop(), injection.fault.delay
+    dying = loop.call_later(delay, _crash, live, injection) if delay else loop.call_soon(_crash, live, injection)
     try:
-        if not injection.fault.delay:
-            await asyncio.sleep(0)  # before a stub that answers at once
+        if not delay:
+            await asyncio.sleep(0)  # before a stub that answers at once; a timer would run after it
         yield
     finally:
         dying.cancel()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Union
 
+from ..cage.file_tree import OutsideOfSandbox
 from ..cage.paths import WORKSPACE
-from ..cage.safe_paths import OutsideOfSandbox
 from ..control.clock import Clock
 from ..store import Sandbox
 from .errors import ApiError, invalid, not_running
@@ -52,6 +52,8 @@ def file_errors(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ApiError(507, f"no space left for {path}") from None
+        if error.errno == errno.EROFS:
+            raise ApiError(400, f"permission denied: {path} is in a read-only file system", DENIED) from None
         raise invalid(f"{path}: {error.strerror}") from None
 
 

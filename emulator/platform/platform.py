@@ -177,6 +177,7 @@ class Platform:
             await self.lifecycle.stop_all()
         else:
             await self.lifecycle.destroy_all()
+        await self.provisioner.close()
         await self.fake_repositories.stop()
         await self.background.finish(BACKGROUND_LIMIT)
         self.steps.close()  # streams of steps never end by themselves

@@ -1,6 +1,7 @@
-"""Alert rules: every account has one of each type (docs/contract/wire-contract.md 3.8).
+"""Alert rules: their types and settings are those of docs/contract/wire-contract.md 3.8.
 
-Of the defaults only the 80 % of a budget and the trust score of 70 have a source; the others are ours.
+No source says which rules an account has: here it is one of each type. Of the defaults only the 80 % of a budget and
+the trust score of 70 have a source.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from ..cage import git
 from ..cage.cage import Cage
+from ..cage.file_tree import OutsideOfSandbox
 from ..cage.init_client import SandboxGone
-from ..cage.safe_paths import OutsideOfSandbox
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
 from ..control.steps import within

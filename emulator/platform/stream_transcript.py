@@ -41,8 +41,6 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 LINES_SECONDS = 1.0
 #: Characters of a command that are held, and of one that is passed that are remembered.
 HELD_CHARACTERS, PASSED_CHARACTERS = 4 * 1024 * 1024, 64 * 1024
-#: The beginning of each marker.
-_MARK = "__CAGED_"
 #: Characters before which a BEGIN line must have ended.
 _BEGIN_LINE_CHARACTERS = 256
 
@@ -51,12 +49,12 @@ class StreamedOutput:
     """What a command prints: what is shown between the line BEGIN and the marker EXIT.
 
     Args:
-        number: That of the markers.
+        key: That of the markers.
     """
 
-    def __init__(self, number: str) -> None:
-        self._begin = re.compile(rf"{re.escape(stream_markers.begin_marker(number))}\r?\n")
-        self._end = re.compile(rf"{re.escape(stream_markers.exit_marker(number))}\s*[0-9]")
+    def __init__(self, key: str) -> None:
+        self._begin = re.compile(rf"{re.escape(stream_markers.begin_marker(key))}\r?\n")
+        self._end = re.compile(rf"{re.escape(stream_markers.exit_marker(key))}\s*[0-9]")
         self._held = ""
         self._has_begun = self._has_ended = False
 
@@ -76,7 +74,7 @@ class StreamedOutput:
         if end is not None:
             self._has_ended = True
             return self._held[: end.start()]
-        place = self._held.find(_MARK, max(0, len(self._held) - stream_markers.LONGEST))
+        place = self._held.find(stream_markers.PREFIX, max(0, len(self._held) - stream_markers.LONGEST))
         if place < 0:
             place = len(self._held) - _partial(self._held)
         printed, self._held = self._held[:place], self._held[place:]
@@ -89,7 +87,8 @@ class StreamedOutput:
 
 def _partial(text: str) -> int:
     """How many characters at the end of a text may be the beginning of a marker."""
-    return next((size for size in range(len(_MARK), 0, -1) if text.endswith(_MARK[:size])), 0)
+    prefix = stream_markers.PREFIX
+    return next((size for size in range(len(prefix), 0, -1) if text.endswith(prefix[:size])), 0)
 
 
 class StreamTranscript(Transcript):
@@ -102,7 +101,7 @@ class StreamTranscript(Transcript):
         self._live = live
         self._stubs = stubs
         self.state: State = "idle"
-        self._number = ""  # of the newest markers
+        self._key = ""  # of the newest markers
         self._before = ""  # typed since the last command
         self._lines = ""  # typed since BEGIN
         self._command = ""
@@ -126,8 +125,8 @@ class StreamTranscript(Transcript):
             self._before = self._before[-_BEGIN_LINE_CHARACTERS:]
             return "", text
         rest = self._before[newline + 1 :]
-        self._number, self._before, self._lines = begin[1], "", ""
-        self._output, self._early = StreamedOutput(self._number), ""
+        self._key, self._before, self._lines = begin[1], "", ""
+        self._output, self._early = StreamedOutput(self._key), ""
         self._look_ahead()
         self._move("begin stubbed" if self._stubs.has_any(self._sandbox) else "begin")
         return "", text[: len(text) - len(rest)] + await self._typed_command(rest)
@@ -136,7 +135,7 @@ class StreamTranscript(Transcript):
         """Take more of the lines behind BEGIN, and return what the shell gets."""
         searched = max(0, len(self._lines) - stream_markers.LONGEST)
         self._lines += text
-        end = self._lines.find(stream_markers.exit_marker(self._number), searched)
+        end = self._lines.find(stream_markers.exit_marker(self._key), searched)
         if end < 0:
             if self.state == "passed":
                 self._lines = self._lines[-PASSED_CHARACTERS:]
@@ -190,7 +189,7 @@ class StreamTranscript(Transcript):
         if self.state == "running" and self._command:
             self._tail = self._tail[-stream_markers.LONGEST :] + text
             for found in stream_markers.EXIT.finditer(self._tail):
-                if found[1] == self._number:
+                if found[1] == self._key:
                     self._record_end(int(found[2]))
                     self._move("exit")
                     break

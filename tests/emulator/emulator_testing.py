@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, Optional
 from urllib.parse import quote
 
 import conformance
 import httpx
+import pytest
+from waiting import eventually as eventually
 
 from caged.emulator import Account, Emulator
 from caged.emulator.control.current_account import ALL_ACCOUNTS
@@ -107,6 +108,18 @@ class Api(httpx.Client):
         return self.post(f"/snapshots/{snapshot}/restore", json={"target_sandbox_id": sandbox})
 
 
+def has_own_root(api: Api) -> bool:
+    """Whether the emulator's sandboxes have a root of their own, in which everything can be written."""
+    assert api.emulator._runtime is not None
+    return api.emulator._runtime.platform.isolation.own_root
+
+
+def require_own_root(api: Api) -> None:
+    """Skip the test where they do not."""
+    if not has_own_root(api):
+        pytest.skip("sandboxes have no root of their own here")
+
+
 class FakeClock:
     """The time of one account, or of all, ahead of the real one by `offset` seconds. Moving it jumps; `Emulator.clock`
     does what becomes due on the way."""
@@ -136,18 +149,6 @@ class FakeClock:
 def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
     account = account or emulator.create_account()
     return Api(emulator, account.api_key, account.id)
-
-
-def eventually(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """The first true result of `look`, called again and again."""
-    begun = time.monotonic()
-    while True:
-        found = look()
-        if found:
-            return found
-        passed = time.monotonic() - begun
-        assert passed < seconds, f"waited {seconds:g} s for {what}"
-        time.sleep(min(max(0.002, passed / 5), 0.1))  # more seldom as it takes longer: a look costs processor time
 
 
 def segment(text: str) -> str:

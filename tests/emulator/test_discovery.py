@@ -49,13 +49,13 @@ def test_a_published_one_is_found_with_all_that_it_said(published):
     assert found.log_file == published.log.path
 
 
-def test_only_the_user_can_read_it(place, published):
+def test_only_the_user_can_read_a_locator(place, published):
     assert place.stat().st_mode & 0o777 == 0o700
     assert published.path.stat().st_mode & 0o777 == 0o600
     assert published.log.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_is_not_found_before_it_is_published_nor_after_its_removal(place):
+def test_emulator_is_found_only_between_publication_and_removal(place):
     one = Locator.create(os.getpid())
     assert find_running() == []
     one.publish(**FACTS)

@@ -42,7 +42,7 @@ def test_stop_ends_a_sandbox_with_everything_in_it():
     assert not run_dir.exists()
 
 
-def test_stop_in_the_middle_of_a_command_answers_it():
+def test_stop_in_the_middle_of_a_command_answers_its_request():
     emulator = Emulator().start()
     api = api_of(emulator)
     box = api.sandbox()
@@ -56,7 +56,7 @@ def test_stop_in_the_middle_of_a_command_answers_it():
     assert (results[0]["exit_code"], bool(results[0]["error"])) == (-1, True)
 
 
-def test_stop_in_the_middle_of_a_create_ends_it():
+def test_stop_in_the_middle_of_a_create_ends_the_create():
     emulator = Emulator().start()
     api = api_of(emulator)
     answers = []

@@ -25,7 +25,7 @@ def test_the_public_names_are_these():
     assert {value.__name__ for value in classes} <= set(names)
 
 
-def test_with_starts_and_stops_it():
+def test_with_starts_and_stops_the_emulator():
     with Emulator() as emulator:
         assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False, timeout=60).status_code == 200
         url, run_dir, zygote = emulator.base_url, emulator.run_dir, emulator._runtime.platform.zygote.pid
@@ -70,7 +70,7 @@ def test_starting_twice_is_refused_and_disturbs_nothing(own_emulator):
     assert httpx.get(f"{url}/healthz", trust_env=False, verify=False, timeout=60).status_code == 200
 
 
-def test_it_can_be_started_again_after_its_end():
+def test_an_emulator_can_be_started_again_after_its_end():
     emulator = Emulator()
     seen = []
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_the_isolation_falls_back_to_the_environment(monkeypatch):
         Emulator()
 
 
-def test_client_and_async_client_speak_to_it(own_emulator):
+def test_client_and_async_client_use_the_emulator(own_emulator):
     emulator = own_emulator()
     account = emulator.create_account("mine")
     with emulator.client() as client, emulator.client(account.api_key, timeout=5.0) as second:
@@ -214,7 +214,7 @@ def test_a_start_from_within_an_event_loop_works():
     assert asyncio.run(work()) == "emulator"
 
 
-def test_it_leaves_the_processs_signals_and_directory_alone(own_emulator):
+def test_emulator_does_not_change_the_processs_signals_and_directory(own_emulator):
     import signal
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)], Path.cwd()
@@ -225,7 +225,7 @@ def test_it_leaves_the_processs_signals_and_directory_alone(own_emulator):
     ) == before
 
 
-def test_its_zygote_can_be_killed_and_the_next_sandbox_has_a_new_one(own_emulator, new_api):
+def test_next_sandbox_after_a_kill_of_the_zygote_has_a_new_one(own_emulator, new_api):
     emulator = own_emulator()
     api = new_api(emulator)
     box = api.sandbox()

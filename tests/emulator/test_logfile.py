@@ -17,11 +17,11 @@ def log(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_the_users_alone(log):
+def test_only_the_user_can_read_the_log(log):
     assert log.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_keeps_the_newest_lines_and_does_not_grow_without_bound(log):
+def test_log_keeps_the_newest_lines_and_is_bounded(log):
     for number in range(1000):
         log.write(f"line {number}")
     assert log.path.stat().st_size + older(log.path).stat().st_size <= 200

@@ -21,7 +21,7 @@ def test_xterm_is_unchanged(name):
     assert hashlib.sha256((STATIC / name).read_bytes()).hexdigest() == XTERM[name]
 
 
-def test_only_the_page_of_a_terminal_loads_it():
+def test_only_the_page_of_a_terminal_loads_xterm():
     importing = {path.name for path in STATIC.glob("*.js") if '"./xterm.js"' in path.read_text("utf-8")}
     assert importing == {"terminal.js"}
     loading = {path.name for path in STATIC.glob("*.js") if '"./terminal.js"' in path.read_text("utf-8")}

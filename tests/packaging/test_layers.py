@@ -17,7 +17,7 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 #: The lowest layer first. A name is a package below caged.emulator or a module of it; `sdk` is all of caged but its
 #: emulator and plugin, `api` the names that `import caged.emulator` offers. A layer may import itself and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("sdk", "output_file"),
+    ("sdk",),
     ("verify", "cage.inside"),
     (
         "history",
@@ -133,6 +133,8 @@ def test_every_module_has_a_layer() -> None:
 def test_every_layer_has_a_module() -> None:
     stale = sorted({name for layer in LAYERS for name in layer} - {layer_name(module) for module in MODULES})
     assert stale == [], f"LAYERS names modules that do not exist: {', '.join(stale)}; remove them"
+    names = [name for layer in LAYERS for name in layer]
+    assert len(names) == len(set(names)), "a name stands in two layers; the higher one would count"
 
 
 def test_modules_import_their_own_layer_and_those_below() -> None:

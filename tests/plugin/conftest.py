@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 import fork_server
 import pytest
+from waiting import eventually
 
 from caged import Caged
 
@@ -122,17 +123,10 @@ def running() -> Callable[[str], list[str]]:
     return find
 
 
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool], str], None]:
+@pytest.fixture(name="eventually")
+def eventually_() -> Callable[[Callable[[], bool], str], Any]:
     """Wait until a condition holds, 60 s at most."""
-
-    def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, f"waited 60 s for {what}"
-            time.sleep(0.05)  # conditions read the whole process table
-
-    return wait
+    return eventually
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_plain_http_reads_no_ca_bundle(client_class, monkeypatch):
     client_class(KEY, "http://example.com")
 
 
-def test_a_forgotten_client_closes_its_connections():
+def test_a_client_that_is_garbage_collected_closes_its_connections():
     class Transport(httpx.MockTransport):
         closed = False
 

@@ -111,7 +111,7 @@ def test_a_server_without_tickets_gets_the_key(sockets, ticket):
         (js({"ticket": 5}), CagedError),
     ],
 )
-def test_any_other_trouble_with_the_ticket_is_raised_and_no_socket_opened(sockets, ticket, error):
+def test_any_other_error_of_the_ticket_is_raised_and_no_socket_opened(sockets, ticket, error):
     with Peer(answer_initialize) as peer:
         with pytest.raises(error):
             sockets.run(peer, open_terminal, ticket=ticket)
@@ -192,7 +192,7 @@ def test_another_subprotocol_than_the_requested_one_is_a_connection_error(socket
             stream(sockets, peer)
 
 
-def test_no_subprotocol_at_all_is_accepted(sockets):
+def test_handshake_without_a_subprotocol_is_accepted(sockets):
     with Peer(answer_initialize, subprotocol=None) as peer:
         sockets.run(peer, open_terminal)
 

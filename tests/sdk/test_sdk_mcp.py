@@ -265,7 +265,7 @@ def test_a_server_that_refuses_the_greeting_is_an_mcp_error_and_is_left(sockets)
         run(sockets, behave, None)
 
 
-def test_a_greeting_answered_with_null_will_do(sockets):
+def test_initialize_answered_with_null_is_accepted(sockets):
     def behave(peer):
         peer.send({"id": peer.read()["id"], "result": None})
         peer.read_until_closed()

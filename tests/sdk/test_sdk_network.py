@@ -36,7 +36,7 @@ def test_a_truncated_answer_is_a_connection_error(driver):
             driver.use(lambda c: c.sandboxes.list(), base_url=server.url, max_retries=0)
 
 
-def test_no_http_at_all_is_a_connection_error(driver):
+def test_answer_that_is_not_http_is_a_connection_error(driver):
     with SocketServer(b"SSH-2.0-OpenSSH\r\n") as server:
         with pytest.raises(CagedConnectionError):
             driver.use(lambda c: c.sandboxes.list(), base_url=server.url, max_retries=0)

@@ -50,7 +50,7 @@ def test_replay_events_fetches_no_page_before_it_is_needed(driver):
 
 
 @pytest.mark.parametrize("following", [0, 3, 4])
-def test_a_replay_that_does_not_get_on_is_an_error_and_no_endless_loop(driver, following):
+def test_a_replay_whose_next_seq_does_not_advance_is_an_error(driver, following):
     answers = [page(5, more=True, following=following)]
     with pytest.raises(CagedError, match=f"more after 4, but next_seq is {following}"):
         driver.run(answers, all_of(driver, after_seq=4))
@@ -96,7 +96,7 @@ def test_the_data_of_an_event_warns_and_is_sent_as_its_payload(driver):
     assert "data" not in both
 
 
-def test_ingest_tells_what_was_taken(driver):
+def test_ingest_returns_what_was_accepted(driver):
     answer = driver.run(js({"accepted": 2, "errors": 1}), lambda client: client.events.ingest([]))
     assert answer == caged.IngestResponse(2, 1)
 

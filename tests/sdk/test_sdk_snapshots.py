@@ -47,7 +47,7 @@ def test_wait_ends_at_its_deadline(driver, clock):
     assert len(driver.requests) < 20
 
 
-def test_wait_without_a_limit_goes_on(driver, clock):
+def test_wait_without_a_limit_is_unlimited(driver, clock):
     answers = [snap("pending")] * 300 + [snap("completed")]
     assert driver.run(answers, lambda c: c.snapshots.wait("snap_1", timeout=None)).status == "completed"
     assert sum(clock.pauses) > 200

@@ -94,7 +94,7 @@ def gone(emulator, sandbox_id):
             assert time.monotonic() < deadline, "the command still runs"
 
 
-def test_leaving_a_flood_early_is_quick_and_ends_the_command(on, emulator, sandbox_id, monkeypatch):
+def test_leaving_endless_output_early_is_quick_and_ends_the_command(on, emulator, sandbox_id, monkeypatch):
     monkeypatch.setattr("caged._sockets.opening.SOCKET_CLOSE_TIMEOUT", 100.0)
 
     async def use(client):
@@ -215,7 +215,7 @@ def test_a_sandbox_that_is_not_there_or_not_running_refuses_its_sockets(on, emul
     on(use)
 
 
-def test_a_ticket_opens_one_socket_and_no_second(emulator, sandbox_id):
+def test_a_ticket_opens_one_socket_only(emulator, sandbox_id):
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
 

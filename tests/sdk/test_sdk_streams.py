@@ -93,7 +93,7 @@ def test_binary_frames_and_frames_that_are_not_json_are_output_too(sockets):
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 4001])
-def test_a_shell_that_dies_without_telling_leaves_no_exit_code(sockets, code):
+def test_a_shell_that_dies_without_a_marker_leaves_no_exit_code(sockets, code):
     def behave(peer):
         begin, _ = peer.typed()
         peer.send(out(f"{begin}\r\nhalf _"))
@@ -242,7 +242,7 @@ def test_close_from_another_thread_ends_the_iteration():
         assert SocketDriver("sync").run(peer, use) == []
 
 
-def test_a_blocking_stream_that_is_forgotten_hangs_up():
+def test_a_blocking_stream_that_is_garbage_collected_disconnects():
     async def use(client):
         assert next(client.sandboxes.stream("cage_1", "sleep 99")) == "hello"
         gc.collect()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sockets import Term, leave_exec, open_socket, streamed
 from stubs_testing import at_every_level
+from waiting import eventually
 
 from caged import CagedAPIError
 from caged.emulator import EmulatorError, Output, RemoteEmulator
@@ -17,12 +18,6 @@ from caged.emulator import EmulatorError, Output, RemoteEmulator
 
 def term(emulator, account, box, **options):
     return Term(emulator.base_url, box, account.api_key, **options)
-
-
-def until(look, what, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
 
 
 # --- matching
@@ -237,7 +232,7 @@ def test_disconnect_ends_delay_of_stub(emulator, account, box):
         return emulator.journal.steps(box, kind="command", status="running")
 
     leave_exec(emulator.base_url, box, account.api_key, "long", runs)
-    until(lambda: emulator.journal.commands(box), "the command to end")
+    eventually(lambda: emulator.journal.commands(box), "the command to end")
     (ran,) = emulator.journal.commands(box)
     assert ran.exit_code is None
     assert ran.stub
@@ -354,7 +349,7 @@ def test_streamed_stub_ends_when_client_disconnects(emulator, account, box):
     with term(emulator, account, box, size="") as quiet:
         quiet.type("printf '%s\\n' '__CAGED_BEGIN_0123456789abcdef__'\nlong\necho '__CAGED_EXIT_0123456789abcdef__'\n")
         quiet.until("__CAGED_BEGIN_0123456789abcdef__\n")
-    until(lambda: emulator.journal.commands(box), "its end")
+    eventually(lambda: emulator.journal.commands(box), "its end")
     assert [(ran.exit_code, bool(ran.stub)) for ran in emulator.journal.commands(box)] == [(None, True)]
 
 
@@ -422,7 +417,7 @@ def test_ctrl_c_ends_stub_in_terminal(emulator, account, box):
         person.until("longer\r\n")
         # The stub runs once its shim has queried the emulator. Another terminal's `ps` shows the shim.
         with term(emulator, account, box, size="") as other:
-            until(lambda: "shim" in list_processes(emulator, account, box), "the stub's process")
+            eventually(lambda: "shim" in list_processes(emulator, account, box), "the stub's process")
             other.type("exit\n")
         person.type("\x03")
         person.until("^C")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from waiting import eventually
 
 _numbers = itertools.count(1)
 
@@ -36,11 +37,7 @@ def run_dirs(base: Path) -> list[Path]:
 
 def until(condition: Callable[[], object], seconds: float = 60.0, what: Callable[[], object] = str) -> None:
     """Wait for a condition. Fails with the result of `what` if it is not met in time."""
-    begun = time.monotonic()
-    while not condition():
-        passed = time.monotonic() - begun
-        assert passed < seconds, f"not within {seconds} s: {what()}"
-        time.sleep(min(max(0.002, passed / 5), 0.1))  # less often as it takes longer: each check costs CPU time
+    eventually(condition, lambda: f"a condition: {what()}", seconds)
 
 
 def children_of(pid: int) -> list[int]:

@@ -17,7 +17,7 @@ from typing import Optional
 
 import fork_server
 import pytest
-from leftovers import children_of, processes_with, run_dirs, until
+from leftovers import children_of, processes_with, run_dirs, unique_seconds, until
 
 import caged
 import caged.emulator
@@ -178,12 +178,22 @@ class Served:
 
     def create_with_init(self) -> tuple[str, int]:
         """Create a sandbox. Returns it and the pid of its first process on the host."""
-        before = set(children_of(self.zygote))
         box = self.client.sandboxes.create().id
-        (pid,) = set(children_of(self.zygote)) - before
+        return box, self.init_of(box)
+
+    def init_of(self, box: str) -> int:
+        """Return the pid of a sandbox's first process on the host: what a command in it descends from. The sandbox may
+        be older than its id."""
+        mark = unique_seconds()
+        self.run(box, f"sleep {mark} >/dev/null 2>&1 &")
+        until(lambda: processes_with(mark))
+        pid = command = int(processes_with(mark)[0].partition(":")[0])
+        while (parent := _parent_of(pid)) != self.zygote:
+            pid = parent
+        os.kill(command, signal.SIGKILL)
         if isolation(self.level) == "bwrap":  # it stays outside of the PID namespace and waits for process 1
             (pid,) = children_of(pid)
-        return box, pid
+        return pid
 
     def run(self, sandbox_id: str, command: str) -> str:
         """Run a command, which must succeed, and return its output."""
@@ -212,6 +222,12 @@ class Served:
             self.process.kill()
         if self.process.stdout and not self.process.stdout.closed:
             self.process.communicate(timeout=60)
+
+
+def _parent_of(pid: int) -> int:
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert parent, f"{pid} is not below the zygote"
+    return parent
 
 
 class SharedBoxes:

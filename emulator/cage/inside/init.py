@@ -2,6 +2,8 @@
 
 One control socket leads to the emulator. Requests (`op`), each with the events (`ev`) that answer it:
 
+    assign {id, host, hosts?}                       done {id}, or exit {id, error}; a ready-made sandbox gets its host
+                                                    name and this content of /etc/hosts
     run    {id, argv, env, cwd} + [output, error?]  exit {id, code, signal?} or exit {id, error}
     pty    {id, argv, env, cwd, rows, cols, quiet}  pty {id} + [controlling side], then exit {id, code};
                                                     or exit {id, error}
@@ -34,7 +36,7 @@ import select
 import signal
 import socket
 
-from . import command_start, frames, memory, network, processes, shim_server
+from . import command_start, frames, libc, memory, network, processes, shim_server
 from .process_limit import ProcessLimit
 
 TYPE_CHECKING = False
@@ -72,12 +74,14 @@ class Init:
         self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
         self._shim_server: Optional[shim_server.ShimServer] = None
         self._devnull = -1
+        self._has_host_name = spec["isolation"] != "process"
         self._ending = False
         self._wakeups = processes.Wakeups()
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._poll.register(self._wakeups.fd, select.POLLIN)
         self._handlers = {
+            "assign": self._assign,
             "run": self._run_command,
             "pty": self._open_terminal,
             "connect": self._connect,
@@ -151,6 +155,18 @@ class Init:
             finally:
                 for fd in fds:
                     os.close(fd)
+
+    def _assign(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            if self._has_host_name:
+                libc.call("sethostname", os.fsencode(message["host"]), len(message["host"]))
+            if "hosts" in message:
+                with open("/etc/hosts", "wb") as file:
+                    file.write(message["hosts"].encode("latin-1"))
+        except (OSError, libc.IsolationError) as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            return
+        self._send({"ev": "done", "id": message["id"]})
 
     def _run_command(self, message: dict[str, Any], fds: list[int]) -> None:
         if len(fds) < message["fds"]:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...cage import workspace
+from ...cage.file_tree import FileTree, OutsideOfSandbox
 from ...cage.safe_files import Entry
-from ...cage.safe_paths import OutsideOfSandbox
 from .glob import Glob, GlobError
 from .protocol import shorten
 from .tool import TEXT_BYTES, Tool, ToolContext, ToolError, ToolOutcome, truncate_list
@@ -32,7 +32,7 @@ def _as_tool_error(context: ToolContext, verb: str, path: str) -> Iterator[None]
         full = workspace.full_path(path)
         if verb == "write" and isinstance(error, NotADirectoryError):
             # A parent is a file; the server creates the parents first, and names the one that it cannot create.
-            verb, full = "mkdir", workspace.first_not_directory(context.cage.layout, full)
+            verb, full = "mkdir", workspace.first_not_directory(FileTree(context.cage.layout, only="workspace"), full)
         call = "read" if verb == "read" and isinstance(error, IsADirectoryError) else _CALLS[verb]
         reason = error.strerror or str(error)
         raise ToolError(f"{verb} error: {call} {shorten(full)}: {reason[:1].lower()}{reason[1:]}") from None
@@ -45,7 +45,7 @@ def _record_operation(context: ToolContext, operation: str, path: str) -> None:
 async def _read(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "read", path):
-        content = await context.cage.workers.small.run(workspace.read, context.cage.layout, path, TEXT_BYTES)
+        content = await context.cage.on_workspace(context.cage.workers.small, workspace.read, path, TEXT_BYTES)
     _record_operation(context, "read", path)
     return ToolOutcome(content.decode("utf-8", "replace"))
 
@@ -53,7 +53,7 @@ async def _read(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
 async def _list(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path = arguments.get("path") or "."
     with _as_tool_error(context, "list", path):
-        entries = await context.cage.workers.walk.run(workspace.listing, context.cage.layout, path)
+        entries = await context.cage.on_workspace(context.cage.workers.walk, workspace.listing, path)
     _record_operation(context, "list", path)
     return await context.cage.workers.walk.run(_listed, entries, path)
 
@@ -71,8 +71,8 @@ async def _search(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcom
     except GlobError as error:
         raise ToolError(f"invalid pattern: {error}") from None
     with _as_tool_error(context, "search", "."):
-        found, more = await context.cage.workers.walk.run(
-            workspace.search, context.cage.layout, glob.matches, SEARCH_RESULTS
+        found, more = await context.cage.on_workspace(
+            context.cage.workers.walk, workspace.search, glob.matches, SEARCH_RESULTS
         )
     if more:
         found.append(f"[truncated: {len(found)} matches so far; use a narrower pattern]")
@@ -82,7 +82,7 @@ async def _search(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcom
 async def _write(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path, content = arguments.get("path", ""), arguments.get("content", "").encode("utf-8")
     with _as_tool_error(context, "write", path):
-        await context.cage.workers.small.run(workspace.write, context.cage.layout, path, content)
+        await context.cage.on_workspace(context.cage.workers.small, workspace.write, path, content)
     _record_operation(context, "write", path)
     return ToolOutcome(f"wrote {len(content)} bytes to {path}")
 
@@ -90,7 +90,7 @@ async def _write(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome
 async def _delete(context: ToolContext, arguments: dict[str, Any]) -> ToolOutcome:
     path = arguments.get("path", "")
     with _as_tool_error(context, "delete", path):
-        existed = await context.cage.workers.walk.run(workspace.delete, context.cage.layout, path)
+        existed = await context.cage.on_workspace(context.cage.workers.walk, workspace.delete, path)
     if existed:
         _record_operation(context, "delete", path)
     return ToolOutcome(f"deleted: {path}")

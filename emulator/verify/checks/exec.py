@@ -55,7 +55,7 @@ def shell(context: Context) -> None:
     assert_equal("output", context.exec_result(command)["output"], "a,b,\nor\n")
 
 
-@group.contract("lines", "A command may have several lines.", "wire-contract 3.2")
+@group.contract("lines", "A command is one shell text, also of several lines.", "platform-behaviour B5")
 def lines(context: Context) -> None:
     assert_equal("output", context.exec_result("echo one\necho two\n")["output"], "one\ntwo\n")
 

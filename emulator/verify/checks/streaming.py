@@ -1,4 +1,8 @@
-"""Streaming exec: a terminal without a size, and a command between two markers (wire-contract 4.3)."""
+"""Streaming exec: a terminal without a size, and a command between two markers (wire-contract 4.3).
+
+The markers are written and read here independently of the SDK and of the emulator: these checks judge a platform's
+bytes, and must not have the mistakes of what they judge.
+"""
 
 from __future__ import annotations
 

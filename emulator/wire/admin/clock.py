@@ -91,8 +91,8 @@ async def reset(call: Call[EmptyBody]) -> Response:
 
 async def _advance(call: Call[Any], seconds: float) -> Response:
     if not 0 <= seconds <= _LONGEST:
-        raise invalid("time goes forward only, and by a hundred years at the most")
+        raise invalid(f"the clock advances by 0 seconds to a hundred years, not by {seconds:g} seconds")
     if call.platform.clock.latest(call.account.id) + seconds > _LATEST:
-        raise invalid("time ends with the year 9000")
+        raise invalid(f"the clock cannot advance by {seconds:g} seconds: the latest time is 9000-01-01T00:00:00Z")
     await call.platform.scheduler.advance(call.account.id, seconds)
     return _clock_reply(call)

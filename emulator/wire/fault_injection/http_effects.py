@@ -94,40 +94,55 @@ class TruncatedResponse(Response):
         self.body = getattr(whole, "body", b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        transport, left = scope[TRANSPORT], self._keep
-        start: Optional[Message] = None
-
-        async def send_truncated(message: Message) -> None:
-            nonlocal left, start
-            if message["type"] == "http.response.start":
-                start = message  # held back until the first bytes: without any there is nothing to cut
-                return
-            if message["type"] != "http.response.body":
-                return await send(message)
-            body, is_last = message.get("body", b""), not message.get("more_body")
-            if left is None and body:
-                left = len(body) // 2
-            if left is None and is_last:
-                raise _LimitReached
-            if left is None:
-                return
-            if start is not None:
-                await send(start)
-                start = None
-            if len(body) <= left:
-                left -= len(body)
-                return await send(message)
-            await send({**message, "body": body[:left], "more_body": True})
-            raise _LimitReached
-
+        transport, cut = scope[TRANSPORT], _Truncation(send, self._keep)
         try:
-            await self._whole(scope, receive, send_truncated)
+            await self._whole(scope, receive, cut.send)
         except _LimitReached:
             if not transport.is_closing():
                 self._injection.trigger()
-            transport.abort() if start is not None else transport.close()
+            transport.close() if cut.has_begun else transport.abort()
             await until_break_is_noticed(receive)
 
 
 class _LimitReached(Exception):
     pass
+
+
+class _Truncation:
+    """The ASGI `send` of a response of which only the first bytes are sent. Arguments as of TruncatedResponse.
+
+    Attributes:
+        has_begun: Whether anything was sent.
+    """
+
+    def __init__(self, send: Send, keep: Optional[int]) -> None:
+        self._send = send
+        self._left = keep
+        self._start: Optional[Message] = None
+        self.has_begun = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message, or a part of it. Raises _LimitReached where the response is cut."""
+        if message["type"] == "http.response.start":
+            self._start = message  # held back until the first bytes: without any there is nothing to cut
+        elif message["type"] == "http.response.body":
+            await self._send_body(message)
+        else:
+            await self._send(message)
+
+    async def _send_body(self, message: Message) -> None:
+        body, is_last = message.get("body", b""), not message.get("more_body")
+        if self._left is None and body:
+            self._left = len(body) // 2
+        if self._left is None:
+            if is_last:
+                raise _LimitReached
+            return
+        if self._start is not None:
+            await self._send(self._start)
+            self._start, self.has_begun = None, True
+        if len(body) > self._left:
+            await self._send({**message, "body": body[: self._left], "more_body": True})
+            raise _LimitReached
+        self._left -= len(body)
+        await self._send(message)

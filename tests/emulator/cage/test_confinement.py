@@ -1,6 +1,8 @@
 """The file API and snapshots reach no file of the host, neither by `..` nor by a link.
 
-At level `process` a command can read what its user can read; these tests are about the emulator's own accesses.
+At level `process` a command can read what its user can read; these tests are about the emulator's own accesses. At the
+others the sandbox has a file system of its own, in which a path of the host may be written: there the file API finds
+what a command finds.
 """
 
 import contextlib
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from emulator_testing import assert_problem
+from emulator_testing import assert_problem, require_own_root
 
 from caged.emulator import Emulator
 
@@ -102,24 +104,92 @@ def assert_untouched(host: Path) -> None:
     assert {path.name: path.read_text() for path in host.iterdir()} == {"secret": SECRET}
 
 
+def is_isolated(api) -> bool:
+    return api.emulator.isolation != "process"
+
+
+def assert_trap_is_harmless(api, box, path: str, host: Path) -> None:
+    """Neither reading nor writing a path that leads to the host's secret reaches it, and the shell agrees."""
+    response = api.read(box, path)
+    assert SECRET not in response.text
+    if response.status_code == 200:
+        assert is_isolated(api)
+        assert response.text == api.output(box, f"cat {path}")
+    elif response.status_code == 400:
+        assert_problem(response, 400, "outside", "path_outside_sandbox")
+        assert api.run(box, f"test -e {path}")["exit_code"] == 0
+    else:
+        assert_problem(response, 404, "no such file")
+        assert api.run(box, f"test -e {path}")["exit_code"] == 1
+    written = api.write(box, path, "overwritten")
+    if written.status_code == 200:
+        assert is_isolated(api)
+        assert api.output(box, f"cat {path}") == "overwritten"
+    else:
+        assert_problem(written, 400, "outside", "path_outside_sandbox")
+    assert_untouched(host)
+
+
 @pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
 def test_link_out_of_sandbox_is_not_followed(api, box, host, trap, command):
     trap(command)
-    response = api.read(box, "trap")
-    # 404 if the target does not exist for commands of the sandbox either.
-    if response.status_code == 400:
-        assert_problem(response, 400, "outside", "path_outside_sandbox")
-        assert api.run(box, "test -e trap")["exit_code"] == 0
-    else:
-        assert_problem(response, 404, "no such file")
-        assert api.run(box, "test -e trap")["exit_code"] == 1
-    assert SECRET not in response.text
-    assert_problem(api.write(box, "trap", "overwritten"), 400, "outside", "path_outside_sandbox")
-    assert_untouched(host)
+    assert_trap_is_harmless(api, box, "trap", host)
     # A listing does not show the size of the target.
     (host / "secret").write_text(SECRET * 50)
     (entry,) = [entry for entry in api.listing(box).json() if entry["name"] == "trap"]
     assert (entry["type"], entry["size"] == len(SECRET * 50)) == ("file", False)
+
+
+#: Directories of the root that a sandbox has of its own, in which the same links are made.
+PLACES = ["/etc/caged-test", "/usr/local/lib/caged-test", "/app", "/home/someone"]
+#: Links to files of the kernel.
+KERNEL_LINKS = [
+    "ln -s /proc/self/environ trap",
+    "ln -s /proc/1/root/etc/shadow trap",
+    "ln -s ../../../../../proc/self/fd/0 trap",
+    "ln -s /sys/kernel/uevent_helper trap",
+    "ln -s /dev/mem trap",
+    "ln -s /dev/../proc/../dev/null trap",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_link_in_own_root_is_not_followed_out_of_it(api, box, host, place):
+    require_own_root(api)
+    for command in (*LINKS.values(), *KERNEL_LINKS):
+        api.output(box, f"rm -rf {place}; mkdir -p {place}; cd {place}; " + command.replace("HOST", str(host)))
+        assert_trap_is_harmless(api, box, f"{place}/trap", host)
+        # What the write has made is the sandbox's own; the next link begins anew.
+        api.output(box, f"rm -rf {host} ~/one /tmp/one")
+    for command in DIRECTORIES.values():
+        api.output(box, f"rm -rf {place}; mkdir -p {place}; cd {place}; " + command.replace("HOST", str(host)))
+        listing = api.listing(box, f"{place}/trap")
+        if listing.status_code == 200:
+            assert [entry["name"] for entry in listing.json()] == api.output(box, f"ls -A1 {place}/trap/").split("\n")[
+                :-1
+            ]
+        for path in ("trap/secret", "trap/../secret", f"trap/{host}/secret", "trap/new/file"):
+            assert SECRET not in api.read(box, f"{place}/{path}").text
+            api.write(box, f"{place}/{path}", "overwritten")
+        api.output(box, f"rm -rf {host}")
+    assert_untouched(host)
+
+
+def test_directory_of_own_root_repeatedly_swapped_for_link_is_not_followed(api, box, host):
+    require_own_root(api)
+    api.output(
+        box,
+        f"mkdir -p /etc/x/real; cd /etc/x; echo inside > real/secret; ln -s {host} evil\n"
+        "(while [ ! -e stop ]; do mv -T real x; mv -T evil real; mv -T real evil; mv -T x real; done) &> /dev/null &",
+    )
+    seen = set()
+    for _ in range(60):
+        seen.add(api.read(box, "/etc/x/real/secret").text)
+        api.write(box, "/etc/x/real/secret", "inside\n")
+        api.listing(box, "/etc/x/real")
+    api.write(box, "/etc/x/stop", "")
+    assert not [text for text in seen if SECRET in text]
+    assert_untouched(host)
 
 
 @pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
@@ -127,12 +197,15 @@ def test_link_to_directory_outside_is_not_followed(api, box, host, trap, git, co
     trap(command)
     for path in ("trap", "trap/", "trap/."):
         listing = api.listing(box, path)
+        names = [entry["name"] for entry in listing.json()] if listing.status_code == 200 else []
         # A link to the root shows the root of the sandbox.
-        top = listing.status_code == 200 and [entry["name"] for entry in listing.json()] == ["root", "tmp", "workspace"]
-        assert top or listing.status_code in (400, 404)
+        if is_isolated(api):
+            assert not names or names == api.output(box, "ls -A1 trap/").split("\n")[:-1]
+        else:
+            assert names == ["root", "tmp", "workspace"] or listing.status_code in (400, 404)
     for path in ("trap/secret", "trap/../secret", f"trap/{host}/secret", "trap/new/file"):
-        assert api.read(box, path).status_code in (400, 404)
-        assert api.write(box, path, "overwritten").status_code == 400
+        assert SECRET not in api.read(box, path).text
+        assert api.write(box, path, "overwritten").status_code == 400 or is_isolated(api)
     assert_untouched(host)
     git("init", "-q", cwd=host)
     response = api.get(f"/sandboxes/{box}/git/diff", params={"path": "trap"})
@@ -147,7 +220,9 @@ def test_path_out_of_sandbox_reaches_no_file(api, box, host, path):
         assert SECRET not in response.text
     assert_untouched(host)
     response = api.listing(box, os.path.dirname(path))
-    assert response.status_code in (400, 404) or "secret" not in [entry["name"] for entry in response.json()]
+    if response.status_code not in (400, 404):
+        # What was written is in the sandbox's own file system.
+        assert "secret" not in [entry["name"] for entry in response.json()] or api.read(box, path).text == "overwritten"
 
 
 @pytest.mark.parametrize("place", ["/workspace", "/root", "/tmp"])

@@ -319,7 +319,7 @@ def test_ctrl_c_twice_ends_everything_at_once(terminal):
 # --- the worst
 
 
-def test_kill_9_of_exec_takes_all_along_what_left_its_session_included(around):
+def test_kill_9_of_exec_ends_all_processes_also_those_that_left_its_session(around):
     mark = unique_seconds()
     script = f"setsid sleep {mark} & sleep {mark} & kill -9 $PPID; sleep {mark}"
     done = run("exec", "--", "sh", "-c", script, env=around)
@@ -334,7 +334,7 @@ def test_what_a_command_leaves_in_the_background_on_purpose_may_stay(around):
     os.kill(int(done.stdout), signal.SIGKILL)  # ProcessLookupError if it is gone
 
 
-def test_a_command_that_does_well_after_its_emulator_died_has_not_done_well(begin, around):
+def test_a_command_that_succeeds_after_its_emulator_died_is_reported_as_failed(begin, around):
     process = begin("--", "sh", "-c", "echo $$; read -r x; exit 0")
     command = int(next_line(process.stdout))
     (emulator,) = set(children_of(process.pid)) - {command}

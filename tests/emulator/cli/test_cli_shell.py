@@ -115,7 +115,7 @@ def test_input_that_is_not_a_terminal_is_typed(variables: dict[str, str], box: s
     assert "42" in done.stdout
 
 
-def test_it_finds_the_running_emulator_and_the_sandboxs_account(env: dict[str, str], tmp_path: Any) -> None:
+def test_shell_finds_the_running_emulator_and_the_sandboxs_account(env: dict[str, str], tmp_path: Any) -> None:
     served = Served(tmp_path / "state", "--port", "0", env=env)
     try:
         created = served.post("/v1/sandboxes", {"template": "minimal"}).json()

@@ -19,7 +19,7 @@ ADMIN = sorted((one.method, one.path.replace("{id}", "some_id")) for one in all_
 
 
 @each(("method", "path"), ADMIN)
-def test_only_the_admin_key_opens_it(emulator, account, method, path):
+def test_admin_api_accepts_only_the_admin_key(emulator, account, method, path):
     with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as client:
         for key in (account.api_key, emulator.api_key, "x", emulator.admin_key[:-1], emulator.admin_key + "x", "\xe9"):
             refused = client.request(method, path, headers={"Authorization": f"Bearer {key}".encode("latin-1")})

@@ -202,7 +202,7 @@ def test_they_are_bounded(double, client, box):
 
 
 @pytest.mark.parametrize("way", ["stream", "mcp", "init_script"])
-def test_by_every_way_that_a_command_takes(double, emulator, account, client, box, way):
+def test_error_of_a_function_is_recorded_by_every_way_of_running_a_command(double, emulator, account, client, box, way):
     import asyncio
 
     from caged import AsyncCaged

@@ -144,7 +144,7 @@ def test_times_counts_what_fired_not_what_was_spared_by_chance(own_emulator):
 # --- its life
 
 
-def test_a_with_statement_removes_it(either, api):
+def test_a_with_statement_removes_the_fault(either, api):
     with either.faults.add(status=503) as fault:
         assert statuses(api, 1) == [503]
         assert either.faults.list()[0].id == fault.id
@@ -273,13 +273,13 @@ def test_what_makes_no_sense_is_refused(double, admin, options, text):
         ([], "body: Input should be an object"),
     ],
 )
-def test_what_is_not_an_option_at_all_is_refused(admin, body, text):
+def test_what_is_not_an_option_is_refused(admin, body, text):
     answer = admin.post("/_emulator/faults", json=body)
     assert answer.status_code == 400
     assert text in answer.json()["detail"]
 
 
-def test_a_deleted_account_takes_its_faults_along(own_emulator):
+def test_deletion_of_an_account_removes_its_faults(own_emulator):
     emulator: Emulator = own_emulator()
     account = emulator.create_account()
     fault = emulator.faults.add(status=503, account=account.id)

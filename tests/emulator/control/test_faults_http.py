@@ -68,7 +68,7 @@ def test_reason_detail_and_retry_after_arrive(double, api, client):
         ('{"cut', "application/json"),
     ],
 )
-def test_a_body_stands_in_the_problems_place_as_a_proxy_would_send_it(double, api, client, body, media):
+def test_a_body_replaces_the_problem_as_one_of_a_proxy_would(double, api, client, body, media):
     double.faults.add("sandboxes.list", status=502, body=body)
     answer = api.get("/v1/sandboxes")
     assert answer.text == body
@@ -211,7 +211,7 @@ def test_a_create_whose_answer_was_lost_has_made_a_sandbox(double, client):
     assert len(client.sandboxes.list()) == 1
 
 
-def test_half_of_an_answer_arrives(double, api, box):
+def test_answer_dropped_in_its_body_arrives_in_half(double, api, box):
     double.faults.add("sandboxes.get", drop="mid-body")
     whole = int(api.get("/v1/sandboxes").headers["content-length"]) - 2
     got = b""
@@ -380,7 +380,7 @@ def test_sdk_waits_as_long_as_retry_after_says(double, patient):
     assert waits == [7]
 
 
-def test_it_does_not_wait_for_hours(double, patient):
+def test_rate_limit_of_an_hour_is_raised_without_a_wait(double, patient):
     client, waits = patient
     with double.faults.add("sandboxes.list", rate_limit=3600):
         with pytest.raises(CagedRateLimitError):

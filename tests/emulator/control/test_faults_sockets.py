@@ -167,7 +167,7 @@ def test_only_sockets_can_be_closed(double, client, account, box):
         assert fault.triggered == 1
 
 
-def test_it_closes_in_the_middle_of_a_command(double, client):
+def test_close_socket_closes_in_the_middle_of_a_command(double, client):
     mark = unique_seconds()
     box, result, late = interrupt(double, client, mark, close_socket=1011)
     assert result == ("begun\n", None)

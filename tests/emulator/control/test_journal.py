@@ -71,7 +71,7 @@ def test_they_can_be_picked(either, client, api, box):
         journal.requests(last=0)
 
 
-def test_it_is_a_sequence_of_requests(either, client):
+def test_journal_is_a_sequence_of_requests(either, client):
     client.sandboxes.list()
     client.account.get()
     assert len(either.journal) == 2
@@ -133,7 +133,7 @@ def test_request_of_preview_is_recorded_for_the_sandboxs_account(double, client,
 # --- whose
 
 
-def test_it_is_one_accounts(either, emulator, client, other, box):
+def test_journal_is_that_of_one_account(either, emulator, client, other, box):
     with emulator.client(other.api_key) as elsewhere:
         theirs = elsewhere.sandboxes.create(template="minimal").id
         elsewhere.sandboxes.exec(theirs, "echo theirs")
@@ -374,7 +374,7 @@ def test_passwords_and_tokens_of_a_login_are_masked(own_emulator):
 # --- what it forgets
 
 
-def test_it_keeps_the_newest_ten_thousand_entries(own_emulator):
+def test_journal_keeps_the_newest_ten_thousand_entries(own_emulator):
     emulator = own_emulator()
     runtime = emulator._running()
     journal = runtime.platform.journal
@@ -393,7 +393,7 @@ def test_it_keeps_the_newest_ten_thousand_entries(own_emulator):
     assert not journal.of("").requests
 
 
-def test_it_keeps_so_many_bytes_of_bodies(own_emulator):
+def test_journal_keeps_so_many_bytes_of_bodies(own_emulator):
     emulator = own_emulator()
     runtime = emulator._running()
     journal = runtime.platform.journal

@@ -93,7 +93,7 @@ def test_a_long_value_is_found_by_its_beginning_and_goes_as_far_as_the_text_agre
 
 
 @pytest.mark.parametrize("end", ["", "b", "bd", "bdz", "c", "a", "zz", "bcbc"])
-def test_of_long_values_that_begin_alike_the_one_that_agrees_the_furthest_counts(end: str):
+def test_longest_common_beginning_decides_between_long_values_that_begin_alike(end: str):
     ends = ["b", "bcd", "bda", "bdzz", "c", "zy"]
     redactor = Redactor()
     redactor.add([LONG[:LONGEST] + each for each in ends])

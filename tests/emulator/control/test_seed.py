@@ -84,7 +84,7 @@ def test_without_a_seed_nothing_repeats(own_emulator):
     assert len(ids) == 2
 
 
-def test_its_time_stands_at_new_year_until_it_is_moved(own_emulator):
+def test_time_of_a_seeded_emulator_stands_at_new_year_until_it_is_moved(own_emulator):
     emulator = own_emulator(seed=1)
     assert emulator.clock.frozen
     assert emulator.clock.now() == SEEDED_START

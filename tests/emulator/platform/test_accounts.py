@@ -104,7 +104,7 @@ def test_a_key_given_to_the_emulator_is_the_first_accounts(own_emulator):
         assert api.get("/account").status_code == 200
 
 
-def test_a_deleted_account_takes_everything_along(emulator, new_api):
+def test_deletion_of_an_account_removes_everything_in_it(emulator, new_api):
     api = new_api(emulator)
     box = api.sandbox()
     snapshot = api.snapshot(box)

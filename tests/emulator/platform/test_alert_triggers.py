@@ -63,7 +63,7 @@ def test_the_rule_says_at_which_share_the_first_alert_comes(timed):
     assert [alert["meta"]["threshold_percent"] for alert in alerts(api)] == ["95", "50"]
 
 
-def test_a_disabled_rule_keeps_quiet_and_an_enabled_one_catches_up(timed):
+def test_a_disabled_rule_alerts_of_nothing_and_an_enabled_one_of_what_was_missed(timed):
     api, clock = timed
     api.sandbox(budget=RATE, timeout=10_000)
     assert set_rule(api, "budget_exceeded", enabled=False)["enabled"] is False

@@ -160,7 +160,7 @@ def test_silence_of_an_agent_is_as_long_as_it_was(api, setting):
     assert len(alerts(api, "agent_stuck")) == 2, "the same silence is alerted of once"
 
 
-def test_agent_that_claims_events_of_the_future_is_stuck_all_the_same(api):
+def test_agent_with_events_in_the_future_is_reported_as_stuck(api):
     box = api.sandbox(timeout=86400)
     configure(api, "agent_stuck", idle_minutes=5)
     ingest(api, box, "tool_call", session_id=begin_session(api, box).id, timestamp=FUTURE)

@@ -53,7 +53,7 @@ def test_the_shell_is_bash(api, box):
 
 
 @pytest.mark.shared_sandbox
-def test_it_runs_in_the_workspace(api, box):
+def test_command_runs_in_the_workspace(api, box):
     assert api.output(box, "pwd") == "/workspace\n"
 
 
@@ -145,14 +145,14 @@ def test_an_environment_too_large_for_the_kernel_is_an_error_not_a_crash(api):
     assert "could not be started" in result["error"]
 
 
-def test_it_answers_when_the_shell_exits_and_children_go_on(api, box):
+def test_exec_answers_when_the_shell_exits_and_children_go_on(api, box):
     # Were it to wait for the pipe, it would wait for a thousand seconds.
     result = api.run(box, "sleep 1000 & echo $! > pid; echo done")
     assert result["output"] == "done\n"
     assert api.output(box, "kill -0 $(cat pid) && echo alive") == "alive\n"
 
 
-def test_a_background_child_may_write_on_without_dying_of_it(api, box):
+def test_background_child_that_goes_on_writing_is_not_killed(api, box):
     api.output(box, "(while [ ! -e stop ]; do echo noise; sleep 0.01; done; echo survived > after) &")
     api.write(box, "stop", "")
     eventually(lambda: api.read(box, "after").text == "survived\n", "the child to end in order")
@@ -260,7 +260,7 @@ def test_sandboxes_do_not_see_each_others_files(api, box):
     ],
 )
 @pytest.mark.parametrize("padding", [0, 200_000])
-def test_a_sandbox_that_destroys_its_own_ground_still_answers(api, box, command, padding):
+def test_exec_is_answered_after_a_command_removed_what_the_sandbox_needs(api, box, command, padding):
     api.run(box, command)
     result = api.run(box, "echo here #" + "x" * padding)
     assert result["output"] == "here\n" or result["error"]

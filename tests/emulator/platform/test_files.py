@@ -4,7 +4,7 @@ import os
 import threading
 
 import pytest
-from emulator_testing import assert_problem
+from emulator_testing import assert_problem, require_own_root
 
 from caged import Caged, CagedNotFoundError, CagedValidationError
 from caged.emulator.control.clock import rfc3339
@@ -168,11 +168,8 @@ def test_a_path_of_a_thousand_levels_does_not_take_all_descriptors(api, box):
     assert most[0] < before + 100
 
 
-@pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
-    "path", ["/", "/etc/passwd", "/usr/new", "/proc/self/environ", "/workspacex/f", "/opt/caged/bin/x", "/.."]
-)
-def test_a_path_outside_the_writable_places_is_a_400(api, box, path):
+def assert_outside(api, box, path):
+    """The path cannot be used, and the answer says whether a command finds it."""
     code = "path_outside_sandbox" if path.strip("/.") else None  # `/` is a directory that can be listed
     assert_problem(api.write(box, path, "x"), 400, code=code)
     there = api.run(box, f"test -e {path}")["exit_code"] == 0
@@ -184,13 +181,25 @@ def test_a_path_outside_the_writable_places_is_a_400(api, box, path):
 
 
 @pytest.mark.shared_sandbox
+@pytest.mark.parametrize("path", ["/", "/proc/self/environ", "/sys/kernel/new", "/dev/null", "/dev/shm/new", "/.."])
+def test_files_of_the_kernel_are_a_400(api, box, path):
+    assert_outside(api, box, path)
+
+
+def test_at_level_process_a_path_outside_the_writable_places_is_a_400(process_api, process_box):
+    for path in ("/", "/etc/passwd", "/usr/new", "/proc/self/environ", "/workspacex/f", "/opt/caged/bin/x", "/.."):
+        assert_outside(process_api, process_box, path)
+
+
+@pytest.mark.shared_sandbox
 @pytest.mark.parametrize("path", ["/nothing", "/nothing/here", "/etc/nothing", "/workspacex", "/workspace/../nothing"])
 def test_a_path_that_does_not_exist_is_a_404_wherever_it_would_be(api, box, path):
     for answer in (api.read(box, path), api.listing(box, path)):
         assert_problem(answer, 404, "no such file or directory")
 
 
-def test_an_existing_directory_outside_cannot_be_listed_and_the_refusal_says_what_can(api, box):
+def test_an_existing_directory_outside_cannot_be_listed_and_the_refusal_says_what_can(process_api, process_box):
+    api, box = process_api, process_box
     assert_problem(api.listing(box, "/etc"), 400, "/workspace, /root or /tmp, or exec", "path_outside_sandbox")
     api.output(box, "ln -s /etc out; ln -s /etc/nothing dangling")
     assert_problem(api.listing(box, "out"), 400, code="path_outside_sandbox")
@@ -198,8 +207,9 @@ def test_an_existing_directory_outside_cannot_be_listed_and_the_refusal_says_wha
     assert_problem(api.read(box, "dangling"), 404)
 
 
-def test_a_look_whether_a_path_exists_leaves_no_trace(api, box):
+def test_a_look_whether_a_path_exists_leaves_no_trace(process_api, process_box):
     """It is not a command of a client: not in the log, the journal or the events, nor an option of `test`."""
+    api, box = process_api, process_box
     before = api.logs(box)
     for path in ("/etc/hostname", "/nothing", "/-e", "/it's", '/"; touch /workspace/trace; "', "/$(touch trace)"):
         assert api.read(box, path).status_code in (400, 404)
@@ -211,7 +221,7 @@ def test_a_look_whether_a_path_exists_leaves_no_trace(api, box):
 def test_a_path_outside_is_a_validation_error_to_the_sdk(api, box):
     with Caged(api.key, api.emulator.base_url) as caged:
         with pytest.raises(CagedValidationError) as refused:
-            caged.files.write(box, "/etc/motd", "x")
+            caged.files.write(box, "/proc/motd", "x")
         assert refused.value.reason.code == "path_outside_sandbox"
         with pytest.raises(CagedNotFoundError):
             caged.files.read(box, "/nothing")
@@ -267,7 +277,7 @@ def test_a_write_to_a_hard_link_leaves_the_other_name_alone(api, box):
     assert api.read(box, "a").text == "old\n"
 
 
-def test_half_a_file_is_never_read(api, box):
+def test_file_that_is_being_written_is_never_read_in_part(api, box):
     old, new = "a" * 300_000, "b" * 300_000
     api.write(box, "f", old)
     api.output(
@@ -340,8 +350,56 @@ def test_the_paths_of_a_listing_are_absolute(api, box, requested, shown):
     assert [entry["path"] for entry in api.listing(box, requested).json()] == [shown]
 
 
-def test_the_listing_of_the_top_shows_the_writable_places(api, box):
-    assert [entry["path"] for entry in api.listing(box, "/").json()] == ["/root", "/tmp", "/workspace"]
+def test_at_level_process_the_listing_of_the_top_shows_the_writable_places(process_api, process_box):
+    listed = process_api.listing(process_box, "/").json()
+    assert [entry["path"] for entry in listed] == ["/root", "/tmp", "/workspace"]
+
+
+# --- the whole file system
+
+
+def test_the_file_api_reaches_what_a_command_reaches(api, box):
+    require_own_root(api)
+    assert [entry["name"] for entry in api.listing(box, "/").json()] == api.output(box, "ls -A1 /").split()
+    for path in (
+        "/app/new/f",
+        "/etc/new.d/f",
+        "/usr/local/bin/f",
+        "/home/f",
+        "/srv/f",
+        "/var/lib/new/f",
+        "/opt/f",
+        "/f",
+    ):
+        assert api.write(box, path, path).status_code == 200, path
+        assert api.output(box, f"cat {path}; stat -c ' %a %u' {path}") == f"{path} 644 0\n"
+        assert api.read(box, path).text == path
+        assert "f" in [entry["name"] for entry in api.listing(box, os.path.dirname(path)).json()]
+    api.output(box, "mkdir -p /app/x; echo made > /app/x/made; echo 10.1.1.1 example >> /etc/hosts; rm /etc/issue")
+    assert api.read(box, "/app/x/made").text == "made\n"
+    assert "10.1.1.1 example" in api.read(box, "/etc/hosts").text
+    assert_problem(api.read(box, "/etc/issue"), 404, "no such file")
+    assert api.read(box, "/bin/sh").status_code == 200  # a link of the root to a program of the host
+    api.output(box, "ln -s /etc/hosts l; ln -s /usr/local/bin d; chmod 600 /etc/new.d/f; chown 7:8 /etc/new.d/f")
+    assert api.read(box, "l").text == api.output(box, "cat /etc/hosts")
+    assert api.write(box, "d/g", "x").status_code == 200
+    assert api.output(box, "cat /usr/local/bin/g") == "x"
+    assert api.write(box, "/etc/new.d/f", "again").status_code == 200
+    assert api.output(box, "stat -c '%a %u %g' /etc/new.d/f") == "600 7 8\n"
+    api.output(box, "cd /app && git init -q && echo x > tracked")
+    diff = api.get(f"/sandboxes/{box}/git/diff", params={"path": "/app"}).json()
+    assert {"path": "tracked", "status": "untracked"} in diff["files"]
+    # The emulator's programs can be read and not changed.
+    assert api.listing(box, "/opt/caged").status_code == 200
+    assert_problem(api.write(box, "/opt/caged/x", "x"), 400, "read-only", "permission_denied")
+    other = api.sandbox()
+    assert api.listing(other, "/app").status_code == 404
+    assert "example" not in api.read(other, "/etc/hosts").text
+    assert not os.path.exists("/etc/new.d")
+    assert not os.path.exists("/usr/local/bin/f")
+    # A file that is refused leaves nothing half written.
+    assert_problem(api.write(box, "/app/x", "x"), 400, "directory")
+    assert api.output(box, "ls -A /app/x") == "made\n"
 
 
 def test_a_link_counts_as_what_it_leads_to(api, box):

@@ -30,7 +30,7 @@ def test_each_sandbox_has_one_of_its_own():
     run(test)
 
 
-def test_a_dropped_one_is_forgotten_and_stays_usable_for_calls_in_progress():
+def test_a_dropped_sandbox_is_not_found_but_usable_for_calls_in_progress():
     def test(live):
         one = sandbox("cage_1")
         held = live.of(one)

@@ -247,7 +247,7 @@ def test_the_log_tells_of_it_and_not_the_key(web, emulator):
     assert secret not in "\n".join(emulator.log_tail(1000))
 
 
-def test_the_verification_page_answers_whoever_opens_it(web):
+def test_verification_page_needs_no_credential(web):
     begun = code(web)
     page = web.get(begun["verification_url"], params={"code": begun["user_code"]})
     assert (page.status_code, page.headers["content-type"]) == (200, "text/plain; charset=utf-8")

@@ -37,7 +37,7 @@ def drive(api, box, official):
     return run
 
 
-def test_it_agrees_on_a_version_and_finds_the_tools(drive):
+def test_client_agrees_on_a_version_and_finds_the_tools(drive):
     async def talk(session, agreed):
         assert (agreed.serverInfo.name, agreed.protocolVersion) == ("caged-mcp", "2025-11-25")
         assert agreed.capabilities.tools is not None
@@ -51,7 +51,7 @@ def test_it_agrees_on_a_version_and_finds_the_tools(drive):
     assert found.nextCursor is None
 
 
-def test_it_works_on_files(drive):
+def test_client_works_on_files(drive):
     async def talk(session, _):
         async def call(tool, **arguments):
             return await session.call_tool(tool, arguments)
@@ -71,7 +71,7 @@ def test_it_works_on_files(drive):
     drive(talk)
 
 
-def test_it_does_not_take_a_result_with_an_empty_text(drive):
+def test_client_refuses_a_result_with_an_empty_text(drive):
     """The platform's server leaves `text` out when it is empty, and the library requires it."""
 
     async def talk(session, _):
@@ -83,7 +83,7 @@ def test_it_does_not_take_a_result_with_an_empty_text(drive):
     drive(talk)
 
 
-def test_it_works_with_git(drive):
+def test_client_works_with_git(drive):
     async def talk(session, _):
         setup = "git init -q; git config user.name n; git config user.email e; echo x > 'a b'; echo ready"
         await session.call_tool("terminal_exec", {"command": setup})
@@ -97,7 +97,7 @@ def test_it_works_with_git(drive):
     drive(talk)
 
 
-def test_it_runs_commands_at_the_same_time(drive):
+def test_client_runs_commands_at_the_same_time(drive):
     async def talk(session, _):
         waiting = asyncio.create_task(
             session.call_tool("terminal_exec", {"command": "until [ -e go ]; do sleep 0.01; done; echo waited"})

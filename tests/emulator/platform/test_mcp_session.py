@@ -79,7 +79,7 @@ def test_initialize_with_a_version_that_is_not_text_is_refused(mcp):
     )
 
 
-def test_nothing_has_to_be_initialized(mcp):
+def test_calls_need_no_initialize(mcp):
     assert [tool["name"] for tool in mcp.result("tools/list")["tools"]] == ORDER
 
 

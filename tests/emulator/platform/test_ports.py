@@ -103,7 +103,7 @@ def test_a_port_that_is_closed_is_gone(own, lone):
     eventually(lambda: numbers(own, lone) == [], "the ports to go")
 
 
-def test_it_is_found_without_a_request_within_two_searches(own, lone):
+def test_port_is_found_without_a_request_within_two_searches(own, lone):
     assert 2 * limits.PORTS_SECONDS <= 2
     listen(own, lone, "127.0.0.1@8080")
     eventually(lambda: "port 8080 opened" in own.log_text(lone), "the port to be logged")

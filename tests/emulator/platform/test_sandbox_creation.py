@@ -64,7 +64,7 @@ def test_null_means_unset_for_every_field(api):
     ("name", "value"),
     [("cpus", 1), ("cpus", 8), ("memory_mb", 128), ("memory_mb", 8192), ("disk_gb", 1), ("disk_gb", 50)],
 )
-def test_the_ends_of_a_range_are_in_it(api, name, value):
+def test_the_ends_of_a_range_are_accepted(api, name, value):
     assert create(api, **{name: value}).json()[name] == value
 
 
@@ -213,7 +213,7 @@ def test_idle_timeout_beyond_the_plans_is_cut_and_noted_in_the_journal(api):
     assert entry.warnings == ["timeout is cut to the plan's most, 86400 s"]
 
 
-def test_of_a_key_given_twice_the_last_one_counts(api):
+def test_the_last_of_two_equal_keys_counts(api):
     response = api.post("/sandboxes", content=b'{"template": "nonsense", "template": "minimal"}')
     assert response.json()["template"] == "minimal"
 

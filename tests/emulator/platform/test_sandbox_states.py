@@ -58,7 +58,7 @@ def test_every_state_is_reached_from_pending():
     assert reached == set(STATES)
 
 
-def test_nothing_but_destroying_leads_out_of_error_and_nothing_out_of_destroyed():
+def test_error_can_only_become_destroyed_and_destroyed_is_final():
     out = {(state, after) for table in TRANSITIONS.values() for state, after in table.items() if state != after}
     assert [after for state, after in out if state == "error"] == ["destroyed"]
     assert [after for state, after in out if state == "destroyed"] == []

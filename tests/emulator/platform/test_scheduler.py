@@ -273,7 +273,7 @@ def test_a_sandbox_that_cannot_be_looked_after_does_not_keep_the_others_awake(ti
     eventually(lambda: api.status(broken) == "paused", "the emulator to go on looking by itself")
 
 
-def test_it_happens_by_itself(timed):
+def test_scheduler_works_without_a_request(timed):
     api, clock = timed
     box = api.sandbox(timeout=60)
     clock.offset += 61  # without a call that makes the emulator look

@@ -138,7 +138,7 @@ def test_a_secret_of_several_lines_is_masked_where_a_failure_is_cut(api):
     assert SECRET not in api.log_text(box)
 
 
-def test_of_two_secrets_one_inside_the_other_both_are_masked(api):
+def test_two_secrets_of_which_one_contains_the_other_are_both_masked(api):
     box = api.sandbox(env={"A": "inner", "B": "outer-inner-outer"}, secrets=["A", "B"])
     api.run(box, "echo inner outer-inner-outer")
     (line,) = [line["message"] for line in api.logs(box) if line["type"] == "command"]

@@ -423,7 +423,7 @@ def test_a_summary_of_a_session_where_nothing_has_happened_yet(timed):
     }
 
 
-def test_a_prompt_that_is_not_text_is_shown_all_the_same(api, agent_box):
+def test_a_prompt_that_is_not_text_is_shown(api, agent_box):
     api.output(agent_box, "claude -p $'a\\xffb'")
     events = replay(api, session(api, agent_box)["id"])["events"]
     assert re.fullmatch(r"a\W{1,3}b", events[0]["data"]["prompt"])

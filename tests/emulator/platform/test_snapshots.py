@@ -202,7 +202,7 @@ def test_a_socket_is_left_out(api, box):
     assert api.output(target, "ls") == "file\n"
 
 
-def test_home_and_tmp_are_not_part_of_it(api, box):
+def test_home_and_tmp_are_not_part_of_a_snapshot(api, box):
     api.output(box, "touch ~/h /tmp/t w")
     target = api.sandbox()
     api.write(target, "/root/kept", "x")

@@ -46,7 +46,7 @@ def test_a_socket_agrees_to_its_own_subprotocol_only(api, box, kind, query, name
 
 @pytest.mark.shared_sandbox
 @pytest.mark.parametrize("kind", ["terminal", "mcp"])
-def test_of_several_subprotocols_its_own_is_chosen(api, box, kind):
+def test_own_subprotocol_is_chosen_among_several(api, box, kind):
     url = f"{api.emulator.base_url.replace('http', 'ws', 1)}/v1/sandboxes/{box}/{kind}?token={api.key}"
     with connect(url, subprotocols=["first", "terminal", "mcp"], proxy=None) as socket:
         assert socket.subprotocol == kind
@@ -152,13 +152,13 @@ def test_error_of_a_plain_request_says_that_this_is_a_socket(api, box):
 # --- the shell
 
 
-def test_it_is_a_login_like_shell_in_the_workspace(term, box):
+def test_terminal_is_a_login_like_shell_in_the_workspace(term, box):
     term.type("echo $PWD $HOME $TERM $CAGED_SANDBOX_ID; test -t 0 && test -t 1 && test -t 2 && echo a t''ty\n")
     term.until("a tty")
     assert f"/workspace /root xterm-256color {box}" in term.text
 
 
-def test_it_reads_the_sandboxs_own_profile(api, box):
+def test_shell_reads_the_sandboxs_own_profile(api, box):
     api.write(box, "/root/.bash_profile", "export FROM_PROFILE=yes; alias hi='echo hello from alias'\n")
     with Term(api.emulator.base_url, box, api.key) as term:
         term.prompt().type("echo $FROM_PROFILE; hi\n")
@@ -166,7 +166,7 @@ def test_it_reads_the_sandboxs_own_profile(api, box):
         assert "yes" in term.text
 
 
-def test_it_has_the_sandboxs_environment(api):
+def test_shell_has_the_sandboxs_environment(api):
     box = api.sandbox(env={"GREETING": "good morning"})
     with Term(api.emulator.base_url, box, api.key) as term:
         term.prompt().type("echo $GREETING\n")
@@ -210,7 +210,7 @@ def test_ctrl_z_stops_and_fg_goes_on(term):
     term.until("finished with it")
 
 
-def test_ctrl_d_ends_it(term):
+def test_ctrl_d_ends_the_shell(term):
     term.type("\x04")
     assert term.until_closed() == 1000
 
@@ -230,7 +230,7 @@ def test_an_exit_closes_the_socket_and_leaves_background_work(api, box):
     eventually(lambda: api.read(box, "later").status_code == 200, "the background work to go on")
 
 
-def test_a_client_that_goes_takes_everything_along(api, box):
+def test_disconnect_ends_everything_that_the_terminal_started(api, box):
     mark = unique_seconds()
     with Term(api.emulator.base_url, box, api.key) as term:
         term.prompt().type(f"sleep {mark} & (setsid sleep {mark} &) ; sleep {mark}\n")
@@ -239,7 +239,7 @@ def test_a_client_that_goes_takes_everything_along(api, box):
     assert api.output(box, "echo the sandbox lives") == "the sandbox lives\n"
 
 
-def test_a_connection_that_breaks_is_a_client_that_goes(api, box):
+def test_a_broken_connection_ends_the_terminal_like_a_disconnect(api, box):
     mark = unique_seconds()
     term = Term(api.emulator.base_url, box, api.key)
     term.prompt().type(f"sleep {mark}\n")
@@ -248,12 +248,12 @@ def test_a_connection_that_breaks_is_a_client_that_goes(api, box):
     eventually(lambda: not processes_with(f"sleep {mark}"), "the process to be gone")
 
 
-def test_a_destroyed_sandbox_closes_it(api, box, term):
+def test_destroying_the_sandbox_closes_the_terminal(api, box, term):
     api.delete(f"/sandboxes/{box}")
     term.until_closed()
 
 
-def test_a_sandbox_killed_from_outside_closes_it(api, box, term):
+def test_killing_the_sandbox_from_outside_closes_the_terminal(api, box, term):
     term.type("echo he''re\n")
     term.until("here")
     cage = live(api.emulator, box).cage
@@ -421,7 +421,7 @@ def test_deep_nesting_is_not_a_message(term):
     term.until("alive")
 
 
-def test_a_client_that_goes_is_seen_also_when_nothing_reads_what_it_typed(api, box):
+def test_disconnect_is_noticed_also_when_no_program_reads_the_input(api, box):
     mark = unique_seconds()
     term = Term(api.emulator.base_url, box, api.key, "")
     term.type(f"sleep {mark}\n")
@@ -432,7 +432,7 @@ def test_a_client_that_goes_is_seen_also_when_nothing_reads_what_it_typed(api, b
     eventually(lambda: not processes_with(f"sleep {mark}"), "the process to be gone")
 
 
-def test_who_types_too_far_ahead_is_closed(api, box):
+def test_terminal_is_closed_after_too_much_input_typed_ahead(api, box):
     with Term(api.emulator.base_url, box, api.key, "", close_timeout=0.1) as term:
         term.type("sleep 1000\n")
         try:

@@ -146,7 +146,7 @@ def test_the_same_host_is_charged_once_a_session(api, agent_box, session_id):
     assert score(api, agent_box) == 80
 
 
-def test_a_host_that_whoever_made_the_sandbox_named_is_known(api):
+def test_a_host_named_in_the_create_is_known(api):
     made = {"template": "minimal", "agents": ["claude"], "network_mode": "allowlist"}
     answer = api.post("/sandboxes", json={**made, "allowlist": ["*.mine.test:8443", "one.test"]})
     if answer.status_code == 400:

@@ -105,7 +105,7 @@ def test_a_foreign_origin_is_refused(api, origin):
 
 @each("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 @each("path", ["/sandboxes", "/nothing", "/account/keys"])
-def test_it_is_refused_before_anything_else(api, method, path):
+def test_foreign_host_is_refused_before_anything_else(api, method, path):
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         response = api.request(method, path, headers={**headers, "Authorization": "Bearer wrong"})
         assert response.status_code == 403
@@ -131,7 +131,7 @@ def test_a_download_url_names_the_host_of_the_request(api, box):
     assert url.startswith("http://localhost:1234/v1/snapshots/")
 
 
-def test_it_listens_on_loopback_only(emulator):
+def test_emulator_listens_on_loopback_only(emulator):
     assert emulator.base_url.startswith("http://127.0.0.1:")
     assert emulator._runtime._socket.getsockname()[0] == "127.0.0.1"
 

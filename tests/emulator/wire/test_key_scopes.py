@@ -82,7 +82,7 @@ def test_read_only_key_may_make_every_get(reader):
             assert answer.status_code in (200, 400, 404, 426, 501), (name, answer.text)
 
 
-def test_the_limits_of_a_plan_are_the_accounts_whoever_asks(own_emulator):
+def test_limits_of_a_plan_are_those_of_the_account_for_every_key(own_emulator):
     """A dashboard session and the device login's key share the account's rate with its other keys."""
     emulator = own_emulator(tier="free")
     clock = FakeClock(emulator)

@@ -113,7 +113,7 @@ def test_nonsense_that_is_too_large_is_a_parse_error(socket):
     assert ask(socket, "ping", id=2) == {}
 
 
-def test_a_message_beyond_what_is_read_at_all_closes_with_1009(socket):
+def test_a_message_above_the_read_limit_closes_with_1009(socket):
     """A program that sends all of it before it reads anything gets the close code, not a reset."""
     raw, size = socket.socket, MCP_READ_BYTES + 1
     raw.sendall(b"\x81\xff" + struct.pack("!Q", size) + bytes(4) + bytes(size))
@@ -158,7 +158,7 @@ def test_a_large_message_is_taken(api, box, socket):
     assert api.output(box, "wc -c < f").strip() == "3500000"
 
 
-def test_nothing_is_said_to_a_notification_and_nonsense_keeps_the_socket(socket):
+def test_notification_has_no_reply_and_invalid_message_keeps_the_socket_open(socket):
     socket.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
     socket.send("nonsense")
     assert json.loads(socket.recv(timeout=60))["error"]["code"] == -32700
@@ -167,7 +167,7 @@ def test_nothing_is_said_to_a_notification_and_nonsense_keeps_the_socket(socket)
 
 
 @pytest.mark.parametrize("how", ["close", "drop"])
-def test_a_client_that_goes_takes_its_commands_along(api, box, socket, how):
+def test_disconnect_ends_the_commands_of_the_client(api, box, socket, how):
     mark = unique_seconds()
     command = f"setsid sleep {mark} & sleep {mark}"
     send(socket, "tools/call", {"name": "terminal_exec", "arguments": {"command": command}})

@@ -34,7 +34,7 @@ def test_features_whose_calls_are_unknown_are_501s_altogether(api, feature, path
         assert_problem(api.request(method, path[len("/v1") :] + below), 501, f"{feature}: not emulated")
 
 
-def test_it_takes_a_key_all_the_same(api):
+def test_operation_that_is_not_implemented_needs_a_key(api):
     assert_problem(api.get("/mcp/servers", headers={"Authorization": "Bearer wrong"}), 401)
 
 

@@ -43,13 +43,13 @@ def test_the_document_is_openapi_3_1():
     validate(found)
 
 
-def test_it_is_served_without_a_key(emulator):
+def test_document_is_served_without_a_key(emulator):
     response = httpx.get(f"{emulator.base_url}/openapi.json", trust_env=False, verify=False, timeout=60)
     assert response.headers["content-type"] == "application/json"
     assert response.json() == document(all_operations())
 
 
-def test_it_holds_every_operation_once():
+def test_document_has_every_operation_once():
     methods = [method for path in conformance.described()["paths"].values() for method in path.values()]
     assert sorted(method["operationId"] for method in methods) == sorted(IDS)
     assert len(set(IDS)) == len(IDS)

@@ -172,7 +172,7 @@ def test_a_redirect_stays_in_the_preview(site, to, shown):
     assert answer.headers["location"] == shown.format(prefix=f"/_preview/{site.box}/{PORT}")
 
 
-def test_by_host_name_the_path_is_the_servers_own(site):
+def test_path_of_a_preview_by_host_name_is_unchanged(site):
     host = f"{site.box}-{PORT}.localhost"
     port = site.api.emulator.base_url.rpartition(":")[2]
     url = f"{site.api.emulator.base_url}/v1/sandboxes"

@@ -1,0 +1,229 @@
+"""Ready-made sandboxes: built before they are requested, so that a create only has to assign one.
+
+A ready-made sandbox has its directory and its init behind its isolation, and nothing else: it belongs to no account,
+has run no command, and is in no list. What cannot be changed after the start of a sandbox is its *kind*, so that a
+request gets one of exactly the kind that would be started for it.
+
+An emulator that creates few sandboxes has none of them: how many are kept follows the recent requests. They are built
+one at a time, a moment after the last create, and are removed when none was requested for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Hashable
+from dataclasses import dataclass
+from typing import Callable, Generic, Optional, TypeVar
+
+from .. import descriptors
+from .init_client import InitClient, SandboxGone
+from .paths import Layout
+from .zygote import ZygoteError
+
+logger = logging.getLogger(__name__)
+
+#: How many are kept at most: of one kind, and of all kinds.
+MOST_OF_KIND, MOST = 4, 8
+#: Seconds in which requests are counted. The first REQUESTS_BEFORE of them make none; every REQUESTS_FOR_ONE after
+#: them, another one.
+COUNTED_SECONDS, REQUESTS_BEFORE, REQUESTS_FOR_ONE = 10.0, 1, 2
+#: Seconds after a request before one is built, and the longest that further requests can put that off.
+BUILD_DELAY, LONGEST_DELAY = 0.02, 0.2
+#: Seconds without a request after which those of a kind are removed.
+IDLE_SECONDS = 30.0
+#: Kinds whose requests are counted; the one that was not requested for the longest time is forgotten first.
+MOST_KINDS = 16
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class ReadySandbox:
+    """A sandbox that belongs to nothing yet.
+
+    Attributes:
+        id: Its temporary id, which is its host name.
+        layout: Its directory.
+        init: The client of its init.
+        listening: The socket on which init listens for the proxy, if it has one.
+    """
+
+    id: str
+    layout: Layout
+    init: InitClient
+    listening: Optional[socket.socket]
+
+
+class _Shelf:
+    """The ready-made sandboxes of one kind, and when some were requested."""
+
+    def __init__(self) -> None:
+        self.ready: deque[ReadySandbox] = deque()
+        self.requests: deque[float] = deque(maxlen=REQUESTS_BEFORE + REQUESTS_FOR_ONE * MOST_OF_KIND)
+
+    def wanted(self, now: float) -> int:
+        """How many to keep."""
+        while self.requests and self.requests[0] < now - COUNTED_SECONDS:
+            self.requests.popleft()
+        return max(0, len(self.requests) - REQUESTS_BEFORE) // REQUESTS_FOR_ONE
+
+
+class SandboxPool(Generic[K]):
+    """The ready-made sandboxes of one emulator.
+
+    Args:
+        build: Builds one of a kind. It leaves nothing when it fails.
+        discard: Ends one, and removes its directory.
+    """
+
+    def __init__(
+        self, build: Callable[[K], Awaitable[ReadySandbox]], discard: Callable[[ReadySandbox], Awaitable[None]]
+    ) -> None:
+        self._build = build
+        self._discard = discard
+        self._shelves: dict[K, _Shelf] = {}  # the one that was requested last is the last
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._idle_timer: Optional[asyncio.TimerHandle] = None
+        self._put_off_until = 0.0
+        self._building: Optional[asyncio.Task[None]] = None
+        self._discarding: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return sum(len(shelf.ready) for shelf in self._shelves.values())
+
+    def take(self, kind: K) -> Optional[ReadySandbox]:
+        """Note a request, and return a ready-made sandbox whose init runs, if there is one. It is the caller's now."""
+        if self._is_closed:
+            return None
+        now = asyncio.get_running_loop().time()
+        shelf = self._shelves.pop(kind, None) or _Shelf()
+        self._shelves[kind] = shelf
+        shelf.requests.append(now)
+        self._forget_kinds()
+        self._schedule(now)
+        while shelf.ready:
+            found = shelf.ready.popleft()
+            if found.init.is_connected():
+                return found
+            self._start_discarding(found)
+        return None
+
+    def lose(self, init: InitClient) -> None:
+        """Remove a ready-made sandbox whose init has ended."""
+        for shelf in self._shelves.values():
+            for one in list(shelf.ready):
+                if one.init is init:
+                    shelf.ready.remove(one)
+                    self._start_discarding(one)
+
+    def _forget_kinds(self) -> None:
+        while len(self._shelves) > MOST_KINDS:
+            self._empty(self._shelves.pop(next(iter(self._shelves))))
+
+    # --- building
+
+    def _schedule(self, now: float) -> None:
+        """Build what is wanted in a moment: later when there is another request before that."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._put_off_until = now + LONGEST_DELAY
+        else:
+            self._timer.cancel()
+        self._timer = loop.call_at(min(now + BUILD_DELAY, self._put_off_until), self._start_building)
+        if self._idle_timer is None:
+            self._idle_timer = loop.call_at(now + IDLE_SECONDS, self._empty_idle)
+
+    def _start_building(self) -> None:
+        self._timer = None
+        if self._building is None and not self._is_closed:
+            self._building = asyncio.get_running_loop().create_task(self._build_wanted())
+            self._building.add_done_callback(self._finish_building)
+
+    async def _build_wanted(self) -> None:
+        while True:
+            now = asyncio.get_running_loop().time()
+            lacking = [kind for kind, shelf in self._shelves.items() if len(shelf.ready) < shelf.wanted(now)]
+            if not lacking or not descriptors.has_room_for_sandbox():
+                return
+            kind = lacking[-1]
+            if len(self) >= MOST and not self._make_room(kind):
+                return
+            try:
+                built = await self._build(kind)
+            except (OSError, SandboxGone, ZygoteError) as error:
+                logger.info("no sandbox could be made in advance: %s", error)
+                if kind in self._shelves:
+                    self._shelves[kind].requests.clear()  # a create will say why
+                continue
+            shelf = self._shelves.get(kind)
+            if shelf is None or not built.init.is_connected():
+                self._start_discarding(built)
+            else:
+                shelf.ready.append(built)
+
+    def _make_room(self, kind: K) -> bool:
+        """Remove one of the kind that was not requested for the longest time. Returns False where that is `kind`."""
+        for other, shelf in self._shelves.items():
+            if other == kind:
+                return False
+            if shelf.ready:
+                self._start_discarding(shelf.ready.popleft())
+                shelf.requests.clear()
+                return True
+        return False
+
+    def _finish_building(self, task: asyncio.Task[None]) -> None:
+        self._building = None
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("making sandboxes in advance failed", exc_info=task.exception())
+
+    # --- removing
+
+    def _empty_idle(self) -> None:
+        """Remove those of the kinds that were not requested for a while."""
+        self._idle_timer = None
+        if self._is_closed:
+            return
+        loop = asyncio.get_running_loop()
+        last = 0.0
+        for kind, shelf in list(self._shelves.items()):
+            if not shelf.requests or shelf.requests[-1] <= loop.time() - IDLE_SECONDS:
+                self._empty(self._shelves.pop(kind))
+            else:
+                last = max(last, shelf.requests[-1])
+        if self._shelves:
+            self._idle_timer = loop.call_at(last + IDLE_SECONDS, self._empty_idle)
+
+    def _empty(self, shelf: _Shelf) -> None:
+        while shelf.ready:
+            self._start_discarding(shelf.ready.popleft())
+
+    def _start_discarding(self, one: ReadySandbox) -> None:
+        async def discard() -> None:
+            try:
+                await self._discard(one)
+            except OSError as error:
+                logger.warning("%s cannot be removed: %s", one.layout.directory, error)
+
+        task = asyncio.get_running_loop().create_task(discard())
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
+
+    async def close(self) -> None:
+        """Remove all, and keep none from now on. Bounded by what it takes to stop them."""
+        self._is_closed = True
+        for timer in (self._timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._idle_timer = None
+        if self._building is not None:
+            self._building.cancel()
+            await asyncio.gather(self._building, return_exceptions=True)
+        for shelf in self._shelves.values():
+            self._empty(shelf)
+        self._shelves.clear()
+        await asyncio.gather(*self._discarding, return_exceptions=True)

@@ -1,0 +1,233 @@
+"""A sandbox that was made before it was requested is like any other, and carries nothing to whom it is assigned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from leftovers import mounts, processes_with, run_dirs, until
+from levels import LEVELS, Served, isolation, need
+
+from caged import Caged
+from caged.emulator import Emulator
+
+#: After so many creates one is made in advance.
+ENOUGH = 4
+
+
+@pytest.fixture(params=LEVELS)
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    need(request.param)
+    served = Served(tmp_path, request.param)
+    yield served
+    served.end()
+    assert mounts() == []
+
+
+@pytest.fixture(params=["namespace", "bwrap", "process"])
+def emulator(request: pytest.FixtureRequest, own_emulator: Callable[..., Emulator]) -> Emulator:
+    """An emulator in this process, in which sandboxes were made in advance."""
+    need(request.param)
+    emulator = own_emulator(isolation=request.param)
+    with emulator.client() as client:
+        fill(emulator, client)
+    return emulator
+
+
+def pool_of(emulator: Emulator):
+    return emulator._runtime.platform.provisioner._pool
+
+
+def fill(emulator: Emulator, client: Caged, **options: object) -> None:
+    """Create sandboxes until more are made in advance: on a busy machine a few creates may take too long to count."""
+    pool = pool_of(emulator)
+    for _ in range(50):
+        for _ in range(ENOUGH):
+            client.sandboxes.destroy(client.sandboxes.create(**options).id)
+        until(lambda: pool._timer is None and pool._building is None)
+        if len(pool):
+            return
+    raise AssertionError("no sandbox was made in advance")
+
+
+def take(emulator: Emulator, client: Caged, **options: object) -> str:
+    """Create a sandbox that was made in advance."""
+    for _ in range(50):
+        fill(emulator, client, **options)
+        ready = {inode(one.layout.directory) for shelf in pool_of(emulator)._shelves.values() for one in shelf.ready}
+        box = client.sandboxes.create(**options).id
+        if inode(emulator._runtime.platform.files_dir / "sandboxes" / box) in ready:
+            return box
+    raise AssertionError("no sandbox that was made in advance was assigned")
+
+
+def ready_directories(served: Served) -> list[Path]:
+    return sorted(served.run_dir.glob("ready-*"))
+
+
+def inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
+def create_from_pool(served: Served) -> str:
+    """Create a sandbox that was made in advance."""
+    for _ in range(200):
+        ready = {inode(path) for path in ready_directories(served)}
+        box = served.client.sandboxes.create().id
+        if inode(served.sandbox_dir(box)) in ready:
+            return box
+        served.client.sandboxes.destroy(box)
+    raise AssertionError("no sandbox that was made in advance was assigned")
+
+
+def test_nothing_is_carried_over(served: Served) -> None:
+    """Another sandbox leaves a mark wherever it can, while those of the pool exist."""
+    mark = "carried-over-mark"
+    create_from_pool(served)
+    other = served.client.sandboxes.create(env={"MARK": mark}, secrets=["MARK"]).id
+    places = "/workspace /root /tmp /var/tmp /run /dev/shm /opt/caged /opt/caged/bin /etc /usr/local/bin /srv /home"
+    everywhere = f"for d in {places}; do echo {mark} > $d/{mark} 2>/dev/null; done; echo {mark} >> /etc/hosts || :"
+    if isolation(served.level) != "process":  # otherwise these are the host's
+        served.run(other, everywhere)
+    began = time.time()
+    box = create_from_pool(served)
+    assert mark not in repr(served.client.sandboxes.logs(box))
+    look = (
+        f"env | grep -c {mark}; find / -xdev -name '{mark}*' -not -path '/proc/*' 2>/dev/null; grep {mark} /etc/hosts;"
+        " ls -A /workspace /tmp; env | grep -i ready-; grep -i ready- /etc/hosts; echo end"
+    )
+    if isolation(served.level) != "process":
+        assert served.run(box, look).split() == ["0", "/tmp:", "/workspace:", "end"]
+        assert served.run(box, "hostname; tail -n 1 /etc/hosts; echo $CAGED_SANDBOX_ID").split() == [
+            box,
+            "127.0.1.1",
+            box,
+            box,
+        ]
+        assert other not in served.run(box, "cat /proc/self/mountinfo")
+    for place in ("workspace", "root", "tmp"):
+        assert float(served.run(box, f"stat -c %Y /{place}")) >= int(began) - 1
+    random = "head -c 8 /dev/urandom | od -An -tx1; od -An -N8 -tx1 /dev/urandom"
+    assert served.run(box, random) != served.run(other, random)
+
+
+def test_another_account_gets_one_without_a_trace_of_the_first(emulator: Emulator) -> None:
+    with emulator.account("second") as account, emulator.client(account.api_key) as client:
+        box = take(emulator, client)
+        assert [each.id for each in client.sandboxes.list() if each.id == box] == [box]
+        (record,) = account.journal.requests(operation="sandboxes.create", last=1)
+        assert record.status == 201
+        told = repr([*account.journal.requests(), *account.journal.steps(), *client.sandboxes.logs(box)])
+        assert "ready-" not in told
+
+
+def test_they_count_nowhere(emulator: Emulator) -> None:
+    assert len(pool_of(emulator))
+    with emulator.client() as client:
+        assert client.sandboxes.list() == []
+    assert emulator._runtime.platform.store.sandboxes == {}
+
+
+def test_options_that_cannot_be_changed_later_apply(emulator: Emulator) -> None:
+    with emulator.client() as client:
+        usual = client.sandboxes.create(memory_mb=512).id
+        assert client.sandboxes.exec(usual, "ulimit -d").output.strip() == str(512 * 1024)
+        small = client.sandboxes.create(memory_mb=1024).id
+        assert client.sandboxes.exec(small, "ulimit -d").output.strip() == str(1024 * 1024)
+        if emulator._runtime.platform.isolation.own_network:
+            closed = client.sandboxes.create(network_mode="none").id
+            assert client.sandboxes.exec(closed, "tail -n +3 /proc/net/dev").output.split()[0] == "lo:"
+
+
+def test_proxy_of_an_allowlist_is_that_of_the_sandbox(own_emulator: Callable[..., Emulator]) -> None:
+    need("namespace")
+    emulator = own_emulator(isolation="namespace")
+    with emulator.client() as client:
+        options = {"network_mode": "allowlist", "allowlist": ["first.example"]}
+        fill(emulator, client, **options)
+        box = take(emulator, client, network_mode="allowlist", allowlist=["second.example"])
+        request = "CONNECT first.example:443 HTTP/1.1\\r\\nHost: first.example:443\\r\\n\\r\\n"
+        line = f"exec 3<>/dev/tcp/127.0.0.1/${{http_proxy##*:}}; printf '{request}' >&3; head -n 1 <&3"
+        assert "403" in client.sandboxes.exec(box, line).output
+        until(lambda: "first.example:443 was refused" in repr(client.sandboxes.logs(box)))
+
+
+def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> None:
+    inits = emulator._runtime.platform.zygote.inits
+    killed = [name for name in inits if name.startswith("ready-")]
+    directories = [emulator._runtime.platform.run_dir / name for name in killed]
+    for name in killed:
+        os.kill(inits[name], signal.SIGKILL)
+    with emulator.client() as client:
+        box = client.sandboxes.create()
+        assert box.status == "running"
+        assert client.sandboxes.exec(box.id, "echo works").output == "works\n"
+    until(lambda: not any(directory.exists() for directory in directories))
+    assert not set(killed) & set(inits)
+
+
+def test_zygote_that_was_killed_takes_them_along(emulator: Emulator) -> None:
+    os.kill(emulator._runtime.platform.zygote.pid, signal.SIGKILL)
+    until(lambda: not len(pool_of(emulator)))
+    with emulator.client() as client:
+        box = client.sandboxes.create()
+        assert client.sandboxes.exec(box.id, "echo works").output == "works\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_of_them(served: Served, how: signal.Signals) -> None:
+    create_from_pool(served)
+    run_dir = str(served.run_dir)
+    served.process.send_signal(how)
+    until(lambda: served.process.poll() is not None)
+    until(lambda: not processes_with(run_dir), what=lambda: processes_with(run_dir))
+    until(lambda: run_dirs(served.tmp) == [], what=lambda: run_dirs(served.tmp))
+
+
+def test_assigned_one_survives_a_restart(own_emulator: Callable[..., Emulator], tmp_path: Path) -> None:
+    emulator = own_emulator(state_dir=tmp_path)
+    with emulator.client() as client:
+        box = take(emulator, client)
+        client.sandboxes.exec(box, "echo kept > file")
+    emulator.stop()
+    assert not list(tmp_path.glob("**/ready-*"))
+    emulator = own_emulator(state_dir=tmp_path)
+    with emulator.client() as client:
+        client.sandboxes.resume(box)
+        assert client.sandboxes.exec(box, "cat file").output == "kept\n"
+
+
+def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed build of the pool has no effect on a create, which reports its own failure."""
+    provisioner = emulator._runtime.platform.provisioner
+
+    async def refuse(spec: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(provisioner._zygote, "create", refuse)
+    with emulator.client() as client:
+        made = [client.sandboxes.create() for _ in range(10)]
+        assert made[-1].status == "error"
+        assert "No space left" in repr(client.sandboxes.logs(made[-1].id))
+    run_dir = emulator._runtime.platform.run_dir
+    until(lambda: not list(run_dir.glob("ready-*")), what=lambda: list(run_dir.glob("ready-*")))
+
+
+def test_they_are_removed_when_idle(emulator: Emulator) -> None:
+    run_dir = emulator._runtime.platform.run_dir
+
+    async def idle() -> None:
+        for shelf in pool_of(emulator)._shelves.values():
+            shelf.requests.clear()
+        pool_of(emulator)._empty_idle()
+        await asyncio.gather(*pool_of(emulator)._discarding)
+
+    emulator._call(idle())
+    assert not list(run_dir.glob("ready-*"))
+    assert not [name for name in emulator._runtime.platform.zygote.inits if name.startswith("ready-")]
