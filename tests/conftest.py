@@ -13,6 +13,7 @@ import httpcore  # noqa: F401
 import pytest
 import recording
 import running_order
+import shared_compilation
 import watchdog
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ GC_ALLOCATIONS = 20_000
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep what collection has made out of garbage collections.
 
     The modules and the tests of the whole suite are a million objects, which live until the end. Each full collection
     would visit them all, in the process in which emulators run.
     """
     gc.disable()
+    shared_compilation.compile_share(session.config)
     try:
         return (yield)
     finally:
