@@ -15,9 +15,8 @@ from ..platform import limits
 from ..platform.errors import ApiError, invalid
 from ..truncation import truncate
 from .operation import Body, EmptyBody, Operation
+from .value_errors import NAME_CHARACTERS, describe_wrong_value
 
-#: The length of an unknown key, or of a field's name, in an error or a warning; what is longer is cut.
-NAME_CHARACTERS = 100
 #: Unknown keys that warnings name; the others are counted.
 UNKNOWN_NAMED = 20
 #: The values of a larger body are counted in pieces, so that the event loop serves other requests between them.
@@ -70,7 +69,8 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
     try:
         body = operation.body.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:
-        raise invalid(_describe_error(error)) from None
+        describe = describe_wrong_value if operation.admin else _describe_error
+        raise invalid(describe(error, operation.body)) from None
     for name in () if unknown_keys else body.model_extra or ():
         raise invalid(f"{truncate(name, NAME_CHARACTERS)}: unknown; known are {', '.join(operation.body.model_fields)}")
     if not operation.admin:
@@ -153,8 +153,8 @@ def _check_length(text: str, name: str, most: Optional[int]) -> None:
         raise invalid(f"{name}: has {len(text):,} characters; at most {most:,} are allowed")
 
 
-def _describe_error(error: ValidationError) -> str:
-    """The first error, with its field: `cpus: Input should be a valid integer`."""
+def _describe_error(error: ValidationError, _model: type[Body]) -> str:
+    """The first error of a request below /v1, with its field: `cpus: Input should be a valid integer`."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(truncate(str(part), NAME_CHARACTERS) for part in first["loc"] if part != "[key]") or "body"
     return f"{where}: {first['msg']}"
