@@ -31,6 +31,7 @@ COMMANDS = (
     "faults",
     "import",
     "init",
+    "inventory",
     "journal",
     "load-scenario",
     "logs",
