@@ -32,6 +32,7 @@ COMMANDS = (
     "faults",
     "import",
     "init",
+    "inventory",
     "journal",
     "load-scenario",
     "logs",

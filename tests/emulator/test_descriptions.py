@@ -32,6 +32,7 @@ from caged.emulator.control.prepared import PreparedSandbox
 from caged.emulator.control.repositories import Repository
 from caged.emulator.control.stubs import Stub
 from caged.emulator.control_client.clock import Clock
+from caged.emulator.control_client.inventory import Inventory
 from caged.emulator.scenario import ScenarioError
 from caged.emulator.scenario.reading import from_document
 
@@ -56,6 +57,9 @@ METHODS = [
     (Agent.list, queries.ControlQuery, ""),
     (Repos.list, queries.ControlQuery, ""),
     (Prepared.list, queries.ControlQuery, ""),
+    (Inventory.sandboxes, queries.SandboxQuery, ""),
+    (Inventory.snapshots, queries.SnapshotQuery, ""),
+    (Inventory.sockets, queries.SocketQuery, ""),
     (Clock.tick, Tick, ""),
 ]
 CONTROLS = METHODS[:8]
@@ -120,7 +124,11 @@ COMMANDS = [
     (("faults", "list"), queries.ControlQuery, "", []),
     (("commands", "list"), queries.ControlQuery, "", []),
     (("agents", "list"), queries.ControlQuery, "", []),
-    (("agents", "prompts"), queries.PromptQuery, "", ["agent"]),
+    (("accounts", "list"), queries.AccountQuery, "", []),
+    (("inventory", "sandboxes"), queries.SandboxQuery, "", []),
+    (("inventory", "snapshots"), queries.SnapshotQuery, "", []),
+    (("inventory", "sockets"), queries.SocketQuery, "", []),
+    (("journal", "steps"), queries.StepQuery, "", []),
     (("journal", "requests"), queries.RequestQuery, "", []),
     (("journal", "commands"), queries.CommandQuery, "", []),
     (("journal", "prompts"), queries.PromptQuery, "", []),

@@ -18,7 +18,7 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 #: emulator and plugin, `api` the names that `import caged.emulator` offers. A layer may import itself and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
-    ("verify", "cage.inside"),
+    ("verify", "cage.inside", "truncation"),
     (
         "history",
         "json_values",
