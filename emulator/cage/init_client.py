@@ -324,7 +324,9 @@ class InitClient:
             watch.attach(outputs)
         try:
             try:
-                self._send_run(command, {"argv": argv, "env": env, "cwd": cwd}, outputs, limit, 2 if separate else 1)
+                on_reading = (lambda: None) if watch is None else watch.on_reading
+                fields: dict[str, object] = {"argv": argv, "env": env, "cwd": cwd}
+                self._send_run(command, fields, outputs, limit, 2 if separate else 1, on_reading)
                 message, timed_out = await self._end_of(command, seconds)
             except OSError as error:
                 _close_outputs(outputs)
@@ -348,7 +350,13 @@ class InitClient:
             del self._pending[command]
 
     def _send_run(
-        self, command: int, fields: dict[str, object], outputs: list[OutputReader], limit: int, pipes: int
+        self,
+        command: int,
+        fields: dict[str, object],
+        outputs: list[OutputReader],
+        limit: int,
+        pipes: int,
+        on_reading: Callable[[], None],
     ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
         writers: list[int] = []
@@ -356,7 +364,7 @@ class InitClient:
             for _ in range(pipes):
                 reader, writer = os.pipe()
                 writers.append(writer)
-                outputs.append(OutputReader(reader, limit, self._outputs.discard))
+                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading))
                 self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
         finally:

@@ -26,6 +26,7 @@ its environment, and the other way round in its output.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import re
@@ -78,6 +79,7 @@ class Layout:
         system: The directory of what it changed outside of WRITABLE.
         top: Its root, without what is mounted in it.
         changed: The directory of the upper layers; each has the name of a top-level directory.
+        layers: Directories of layers that are mounted below what is in the sandbox's directory, topmost first.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Layout:
         self.own_root = own_root
         self.overlays = overlays
         self._own_user = own_user
+        self.layers: tuple[Path, ...] = ()
         self.system = directory / "system"
         self.top = self.system / "top"
         self.changed = self.system / "changed"
@@ -168,6 +171,18 @@ class Layout:
         if "shim" in names and not (target / "shim.pl").exists():
             (target / "shim.pl").write_bytes(_perl_shim())
         return f"{self.command_path('opt/caged')}/lib"
+
+    def with_places(self, **places: Path) -> Layout:
+        """Return the same paths with other directories in place of `root` and `system`."""
+        other = copy.copy(self)
+        other.layers = ()
+        if "root" in places:
+            other.home = places["root"]
+            other._places = {**self._places, "root": str(other.home)}
+        if "system" in places:
+            other.system = places["system"]
+            other.top, other.changed = other.system / "top", other.system / "changed"
+        return other
 
     def roots(self) -> dict[str, str]:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""

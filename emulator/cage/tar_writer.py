@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Callable, Optional
 
 from ..workers import checkpoint
-from . import archive_form, host_view
+from . import archive_form, host_view, layers
 from .directory_cursor import DirectoryCursor
 from .disk import WorkspaceTooLarge
 from .paths import MOUNT_POINTS, Layout
@@ -45,7 +45,9 @@ def pack(layout: Layout, target: Path, limit: Optional[int] = None, name: str = 
         WorkspaceTooLarge: There are more than `limit`.
         OSError: The directory cannot be read, or has more entries or longer paths than an archive may hold.
     """
-    return _write(layout, target, limit, lambda packer: packer.pack(_directory(layout, name)))
+    _directory(layout, name)
+    with layers.flattened(layout, [name]) as flat:
+        return _write(flat, target, limit, lambda packer: packer.pack(_directory(flat, name)))
 
 
 def pack_file_system(layout: Layout, target: Path, limit: Optional[int] = None, system_only: bool = False) -> int:
@@ -65,7 +67,8 @@ def pack_file_system(layout: Layout, target: Path, limit: Optional[int] = None, 
         OSError: A directory cannot be read, has more entries or longer paths than an archive may hold, or an entry with
             a name that marks deletions.
     """
-    return _write(layout, target, limit, lambda packer: packer.pack_file_system(system_only))
+    with layers.flattened(layout, ["system", *(() if system_only else ["root"])]) as flat:
+        return _write(flat, target, limit, lambda packer: packer.pack_file_system(system_only))
 
 
 def _write(layout: Layout, target: Path, limit: Optional[int], write: Callable[[_Packer], int]) -> int:

@@ -36,7 +36,8 @@ class RemountFailed(Exception):
 
 
 class Sources:
-    """What it takes to mount the overlays of one sandbox again.
+    """What it takes to mount the overlays of one sandbox again. What is restored is complete in itself, so they are
+    mounted without the layers that the sandbox was created with (`layers.py`).
 
     Args:
         place: A directory over which something is mounted later.
@@ -90,6 +91,9 @@ class Sources:
             for name in self._counts:
                 libc.call("umount2", os.fsencode(f"/{name}"), MNT_DETACH)
                 mount(f"{place}/new-{name}", f"/{name}", "", MS_MOVE)
+            if self._spec["layers"].get("root"):
+                libc.call("umount2", b"/root", MNT_DETACH)
+                bind(f"{place}/sandbox/root", "/root", recursive=False)
         except libc.IsolationError as error:
             raise RemountFailed(str(error)) from error
         for number, path in enumerate(self._spec["show"]):
