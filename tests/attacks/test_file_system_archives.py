@@ -9,7 +9,7 @@ from typing import Union
 
 import archive_testing as raw
 import pytest
-from archive_testing import directory, extended, file, hard, link, records, rewrite
+from archive_testing import extended, file, hard, link, records, rewrite
 from emulator_testing import require_own_root
 from state_testing import of, started
 
@@ -18,6 +18,10 @@ from caged.emulator.cage.paths import Layout
 from caged.emulator.cage.tar_reader import ArchiveError
 
 WHOLE, PARTIAL = b"caged: file system", b"caged: workspace, root, tmp"
+
+
+def directory(name: bytes) -> bytes:
+    return raw.header(name, b"5", mode=b"0000755\0")
 
 
 def whole(*members: bytes, comment: bytes = WHOLE) -> bytes:
