@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from . import host_view
 from .mask import replacements
-from .paths import Layout, require_directory
+from .paths import Layout
 
 #: Directories that are made anew, with the host's entries in them. Those of `host_view.ALLOWED` are, too.
 _OPENED = ("usr/local", *(f"usr/local/{name}" for name in ("bin", "etc", "include", "lib", "sbin", "share", "src")))
@@ -92,7 +92,6 @@ def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
         plan: What it gets.
         own_user: Whether it is in a user namespace.
     """
-    _make_top(layout)
     if (layout.changed / _MARKER).exists():
         return
     changed = str(layout.changed)
@@ -116,19 +115,6 @@ def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
         if path not in plan.directories and not os.path.lexists(f"{changed}/{path}"):
             _write(f"{changed}/{path}", b"", 0o644)
     (layout.changed / _MARKER).touch()
-
-
-def _make_top(layout: Layout) -> None:
-    """Make the root itself: the directories to mount on are made again where the sandbox has replaced one."""
-    top = str(layout.top)
-    is_new = not (layout.changed / _MARKER).exists()
-    for name in host_view.top_directories():
-        if is_new or name not in host_view.EMPTY_DIRECTORIES:
-            require_directory(f"{top}/{name}")
-            os.chmod(f"{top}/{name}", 0o755)
-    for name, target in host_view.links().items() if is_new else ():
-        if not os.path.lexists(f"{top}/{name}"):
-            os.symlink(target, f"{top}/{name}")
 
 
 def _copy(source: str, target: str) -> None:

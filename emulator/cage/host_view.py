@@ -21,9 +21,6 @@ FILTERED_DIRECTORIES = ("etc", "opt", "var")
 #: Top-level directories that exist in every sandbox, and are empty in a new one.
 EMPTY_DIRECTORIES = ("boot", "home", "media", "mnt", "srv")
 
-#: Top-level directories in which something else is mounted.
-MOUNT_POINTS = ("dev", "proc", "root", "run", "sys", "tmp", "workspace")
-
 #: By directory, patterns of the names that are seen in it. A directory that is not a key here is seen whole, apart
 #: from REFUSED and, in /etc, from what only its owner or group may read.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -101,11 +98,6 @@ def overlaid() -> tuple[str, ...]:
     """Return the names of the top-level directories that are mounted as overlays."""
     programs = [name for name in PROGRAM_DIRECTORIES if _is_directory(f"/{name}")]
     return tuple(sorted((*programs, *FILTERED_DIRECTORIES)))
-
-
-def top_directories() -> tuple[str, ...]:
-    """Return the names of the directories in the root of a new sandbox."""
-    return tuple(sorted((*overlaid(), *EMPTY_DIRECTORIES, *MOUNT_POINTS)))
 
 
 def links() -> dict[str, str]:

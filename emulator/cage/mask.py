@@ -52,8 +52,8 @@ class Mask:
         self._seen: tuple[int, ...] = ()
 
     def current(self) -> str:
-        """Return the directory that holds the mask, which has one directory for each overlaid one, and `top` for the
-        root itself. Blocks for some milliseconds when it has to be made."""
+        """Return the directory that holds the mask, which has one directory for each overlaid one. Blocks for some
+        milliseconds when it has to be made."""
         seen = _times()
         if self._current is None or seen != self._seen:
             # An earlier one stays: sandboxes have mounted it.
@@ -64,7 +64,6 @@ class Mask:
     def _make(self, place: Path) -> str:
         root = tempfile.mkdtemp(prefix="mask-", dir=place)
         os.chmod(root, 0o755)
-        _make_top(f"{root}/top")
         for name in host_view.overlaid():
             make_directory(root, name, self._user)
         for path, mode in host_view.ALWAYS.items():
@@ -101,17 +100,6 @@ class Mask:
             make_directory(root, parent, self._user)
         if not os.path.lexists(f"{root}/{path}"):
             os.mknod(f"{root}/{path}", stat.S_IFCHR | 0o600, os.makedev(0, 0))
-
-
-def _make_top(top: str) -> None:
-    """Make the lowest layer of the root itself: directories to mount on, empty ones, and links such as /bin."""
-    os.mkdir(top)
-    os.chmod(top, 0o755)
-    for name in host_view.top_directories():
-        os.mkdir(f"{top}/{name}")
-        os.chmod(f"{top}/{name}", 0o755)
-    for name, target in host_view.links().items():
-        os.symlink(target, f"{top}/{name}")
 
 
 def _is_whiteout(path: str) -> bool:

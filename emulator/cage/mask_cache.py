@@ -77,7 +77,6 @@ def _is_trusted(path: Path) -> bool:
 def _digest(hide: Sequence[str]) -> str:
     parts = [
         *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, own_entries.FORM),
-        *(host_view.top_directories(), host_view.links()),
         *(os.geteuid(), os.getegid(), sorted(path for path in hide if host_view.is_listed(path.strip("/")))),
         *_stamps(),
     ]

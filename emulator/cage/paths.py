@@ -9,13 +9,13 @@ A sandbox's directory holds:
 
 At the levels `namespace` and `bwrap` also:
 
-    <directory>/system/top            what the sandbox changed in the root itself: new top-level entries (/app)
-    <directory>/system/changed/NAME   what the sandbox changed below /NAME
+    <directory>/system/top            the root itself: new top-level entries (/app), and the mount points of the rest
+    <directory>/system/changed/NAME   what the sandbox changed below /NAME: the upper layer of an overlay, in which a
+                                      deleted entry is a character device 0:0
     <directory>/system/work/NAME      overlayfs's own
 
 NAME is one of `host_view.overlaid()`: etc, opt, usr, var, and bin, sbin, lib* where the host has directories of these
-names. All are upper layers of overlays, in which a deleted entry is a character device 0:0. The lower layers are the
-emulator's mask (`mask.py`) and the host's directory. Where overlays cannot be mounted, `top` is the root itself and
+names. The lower layers are the emulator's mask (`mask.py`) and the host's directory. Where overlays cannot be mounted,
 `changed` holds copies (`copies.py`).
 
 At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.
@@ -41,6 +41,8 @@ WORKSPACE = "/workspace"
 #: A long text is searched in windows, so that a thread can pause in between; and the longest token.
 _WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
+#: In the root of a sandbox that has one of its own: where something else is mounted.
+_MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
 
 # A token begins where a shell word or a value in one begins: after white space, an operator, `=`, `:`, `,`,
@@ -72,7 +74,7 @@ class Layout:
 
     Attributes:
         system: The directory of what it changed outside of WRITABLE.
-        top: What it changed in its root itself: the upper layer of an overlay.
+        top: Its root, without what is mounted in it.
         changed: The directory of the upper layers; each has the name of a top-level directory.
     """
 
@@ -107,19 +109,26 @@ class Layout:
         self.make_system()
 
     def make_system(self) -> None:
-        """Make what is missing of the directories of the root that the sandbox has of its own. Blocks (a fraction of a
-        millisecond). A link that has taken the place of one is removed."""
+        """Make what is missing of the root that the sandbox has of its own. Blocks (a millisecond).
+
+        Where something is mounted there must be a directory: a link that replaced one is removed.
+        """
         if not self.own_root:
             return
-        system, names = str(self.system), host_view.overlaid()
-        paths = [f"{system}/{part}" for part in ("top", "changed", "work", "work/top")]
-        paths += [f"{system}/{part}/{name}" for part in ("changed", "work") for name in names]
-        require_directory(system)
-        needs_mode = os.lstat(system).st_mode & 0o777 != 0o755  # because of the umask
-        for path in (system, *paths):
-            require_directory(path)
-            if needs_mode:
-                os.chmod(path, 0o755)
+        overlaid = host_view.overlaid()
+        is_new = not self.system.exists()
+        for folder in (self.system, self.top, self.changed, self.system / "work"):
+            _require_directory(folder)
+        for name in overlaid:
+            for folder in (self.top, self.changed, self.system / "work"):
+                _require_directory(folder / name)
+        for name in _MOUNT_POINTS:
+            _require_directory(self.top / name)
+        if is_new:
+            for name in host_view.EMPTY_DIRECTORIES:
+                _require_directory(self.top / name)
+            for name, target in host_view.links().items():
+                os.symlink(target, self.top / name)
 
     def make_opt_directory(self) -> None:
         """Make /opt/caged, with the directory on which an interpreter may be mounted (`isolation.PYTHON`)."""
@@ -214,15 +223,16 @@ def _perl_shim() -> bytes:
     return Path(__file__).with_name("inside").joinpath("shim.pl").read_bytes()
 
 
-def require_directory(path: str) -> None:
-    """Make a directory in place of anything else. Blocks (microseconds)."""
+def _require_directory(path: Path) -> None:
+    """Make a directory of mode 755, whatever the umask is, in place of anything else."""
     try:
-        os.mkdir(path, 0o755)
+        os.mkdir(path)
     except FileExistsError:
         if os.path.isdir(path) and not os.path.islink(path):
             return
         os.unlink(path)
-        os.mkdir(path, 0o755)
+        os.mkdir(path)
+    os.chmod(path, 0o755)
 
 
 #: Bytecode of modules that has no file.

@@ -5,11 +5,11 @@ with the emulator's programs; a `/proc`, `/dev` and `/run` of its own; no home d
 toolchains that its template needs. Nothing is created on the host, and all mounts end with the last process of the
 mount namespace.
 
-- "overlays": the root is an overlay over an empty one, and /etc, /usr and their like are overlays over the host's
+- "overlays": the root is a directory of the sandbox, and /etc, /usr and their like are overlays over the host's
   directories. So everything can be written, and what is written is in the sandbox's directory (`paths.py`). What of
   the host is seen is decided outside, by a lower layer that hides the rest (`mask.py`).
-- "copies", where overlays cannot be mounted: the root is a directory of the sandbox; /etc is a copy, and the rest is
-  the host's, read-only (`copies.py`).
+- "copies", where overlays cannot be mounted: the root is such a directory, too; /etc is a copy, and the rest is the
+  host's, read-only (`copies.py`).
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def build(spec: dict[str, Any]) -> None:
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
     mount("", "/", "", MS_REC | MS_PRIVATE)
     rights.leave_keyring()
+    bind(directory + "/system/top", root, recursive=False)
+    own_inodes(root)
     if spec["root_kind"] == "overlays":
         _overlays(root, spec)
     else:
@@ -104,16 +106,14 @@ def is_own(path: str) -> bool:
 
 
 def _overlays(root: str, spec: dict[str, Any]) -> None:
-    """Mount an overlay as the root, and one over each directory of the host that a sandbox has.
+    """Mount an overlay over each directory of the host that a sandbox has.
 
     Args:
         root: Where to mount.
         spec: `directory`: the sandbox's; `mask`: the directory of the emulator's mask, with a directory for each
-            overlaid one and `top` for the root; `overlaid`: their names; `own_user`: whether this is in a user
-            namespace.
+            overlaid one; `overlaid`: their names; `own_user`: whether this is in a user namespace.
     """
     system = spec["directory"] + "/system"
-    overlay(root, [spec["mask"] + "/top"], system + "/top", system + "/work/top", spec["own_user"])
     for name in spec["overlaid"]:
         lower = [f"{spec['mask']}/{name}"]
         if os.path.isdir("/" + name):
@@ -123,15 +123,13 @@ def _overlays(root: str, spec: dict[str, Any]) -> None:
 
 
 def _copies(root: str, spec: dict[str, Any]) -> None:
-    """Bind the sandbox's root, the host's directories, read-only, and the sandbox's own copies over parts of them.
+    """Bind the host's directories, read-only, and the sandbox's own copies over parts of them.
 
     Args:
         root: Where to mount.
         spec: `directory`: the sandbox's; `programs`: names of top-level directories of the host; `copied`: directories
             that are in the sandbox's own; `bound`: paths of the host in them; `hide`: what must not be seen.
     """
-    bind(spec["directory"] + "/system/top", root, recursive=False)
-    own_inodes(root)
     for name in spec["programs"]:
         bind("/" + name, f"{root}/{name}")
         read_only(f"{root}/{name}")
