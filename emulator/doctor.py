@@ -7,6 +7,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Optional
 
 from caged import __version__
 
@@ -22,45 +24,156 @@ from .platform.limits import PROCESSES, TEMPLATES
 from .run_directory import RunDirectory, base_directory
 
 
-def report() -> Iterator[str]:
-    """Yield the lines of the report. Each isolation level is tried, so this takes up to some seconds."""
-    yield f"caged {__version__}, Python {platform.python_version()} ({sys.executable}), {platform.platform()}"
-    yield f"user: {'root' if os.geteuid() == 0 else 'uid ' + str(os.geteuid())}"
+@dataclass(frozen=True)
+class LevelReport:
+    """Whether an isolation level works here.
+
+    Attributes:
+        level: Its name.
+        works: Whether it does.
+        reason: Why it does not; for one that works, what it consists of.
+        fix: What to do where it does not.
+        root: How the root of a sandbox is made (`isolation.ROOTS`); "" at level `process`.
+        root_refused: Why it is not made in the better way; "" if it is.
+        root_fix: What to do where it is not.
+    """
+
+    level: str
+    works: bool
+    reason: str
+    fix: str
+    root: str
+    root_refused: str
+    root_fix: str
+
+
+@dataclass(frozen=True)
+class TemplateReport:
+    """The programs of a template.
+
+    Attributes:
+        template: Its name.
+        exact: Whether they have the version that the template names; None where it names none.
+        programs: What they are.
+    """
+
+    template: str
+    exact: Optional[bool]
+    programs: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the emulator can do on this machine.
+
+    Attributes:
+        version: That of caged.
+        python: That of Python.
+        executable: The interpreter.
+        platform: The system.
+        user: `root` or the id of the user.
+        directory: Where sandboxes live; None where there is no place.
+        directory_error: Why there is none.
+        isolation: The levels, the strongest first.
+        isolation_in_use: The level that is chosen unless one is selected; None if one has to be.
+        users: Which users a sandbox has at that level; "" at level `process`.
+        limits: What is enforced, and how, by the name of the limit.
+        templates: The templates.
+        shell: The shell of sandboxes.
+        git: The git program; None without one.
+    """
+
+    version: str
+    python: str
+    executable: str
+    platform: str
+    user: str
+    directory: Optional[str]
+    directory_error: str
+    isolation: list[LevelReport]
+    isolation_in_use: Optional[str]
+    users: str
+    limits: dict[str, str]
+    templates: list[TemplateReport]
+    shell: str
+    git: Optional[str]
+
+
+def examine() -> Report:
+    """Find out what works here. Each isolation level is tried, so this takes up to some seconds."""
+    directory, directory_error = None, ""
     try:
-        yield f"sandboxes live in: {base_directory(None)}"
+        directory = str(base_directory(None))
     except ConfigError as error:
-        yield f"sandboxes live in: nowhere. {error}"
+        directory_error = str(error)
+    results = asyncio.run(_probe_levels())
+    in_use = next((one.level for one in results if is_automatic(one)), None)
+    chains = Toolchains()
+    return Report(
+        version=__version__,
+        python=platform.python_version(),
+        executable=sys.executable,
+        platform=platform.platform(),
+        user="root" if os.geteuid() == 0 else f"uid {os.geteuid()}",
+        directory=directory,
+        directory_error=directory_error,
+        isolation=[_report_level(one) for one in results],
+        isolation_in_use=in_use,
+        users=_describe_users(IsolationLevel(in_use)) if in_use else "",
+        limits={
+            "memory_mb": _describe_memory_limit(),
+            "cpus": "by affinity",
+            "disk_gb": "of one file by RLIMIT_FSIZE; of a whole sandbox by watching it, reported in its log",
+            "processes": f"{PROCESSES} at a time, {_describe_process_limit(os.geteuid() == 0)}",
+        },
+        templates=[_report_template(chains, template) for template in TEMPLATES],
+        shell=str(chains.shell),
+        git=str(chains.git) if chains.git else None,
+    )
+
+
+def _report_level(result: ProbeResult) -> LevelReport:
+    root_fix = overlay_remedy(base_directory(None)) if result.root_refused else ""
+    return LevelReport(
+        result.level, result.works, result.reason, result.fix, result.root, result.root_refused, root_fix
+    )
+
+
+def _report_template(chains: Toolchains, template: str) -> TemplateReport:
+    chain = chains.find(template)
+    return TemplateReport(template, chain.exact if template in LANGUAGE else None, chain.summary)
+
+
+def lines_of(report: Report) -> Iterator[str]:
+    """Yield the lines of a report."""
+    yield f"caged {report.version}, Python {report.python} ({report.executable}), {report.platform}"
+    yield f"user: {report.user}"
+    yield f"sandboxes live in: {report.directory or f'nowhere. {report.directory_error}'}"
     yield ""
     yield "isolation"
-    probe_results = asyncio.run(_probe_levels())
-    for probe_result in probe_results:
-        yield f"  {probe_result.level:<10} {'yes' if probe_result.works else 'no ':<4} {probe_result.reason}"
-        if probe_result.fix:
-            yield f"  {'':<10}      to change that: {probe_result.fix}"
-        if probe_result.root:
-            yield f"  {'':<10}      {ROOT_DESCRIPTIONS[probe_result.root]}"
-        if probe_result.root_refused:
-            yield f"  {'':<10}      overlays cannot be mounted: {probe_result.root_refused}"
-            yield f"  {'':<10}      to change that: {overlay_remedy(base_directory(None))}"
-    automatic = next((probe_result.level for probe_result in probe_results if is_automatic(probe_result)), None)
+    for one in report.isolation:
+        yield f"  {one.level:<10} {'yes' if one.works else 'no ':<4} {one.reason}"
+        if one.fix:
+            yield f"  {'':<10}      to change that: {one.fix}"
+        if one.root:
+            yield f"  {'':<10}      {ROOT_DESCRIPTIONS[one.root]}"
+        if one.root_refused:
+            yield f"  {'':<10}      overlays cannot be mounted: {one.root_refused}"
+            yield f"  {'':<10}      to change that: {one.root_fix}"
     unusable = "none: `process` lets a command end every process of root, so it has to be selected"
-    yield f"  in use: {automatic or unusable}"
-    if automatic in ("namespace", "bwrap"):
-        yield f"  users:  {_describe_users(IsolationLevel(automatic).in_user_namespace)}"
+    yield f"  in use: {report.isolation_in_use or unusable}"
+    if report.users:
+        yield f"  users:  {report.users}"
     yield ""
     yield "limits (off with --no-limits)"
-    yield f"  memory_mb  {_describe_memory_limit()}"
-    yield "  cpus       by affinity"
-    yield "  disk_gb    of one file by RLIMIT_FSIZE; of a whole sandbox by watching it, reported in its log"
-    yield f"  processes  {PROCESSES} at a time, {_describe_process_limit(os.geteuid() == 0)}"
+    for name, text in report.limits.items():
+        yield f"  {name:<10} {text}"
     yield ""
     yield "templates"
-    chains = Toolchains()
-    for template in TEMPLATES:
-        chain = chains.find(template)
-        mark = "     " if template not in LANGUAGE else ("exact" if chain.exact else "other")
-        yield f"  {template:<11} {mark}  {chain.summary}"
-    yield f"  shell: {chains.shell}, git: {chains.git or 'none (repo= and git diff will not work)'}"
+    for template in report.templates:
+        mark = {None: "     ", True: "exact", False: "other"}[template.exact]
+        yield f"  {template.template:<11} {mark}  {template.programs}"
+    yield f"  shell: {report.shell}, git: {report.git or 'none (repo= and git diff will not work)'}"
 
 
 async def _probe_levels() -> list[ProbeResult]:
@@ -74,8 +187,10 @@ async def _probe_levels() -> list[ProbeResult]:
         run_dir.remove()
 
 
-def _describe_users(in_user_namespace: bool) -> str:
-    if not in_user_namespace:
+def _describe_users(isolation: IsolationLevel) -> str:
+    if isolation.level == "process":
+        return ""
+    if not isolation.in_user_namespace:
         return "a sandbox has all users: chown, su and package managers work as on the machine itself"
     return (
         "a sandbox has root alone: chown to another user and su fail there, and packages of the host cannot be"

@@ -100,20 +100,25 @@ def live_logs(base_url: str, api_key: str, creations: Creations) -> dict[str, li
 
 
 def _add(sections: list[Section], title: str, lines: Iterable[str], redacted: Redact) -> None:
+    from caged.emulator.truncation import truncate
+
     # Before a line is cut, or a part of a secret would be left.
-    text = "\n".join(_cut(redacted(line), LINE) for line in lines)
+    text = "\n".join(truncate(redacted(line), LINE, " …") for line in lines)
     if text:
         sections.append((title, text))
 
 
 def _requests(requests: list[RequestRecord], redacted: Redact) -> Iterable[str]:
+    from caged.emulator.truncation import truncate
+
     for request in requests:
         yield f"{request} ({request.duration_ms:.0f} ms)"
         for warning in request.warnings:
             yield f"  ! {warning}"
         for mark, body in (("  >", request.request), ("  <", request.response)):
             if body.strip():
-                yield f"{mark} {_cut(' '.join(redacted(_redact_body(body))[: 4 * BODY].split()), BODY)}"
+                line = " ".join(redacted(_redact_body(body))[: 4 * BODY].split())
+                yield f"{mark} {truncate(line, BODY, ' …')}"
 
 
 def _redact_body(body: str) -> str:
@@ -131,7 +136,3 @@ def _redact(thing: Any, secret: bool = False) -> Any:
     if isinstance(thing, list):
         return [_redact(value, secret) for value in thing]
     return "***" if secret and thing else thing
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length]} …"

@@ -41,6 +41,6 @@ def table(failed: list[TraceEntry], config: pytest.Config) -> str:
 
 def _cell(text: str) -> str:
     """A text in which no character has a meaning in Markdown or HTML."""
-    line = " ".join(text.split())
-    cut = line if len(line) <= CELL_CHARACTERS else f"{line[:CELL_CHARACTERS]}…"
-    return cut.translate(_ESCAPED)
+    from caged.emulator.truncation import truncate
+
+    return truncate(" ".join(text.split()), CELL_CHARACTERS).translate(_ESCAPED)

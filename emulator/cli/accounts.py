@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from ..control.queries import AccountQuery
 from ..control_client.base_emulator import BaseEmulator
 from .control import require_known, unscoped_options
+from .derived_options import described_options
 from .tables import json_option, show
 
 
@@ -24,11 +28,12 @@ def create(emulator: BaseEmulator, name: str) -> None:
 
 
 @command.command("list")
+@described_options(AccountQuery)
 @json_option
 @unscoped_options
-def list_accounts(emulator: BaseEmulator, as_json: bool) -> None:
+def list_accounts(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """List accounts with a full API key of each, oldest first."""
-    show(emulator.accounts(), as_json, ["id", "api_key"])
+    show(emulator.accounts(**options), as_json, ["id", "api_key"])
 
 
 @command.command("delete")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import click
 
 from ..control.agent_replies import AgentReply
-from ..control.queries import PromptQuery
 from ..control_client.remote import RemoteEmulator
 from .control import add_list_commands, control_options
 from .derived_options import described_options
-from .tables import json_option, show
 
 
 @click.group("agents")
@@ -39,16 +37,6 @@ def passthrough(emulator: RemoteEmulator, name: str, **options: Any) -> None:
     """Let the real program of this machine answer for the agent NAME. Prints the reply's id."""
     agent = emulator.agent(name)
     click.echo(agent.passthrough(**options).id)
-
-
-@command.command("prompts")
-@click.argument("name", required=False)
-@described_options(PromptQuery, omit=["agent"])
-@json_option
-@control_options
-def prompts(emulator: RemoteEmulator, as_json: bool, name: Optional[str], **options: Any) -> None:
-    """List the prompts of all agents, or of the agent NAME, with their replies, oldest first."""
-    show(emulator.journal.prompts(agent=name, **options), as_json)
 
 
 add_list_commands(command, "reply", lambda emulator: emulator.agents)

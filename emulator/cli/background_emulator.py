@@ -69,7 +69,7 @@ class BackgroundEmulator:
                 os.dup2(nothing, 0)
                 os.dup2(nothing, 1)
                 os.close(nothing)
-                code = _emulate(config, parent, answering, tethered, mark, stderr_level, recording)
+                code = _Child(answering, tethered, mark, recording).run(config, parent, stderr_level)
             except SystemExit as ending:
                 code = ending.code if isinstance(ending.code, int) else 1
             except BaseException:
@@ -133,60 +133,71 @@ class BackgroundEmulator:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def _emulate(
-    config: EmulatorConfig,
-    parent: int,
-    answering: int,
-    tethered: int,
-    mark: str,
-    stderr_level: int,
-    recording: Optional[Recording],
-) -> int:
-    def answer(content: dict[str, str]) -> None:
+class _Child:
+    """The emulator in the forked process.
+
+    Args:
+        answering: The descriptor to which it writes one answer: the variables that lead to it, or why there are none.
+        tethered: The descriptor from which it reads what its parent requests.
+        mark: As of `BackgroundEmulator.start`.
+        recording: As of `BackgroundEmulator.start`.
+    """
+
+    def __init__(self, answering: int, tethered: int, mark: str, recording: Optional[Recording]) -> None:
+        self._answering = answering
+        self._tethered = tethered
+        self._mark = mark
+        self._recording = recording
+        self._is_stop_requested = False
+
+    def run(self, config: EmulatorConfig, parent: int, stderr_level: int) -> int:
+        """Run the emulator until its end. Returns its exit code."""
         try:
-            os.write(answering, json.dumps(content).encode())
-            os.close(answering)
-        except BrokenPipeError:
-            pass  # the parent has ended, or does not wait any more
+            foreground = Foreground(config, "exec", parent, stderr_level)
+            try:
+                foreground.run(
+                    lambda: self._on_ready(foreground, config), (self._tethered, lambda: self._on_tether(foreground))
+                )
+            finally:
+                self._write_recording()  # a signal may have ended it
+        except ConfigError as error:
+            self._answer({"unusable": str(error)})
+            return 2
+        except (IsolationUnavailable, OSError) as error:
+            self._answer({"failed": str(error)})
+            return 1
+        return 0
 
-    stop_requested = False
+    def _on_ready(self, foreground: Foreground, config: EmulatorConfig) -> None:
+        """Answer with the environment variables of the emulator, which now serves."""
+        runtime = foreground.runtime
+        if self._recording is not None:
+            self._recording.begin(runtime)
+        variables = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
+        if self._recording is not None:
+            variables.update(self._recording.variables())
+        self._answer({**variables, **(runtime.loaded.variables() if config.scenario is not None else {})})
 
-    def on_tether() -> None:
-        nonlocal stop_requested
-        if os.read(tethered, 1) == _STOP:
-            stop_requested = True
-            write_recording()  # before the sandboxes end, which is not the command's doing
+    def _on_tether(self, foreground: Foreground) -> None:
+        """Do what the parent requests; its end requests an immediate one."""
+        if os.read(self._tethered, 1) == _STOP:
+            self._is_stop_requested = True
+            self._write_recording()  # before the sandboxes end, which is not the command's doing
             foreground.runtime.request_stop()
             return
-        if not stop_requested:
-            kill_marked(mark)
-        write_recording()
+        if not self._is_stop_requested:
+            kill_marked(self._mark)
+        self._write_recording()
         foreground.abandon()
         os._exit(0)
 
-    def write_recording() -> None:
-        if recording is not None:
-            recording.write()
+    def _write_recording(self) -> None:
+        if self._recording is not None:
+            self._recording.write()
 
-    def on_ready() -> None:
-        if recording is not None:
-            recording.begin(runtime)
-        variables = environment_variables(runtime.base_url, runtime.api_key, runtime.admin_key)
-        if recording is not None:
-            variables.update(recording.variables())
-        answer({**variables, **(runtime.loaded.variables() if config.scenario is not None else {})})
-
-    try:
-        foreground = Foreground(config, "exec", parent, stderr_level)
-        runtime = foreground.runtime
+    def _answer(self, content: dict[str, str]) -> None:
         try:
-            foreground.run(on_ready, (tethered, on_tether))
-        finally:
-            write_recording()  # a signal may have ended it
-    except ConfigError as error:
-        answer({"unusable": str(error)})
-        return 2
-    except (IsolationUnavailable, OSError) as error:
-        answer({"failed": str(error)})
-        return 1
-    return 0
+            os.write(self._answering, json.dumps(content).encode())
+            os.close(self._answering)
+        except BrokenPipeError:
+            pass  # the parent has ended, or does not wait any more

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, StepStreamQuery
+from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, StepQuery, StepStreamQuery
 from ..control.steps import Step
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
@@ -68,6 +68,15 @@ def prompts(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
 def events(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """List events as the platform records them."""
     show(emulator.journal.events(**options), as_json)
+
+
+@command.command("steps")
+@described_options(StepQuery)
+@json_option
+@control_options
+def steps(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
+    """List everything that happened, as steps in the order in which they began."""
+    show(emulator.journal.steps(**options), as_json)
 
 
 @command.command("follow")

@@ -8,8 +8,9 @@ from typing import Callable, Optional
 
 from ..control.steps import Step
 from ..trace.step_lines import StepLines
-from ..trace.text import duration, shortened
+from ..trace.text import duration
 from ..trace.timeline import result, title
+from ..truncation import truncate
 
 #: Seconds that a step takes before a line says that it has begun.
 LONG_SECONDS = 1.0
@@ -74,5 +75,5 @@ class CommandLog:
         step = self._shown(step)
         level = "warning" if step.kind == "error" else "info"
         took = f" ({duration(step.duration_ms)})" if step.duration_ms else ""
-        what = f"{shortened(title(step), TITLE_CHARACTERS)}{result(step)}"
+        what = f"{truncate(title(step), TITLE_CHARACTERS)}{result(step)}"
         self._write(f"{step.at} {level}: {step.sandbox}: {what}{took}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 import click
+
+from .tables import json_option, show
 
 if TYPE_CHECKING:
     from caged import Caged
@@ -16,18 +19,38 @@ _EXEC_SECONDS = 30
 Resource = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """What a run left, as --json prints it.
+
+    Attributes:
+        run: Id of the run.
+        kind: `sandbox`, `snapshot` or `key`.
+        id: Its id.
+        description: What it is; None where this API key does not find it, because it was created with another one.
+    """
+
+    run: str
+    kind: str
+    id: str
+    description: Optional[str]
+
+
 @click.command("sweep")
 @click.option("--live", is_flag=True, help="Required: this command uses a real account.")
 @click.option("--run", "run_id", metavar="ID", help="Only this run; also searches the account's running sandboxes.")
 @click.option("--destroy", is_flag=True, help="Destroy what the run left.")
+@json_option
 @click.option("--base-url", envvar="CAGED_BASE_URL", help="URL of the API. [default: https://api.caged.dev]")
 @click.option("--api-key", envvar="CAGED_API_KEY", help="API key of the account.")
-def command(live: bool, run_id: Optional[str], destroy: bool, base_url: Optional[str], api_key: Optional[str]) -> None:
+def command(
+    live: bool, run_id: Optional[str], destroy: bool, as_json: bool, base_url: Optional[str], api_key: Optional[str]
+) -> None:
     """List what live runs of tests (pytest --caged-target=live) created and left, for example when they were killed.
 
     It reads the ledgers of this user's runs on this machine. With --run it also finds running sandboxes of the account
     that have that id in their environment, and snapshots that have it in their description, also of a run on another
-    machine.
+    machine. With --json it prints what was found, whether or not it is destroyed then; remarks go to stderr.
     """
     from caged import Caged, CagedError
     from caged._constants import DEFAULT_BASE_URL
@@ -41,7 +64,7 @@ def command(live: bool, run_id: Optional[str], destroy: bool, base_url: Optional
     url = (base_url or DEFAULT_BASE_URL).rstrip("/")
     try:
         with Caged(api_key=api_key, base_url=url) as client:
-            swept = [_Sweep(client, run, api_key) for run in _chosen(url, run_id)]
+            swept = [_Sweep(client, run, api_key, as_json) for run in _chosen(url, run_id)]
             for sweep in swept:
                 sweep.search(in_account=run_id is not None)
                 sweep.report()
@@ -49,7 +72,7 @@ def command(live: bool, run_id: Optional[str], destroy: bool, base_url: Optional
                     sweep.destroy()
     except CagedError as error:
         raise click.ClickException(f"{url}: {error}") from error
-    if not swept:
+    if not swept and not as_json:
         click.echo(f"no run left anything at {url}")
     if any(sweep.refused for sweep in swept):
         raise SystemExit(1)
@@ -80,9 +103,10 @@ def _chosen(url: str, run_id: Optional[str]) -> list[Run]:
 class _Sweep:
     """What one run left."""
 
-    def __init__(self, client: Caged, run: Run, api_key: str) -> None:
+    def __init__(self, client: Caged, run: Run, api_key: str, as_json: bool) -> None:
         from caged._runs import fingerprint
 
+        self._as_json = as_json
         self._client = client
         self._run = run
         self._same_key = run.key == fingerprint(api_key)
@@ -154,16 +178,26 @@ class _Sweep:
     def report(self) -> None:
         """Print what was found."""
         run = self._run
+        if self._as_json:
+            show([Leftover(run.id, kind, id, text) for (kind, id), text in self._left.items()], as_json=True)
+            show([Leftover(run.id, kind, id, None) for kind, id in self._unknown], as_json=True)
+            self._report_unsearched(err=True)
+            return
         began = f" (began {run.began}{', still running' if run.running else ''})" if run.path is not None else ""
         click.echo(f"{run.id}{began}:" if self._left else f"{run.id}{began}: nothing is left")
         for (kind, id), description in self._left.items():
             click.echo(f"  {kind} {id}: {description}")
         for kind, id in self._unknown:
             click.echo(f"  {kind} {id}: not found with this API key; it was created with another one")
-        if run.unanswered:
-            click.echo(f"  {run.unanswered} more may exist, of unanswered requests; --run {run.id} searches for them")
+        self._report_unsearched()
+
+    def _report_unsearched(self, err: bool = False) -> None:
+        """Print what may exist besides. `err`: to stderr."""
+        if self._run.unanswered:
+            more = f"{self._run.unanswered} more may exist, of unanswered requests"
+            click.echo(f"  {more}; --run {self._run.id} searches for them", err=err)
         if self._paused:
-            click.echo(f"  {self._paused} other sandboxes are not running, so their run cannot be read")
+            click.echo(f"  {self._paused} other sandboxes are not running, so their run cannot be read", err=err)
 
     # --- destroying
 
@@ -181,7 +215,7 @@ class _Sweep:
         for kind, id in sorted(self._left, key=lambda resource: _runs.KINDS.index(resource[0])):
             try:
                 calls[kind](id)
-                click.echo(f"destroyed {kind} {id}")
+                click.echo(f"destroyed {kind} {id}", err=self._as_json)
             except CagedNotFoundError:
                 pass
             except CagedError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..control.records import columns_of
+from ..truncation import truncate
 
 #: Characters of one cell; a longer value is cut.
 _CELL = 200
@@ -50,10 +51,6 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         text = ", ".join(f"{name}={inner!r}" for name, inner in value.items())
-        return _cut(text or "-", _CELL)
+        return truncate(text or "-", _CELL, includes_mark=True)
     text = str(value)
-    return _cut(text if text.isprintable() else repr(text), _CELL)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return truncate(text if text.isprintable() else repr(text), _CELL, includes_mark=True)

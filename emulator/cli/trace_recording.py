@@ -15,6 +15,7 @@ import click
 from ..config import EmulatorConfig
 from ..output_file import check_replaceable
 from ..trace.file import Trace, TraceError, TraceHeader, read_header
+from ..truncation import truncate
 from . import exec as exec_command
 from .recording import Recording
 from .supervisor import CANNOT_RUN, NOT_FOUND
@@ -39,9 +40,7 @@ def record(words: Sequence[str], output: Path, config: EmulatorConfig, is_verbos
         click.ClickException: The file cannot be written, or the emulator does not start. Nothing was run.
     """
     lines, page = _files(output)
-    title = f"$ {' '.join(map(shlex.quote, words))}"
-    if len(title) > TITLE_CHARACTERS:
-        title = f"{title[:TITLE_CHARACTERS]}…"
+    title = truncate(f"$ {' '.join(map(shlex.quote, words))}", TITLE_CHARACTERS)
     before, began = _identity(lines), time.monotonic()
     code = exec_command.run(words, config, is_verbose, Recording(title, lines))
     took = time.monotonic() - began

@@ -10,6 +10,7 @@ from typing import Callable, Generic, Optional, TypeVar
 from urllib.parse import unquote_plus
 
 from ..history import Event
+from ..truncation import truncate
 from .credentials import LONGEST_CREDENTIAL, redact_credentials
 from .current_account import ALL_ACCOUNTS
 from .records import CommandRecord, PromptRecord, RequestRecord
@@ -40,7 +41,7 @@ BODY_BYTES = 64 * 1024
 def _rest(text: str) -> str:
     """The part of a text that is kept when the journal of the account is too large."""
     more = len(text) - REST_CHARACTERS
-    return text if more <= 0 else f"{text[:REST_CHARACTERS]} … ({more} more characters, dropped: {_TOO_MUCH})"
+    return truncate(text, REST_CHARACTERS, f" … ({more} more characters, dropped: {_TOO_MUCH})")
 
 
 _TOO_MUCH = f"the journal of the account had more than {KEEP_BYTES // 1024**2} MiB"
@@ -279,7 +280,7 @@ def _redact_body(body: bytes, redactor: Redactor) -> str:
 
 def cut(text: str, most: int) -> str:
     """The first `most` characters of a text, with a mark where there are more."""
-    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters)"
+    return truncate(text, most, f" … ({len(text) - most} more characters)")
 
 
 def _redact_text(text: str, most: int, redactor: Redactor) -> str:

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Optional
 
+from ..truncation import truncate
 from .agent_replies import AgentReply
 from .faults import Fault
 from .names import is_glob
@@ -77,7 +78,7 @@ def _of_program(invocation: Invocation, stub: Stub) -> _Miss:
 def _of_reply(agent: str, prompt: str, reply: AgentReply) -> _Miss:
     named = f"reply {reply.id}"
     if reply.agent != agent:
-        return -1.0, f"{named}: is of {_cut(reply.agent)}, not of {agent}"
+        return -1.0, f"{named}: is of {truncate(reply.agent, SHOWN)}, not of {agent}"
     if reply.prompt is None or reply.prompt.matches(prompt):
         return 2.0, f"{named}: {_used_up(reply.used)}"
     return _similarity(reply.prompt, prompt), f"{named}: {_differs('the prompt', reply.prompt, prompt)}"
@@ -98,11 +99,11 @@ def _of_fault(fault: Fault, operation: str, method: str, path: str, sandbox: str
             return 2.0, f"{named}: {_used_up(fault.triggered + fault.pending)}"
         return 1.5, f"{named}: its probability of {fault.probability:g} left this request out"
     if fault.sandbox is not None and fault.sandbox != sandbox:
-        return 1.0, f"{named}: applies in sandbox {_cut(fault.sandbox)}, not in {sandbox or 'none'}"
+        return 1.0, f"{named}: applies in sandbox {truncate(fault.sandbox, SHOWN)}, not in {sandbox or 'none'}"
     if fault.method is not None and fault.method.upper() != method.upper():
-        return 0.9, f"{named}: applies to {_cut(fault.method)}, not to {method}"
+        return 0.9, f"{named}: applies to {truncate(fault.method, SHOWN)}, not to {method}"
     if fault.path is not None and not matches_glob(path, fault.path):
-        return 0.5, f"{named}: the path does not match {_cut(fault.path)!r}"
+        return 0.5, f"{named}: the path does not match {truncate(fault.path, SHOWN)!r}"
     return 0.0, f"{named}: applies to WebSockets only"
 
 
@@ -114,7 +115,8 @@ def _differs(what: str, pattern: TextPattern, text: str) -> str:
     """That a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
     kind = "the regular expression" if pattern.regex else "the glob" if is_glob(pattern.text) else "the exact text"
     verb = "do" if what.endswith("s") else "does"
-    return f"{what} {verb} not match {kind} {_cut(pattern.text)!r}{'' if pattern.regex else _remedy(pattern, text)}"
+    remedy = "" if pattern.regex else _remedy(pattern, text)
+    return f"{what} {verb} not match {kind} {truncate(pattern.text, SHOWN)!r}{remedy}"
 
 
 def _remedy(pattern: TextPattern, text: str) -> str:
@@ -133,7 +135,7 @@ def _remedy(pattern: TextPattern, text: str) -> str:
 
 
 def _left_over(rest: str, wider: str) -> str:
-    return f": {_cut(rest.strip())!r} is left over; the glob {_cut(wider)!r} would match"
+    return f": {truncate(rest.strip(), SHOWN)!r} is left over; the glob {truncate(wider, SHOWN)!r} would match"
 
 
 def _similarity(pattern: Optional[TextPattern], text: str) -> float:
@@ -141,7 +143,3 @@ def _similarity(pattern: Optional[TextPattern], text: str) -> float:
         return 0.0
     matcher = difflib.SequenceMatcher(None, pattern.text[:CHARACTERS], text[:CHARACTERS], autojunk=False)
     return matcher.quick_ratio()
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -27,6 +27,43 @@ class ControlQuery:
 
 
 @dataclass
+class AccountQuery:
+    """Which accounts of an emulator are listed."""
+
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class SandboxQuery:
+    """Which sandboxes of the inventory are listed."""
+
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class SnapshotQuery:
+    """Which snapshots of the inventory are listed."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class SocketQuery:
+    """Which open connections of the inventory are listed."""
+
+    sandbox: Optional[str] = option(None, _SANDBOX)
+    last: Optional[int] = option(None, _LAST, at_least=1)
+    wait: Optional[float] = option(
+        None,
+        "Time for connections that are being closed; it ends when there are none.",
+        unit="seconds",
+        at_least=0,
+        at_most=5,
+    )
+
+
+@dataclass
 class RequestQuery:
     """Which requests of the journal are listed: those that match all that is given."""
 

@@ -134,7 +134,11 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
 
     @property
     def prompts(self) -> list[PromptRecord]:
-        """Its prompts with their replies, oldest first. `journal.prompts` takes a sandbox and an account, too."""
+        """Its prompts with their replies, oldest first.
+
+        This is `journal.prompts` for the agent that this object names already. It is a property, for assertions about
+        one agent in one account; `journal.prompts` selects by sandbox and account, and limits the number.
+        """
         return Journal(self._admin).prompts(agent=self._name)
 
     def _add_reply(self, arguments: dict[str, Any]) -> ReplyHandle:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
+from ..control.values import check_int
 from .admin_client import AdminClient
 from .archives import OnProgress
 from .controls import Controls
@@ -255,9 +256,19 @@ class BaseEmulator(Controls):
             if not failed:
                 raise
 
-    def accounts(self) -> list[Account]:
-        """List the accounts of the emulator, oldest first."""
-        return [Account(one["id"], one["api_key"]) for one in self._admin.call("GET", "/accounts", account="*")]
+    def accounts(self, *, last: Optional[int] = None) -> list[Account]:
+        """List the accounts of the emulator, oldest first.
+
+        Args:
+            last: Only the newest so many.
+
+        Raises:
+            ValueError, TypeError: `last` is not a whole number of at least 1.
+        """
+        if last is not None:
+            check_int("last", last)
+        found = self._admin.call("GET", "/accounts", account="*", query={"last": last})
+        return [Account(one["id"], one["api_key"]) for one in found]
 
     def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> Account:
         """Create an account with a full key of its own.

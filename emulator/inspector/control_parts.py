@@ -9,7 +9,8 @@ from typing import Any
 
 from ..control.current_account import ALL_ACCOUNTS
 from ..trace.html import Child, Html, element, joined
-from ..trace.text import counted, shortened
+from ..trace.text import counted
+from ..truncation import truncate
 from .components import call_button, confirmed, empty, live, python, table
 from .forms import suggestions
 from .page import PageRequest
@@ -151,10 +152,10 @@ def _options(control: Mapping[str, Any]) -> Html:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"regex"}:
-        return shortened(f"re.compile({json.dumps(value['regex'])})", _VALUE_CHARACTERS)
+        return truncate(f"re.compile({json.dumps(value['regex'])})", _VALUE_CHARACTERS)
     if isinstance(value, bool):
         return str(value)
-    return shortened(json.dumps(value, ensure_ascii=False), _VALUE_CHARACTERS)
+    return truncate(json.dumps(value, ensure_ascii=False), _VALUE_CHARACTERS)
 
 
 def _used(control: Mapping[str, Any], key: str) -> Child:

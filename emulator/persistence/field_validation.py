@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Protocol, Union
 
 from ..control.clock import from_rfc3339
+from ..truncation import truncate
 
 #: Ids are also names of files.
 IDENTIFIER = re.compile(r"[a-z]{1,16}_[a-z0-9]{1,32}")
@@ -245,4 +246,4 @@ def _shown(value: Any) -> str:
     if isinstance(value, (list, dict)):
         return "a list" if isinstance(value, list) else "an object"
     shown = "null" if value is None else repr(value).lower() if isinstance(value, bool) else repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return truncate(shown, _SHOWN)

@@ -19,6 +19,7 @@ from caged._routes import redacted_query, route_of
 
 from ..control.clock import from_rfc3339
 from ..control.steps import Step
+from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, mappings_of, text_of
 
@@ -362,7 +363,7 @@ def _any_value(value: Any) -> Optional[dict[str, Any]]:
 def _text(text: str) -> str:
     """A text that can be sent as UTF-8, cut to the longest attribute."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= ATTRIBUTE_CHARACTERS else f"{text[: ATTRIBUTE_CHARACTERS - 1]}…"
+    return truncate(text, ATTRIBUTE_CHARACTERS, includes_mark=True)
 
 
 def _trace_id(step: Step) -> str:

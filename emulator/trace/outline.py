@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from ..control.steps import Step
+from ..truncation import truncate
 from .file import Trace
 from .text import money, one_line, plain
 
@@ -306,14 +307,13 @@ def describe(control: str, step: Step) -> str:
         if name not in (*_MAIN_OPTIONS, *_PLAIN_OPTIONS) and value not in (None, "", [], {}, 0, False)
     ]
     text = " ".join(word for word in [noun(control), agents, *main, *rest] if word)
-    return text if len(text) <= DESCRIPTION_CHARACTERS else f"{text[:DESCRIPTION_CHARACTERS]}…"
+    return truncate(text, DESCRIPTION_CHARACTERS)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ",".join(str(key) for key in value)
-    text = one_line(str(value))
-    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    shown = truncate(one_line(str(value)), 40)
     return repr(shown) if isinstance(value, str) and " " in shown else shown
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..control.steps import Step
+from ..truncation import truncate
 from .html import Html, element, escaped, joined
 from .outline import REQUESTED_INSTEAD, Outline, diff, mappings_of, nearest_text, text_of
 from .summary import facts
-from .text import duration, middle_cut, money, one_line, plain, shortened, source_lines
+from .text import duration, middle_cut, money, one_line, plain, source_lines
 from .timeline import output_lines, result, title
 
 #: In the part about what happened: characters of the error, of a prompt or reply; lines of output; near misses.
@@ -117,7 +118,7 @@ def _error_card(outline: Outline) -> Optional[Html]:
             "Failure" if not header.phase else f"Failure in {header.phase}",
             element("span", where, class_="where") if where else None,
         ),
-        element("p", shortened(plain(text), 600), class_="message"),
+        element("p", truncate(plain(text), 600), class_="message"),
         _cause(outline) if outline.refused is not outline.last_command else None,
         element("pre", *lines, class_="code source", tabindex="0") if lines else None,
         class_="card failure",
@@ -155,7 +156,7 @@ def _command_card(outline: Outline) -> Optional[Html]:
             _line_of(outline, step),
         ),
         element("p", _step_link(step, text_of(step, "command") or title(step)), class_="command"),
-        element("p", shortened(reason, 600), class_="problem") if reason else None,
+        element("p", truncate(reason, 600), class_="problem") if reason else None,
         _cause(outline) if outline.refused is step else None,
         element("div", element("pre", "\n".join(lines)), class_="code tail", tabindex="0") if lines else None,
         class_="card",
@@ -217,7 +218,7 @@ def _changed_files(outline: Outline, step: Step) -> Optional[Html]:
 
 def _step_link(step: Step, text: str, tab: Optional[str] = None) -> Html:
     """A link to a step. `tab`: the tab of its details that it opens; by default the one that shows most."""
-    shown = shortened(one_line(plain(text)), 200)
+    shown = truncate(one_line(plain(text)), 200)
     return element("a", shown, href=f"#step-{_fragment(step.id)}", data_step=step.id, data_tab=tab)
 
 

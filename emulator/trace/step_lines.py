@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..control.steps import KEEP, Step
+from ..truncation import truncate
 from .outline import describe
-from .text import duration, plain, shortened
+from .text import duration, plain
 from .timeline import result, title
 
 #: Characters of a title.
@@ -54,12 +55,12 @@ class StepLines:
     def begun_line(self, step: Step) -> str:
         """The line of a step that has begun and is not over."""
         where = f"  {self._coloured(_DIM, f'[{plain(step.sandbox)}]')}" if step.sandbox not in step.title else ""
-        return f"{self._time(step)} … {shortened(title(step), TITLE_WIDTH)}{where}"
+        return f"{self._time(step)} … {truncate(title(step), TITLE_WIDTH)}{where}"
 
     def line(self, step: Step) -> str:
         """The line of a step: when it began in real time, what it was, what became of it and which control applied."""
         failed = step.status == "error"
-        parts = [self._coloured(_RED if failed else "", f"{shortened(title(step), TITLE_WIDTH)}{result(step)}")]
+        parts = [self._coloured(_RED if failed else "", f"{truncate(title(step), TITLE_WIDTH)}{result(step)}")]
         if step.kind == "control":
             parts += [self._described.get(control, control) for control in step.controls]
         else:

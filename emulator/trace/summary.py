@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, diff, nearest_text, text_of
-from .text import counted, duration, middle_cut, money, one_line, plain, shortened, source_lines
+from .text import counted, duration, middle_cut, money, one_line, plain, source_lines
 from .timeline import NEAREST, output_lines, result, timeline, title
 
 __all__ = ["markdown", "timeline"]
@@ -89,7 +90,7 @@ def _command_blocks(outline: Outline) -> Iterator[str]:
     if step is not None:
         yield "## Last command"
         took = f", {duration(step.duration_ms)}" if step.duration_ms is not None else ""
-        command = shortened(text_of(step, "command") or title(step), COMMAND_CHARACTERS)
+        command = truncate(text_of(step, "command") or title(step), COMMAND_CHARACTERS)
         yield f"{_code(command)}{result(step)}{took}"
         if lines := output_lines(step, SUMMARY_OUTPUT_LINES):
             yield _fenced("\n".join(lines))
@@ -118,7 +119,7 @@ def _file_blocks(outline: Outline) -> Iterator[str]:
         yield f"{name}{note}"
         if lines := diff(change):
             more = [f"… {len(lines) - DIFF_LINES} lines more"] if len(lines) > DIFF_LINES else []
-            yield _fenced("\n".join([shortened(line, DIFF_WIDTH) for line in lines[:DIFF_LINES]] + more), "diff")
+            yield _fenced("\n".join([truncate(line, DIFF_WIDTH) for line in lines[:DIFF_LINES]] + more), "diff")
     if len(changes) > DIFFS:
         yield f"{len(changes) - DIFFS} more changes are in the trace."
 

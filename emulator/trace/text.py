@@ -68,11 +68,6 @@ def counted(number: int, word: str, plural: str = "s") -> str:
     return f"{number} {word}{'' if number == 1 else plural}"
 
 
-def shortened(text: str, most: int) -> str:
-    """A text without its end, where it is too long."""
-    return text if len(text) <= most else f"{text[:most]}…"
-
-
 def middle_cut(text: str, most: int) -> str:
     """A text without its middle, where it is too long: its end often has the reason."""
     if len(text) <= most:

@@ -8,9 +8,10 @@ from typing import Optional
 
 from ..control.faults import default_detail
 from ..control.steps import Step
+from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, nearest_text, output_of, text_of
-from .text import duration, money, one_line, plain, shortened
+from .text import duration, money, one_line, plain
 
 #: Characters of a line.
 WIDTH = 140
@@ -151,7 +152,7 @@ def _weight(outline: Outline, step: Step) -> float:
 
 def _line(outline: Outline, step: Step, depth: int) -> str:
     indent = "  " * min(depth, 8)
-    parts = [f"{shortened(title(step), TITLE_WIDTH)}{result(step)}"]
+    parts = [f"{truncate(title(step), TITLE_WIDTH)}{result(step)}"]
     if step.kind == "control":
         parts += [outline.described(control) for control in step.controls]
     parts += [f"<- {outline.described(control)}" for control in step.controls if outline.is_applied(step)]
@@ -166,7 +167,7 @@ def _line(outline: Outline, step: Step, depth: int) -> str:
     mark = "!" if step.status == "error" else " "
     begin, end = f"{outline.seconds(step):8.3f} {mark} {indent}", "".join(f"  {one}" for one in ends)
     # A line is cut in its middle: its end has the line of the test and the duration. One more character is the mark.
-    return f"{begin}{shortened('  '.join(parts), max(20, WIDTH - len(begin) - len(end) - 1))}{end}"
+    return f"{begin}{truncate('  '.join(parts), max(20, WIDTH - len(begin) - len(end) - 1))}{end}"
 
 
 def title(step: Step) -> str:
@@ -181,7 +182,7 @@ def result(step: Step) -> str:
     detail = step.detail
     if step.kind == "prompt":
         reply, cost = one_line(plain(text_of(step, "reply"))), detail.get("cost_usd")
-        words = [shortened(reply, 60)] if reply else []
+        words = [truncate(reply, 60)] if reply else []
         words += [f"exit {detail['exit_code']}"] if detail.get("exit_code") not in (0, None) else []
         words += [money(cost)] if isinstance(cost, (int, float)) and cost > 0 else []
         return f" -> {', '.join(words)}" if words else ""
@@ -196,7 +197,7 @@ def result(step: Step) -> str:
     words = [str(status)] if status is not None else []
     # The text that a fault has by default says nothing besides the fault, which the line names.
     is_default = step.kind == "request" and reason in map(default_detail, step.controls)
-    words += [shortened(reason, REASON_WIDTH)] if reason and not is_default else []
+    words += [truncate(reason, REASON_WIDTH)] if reason and not is_default else []
     return f" -> {' '.join(words)}" if words else ""
 
 
@@ -221,7 +222,7 @@ def _add_outputs(outline: Outline, entries: list[_Entry], most: int) -> None:
 
 def output_lines(step: Step, count: int) -> list[str]:
     """The last lines of a command's output as plain text; the first of them says how many are before it."""
-    lines = [shortened(line.rstrip(), OUTPUT_WIDTH) for line in plain(output_of(step)).split("\n")]
+    lines = [truncate(line.rstrip(), OUTPUT_WIDTH) for line in plain(output_of(step)).split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if len(lines) <= count:
@@ -265,4 +266,4 @@ def _unused_lines(trace: Trace, most: int) -> list[str]:
 
 
 def _cut(line: str) -> str:
-    return shortened(line.rstrip(), WIDTH)
+    return truncate(line.rstrip(), WIDTH)

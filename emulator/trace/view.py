@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Optional
 
 from ..control.steps import Step
+from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, diff, output_of, text_of
 from .summary import facts
-from .text import counted, duration, one_line, plain, shortened, source_lines
+from .text import counted, duration, one_line, plain, source_lines
 from .timeline import result, step_line, timeline, title
 
 #: Lines of an answer, about; characters of one of its lines.
@@ -78,7 +79,7 @@ class TraceView:
             where = f"  ({source.get('path')}:{source.get('line')})" if source else ""
             lines.append(f"{one_line(plain(header.error_summary))}{where}")
         lines += [f"note: {one_line(plain(note))}" for note in header.notes[:3]]
-        lines = [shortened(line, WIDTH) for line in lines]
+        lines = [truncate(line, WIDTH) for line in lines]
         return [*lines, "", *timeline(self.trace, LINES - len(lines) - 1, self._labels)]
 
     def list_of(self, steps: list[Step], text: str = "") -> list[str]:
@@ -101,7 +102,7 @@ class TraceView:
         if text:
             found = [f"{where}: {_around(line, text)}" for where, line in _found_in(step, text)]
             return _bounded(found, LINES)
-        lines = [f"{self._labels[step.id]}  {step.kind}  {shortened(title(step), WIDTH)}{result(step)}"]
+        lines = [f"{self._labels[step.id]}  {step.kind}  {truncate(title(step), WIDTH)}{result(step)}"]
         took = "did not end" if step.duration_ms is None else f"took {duration(step.duration_ms)}"
         lines.append(f"{step.status}, at {self._outline.seconds(step):.3f} s, {took}; {step.at}")
         parent = self._outline.parent(step)
@@ -117,7 +118,7 @@ class TraceView:
         children = [self._named(child) for child in self._outline.children(step)]
         if children:
             lines += ["caused:", *(f"  {line}" for line in _bounded(children, max(6, LINES - len(lines) - 1)))]
-        return _bounded([shortened(line, WIDTH) for line in lines], LINES)
+        return _bounded([truncate(line, WIDTH) for line in lines], LINES)
 
     def _texts(self, step: Step) -> Iterator[str]:
         for name, most in _TEXTS.items():
@@ -129,7 +130,7 @@ class TraceView:
             yield from (f"  {line}" for line in _bounded(diff(change), 12))
 
     def _named(self, step: Step) -> str:
-        return f"{self._labels[step.id]} {step.kind} {shortened(title(step), 100)}{result(step)}"
+        return f"{self._labels[step.id]} {step.kind} {truncate(title(step), 100)}{result(step)}"
 
 
 def step_record(step: Step) -> dict[str, Any]:
@@ -190,14 +191,14 @@ def _around(line: str, text: str) -> str:
     line = one_line(line)
     at = max(0, line.lower().find(text.lower()))
     begin = max(0, at - 60)
-    return f"{'…' if begin else ''}{shortened(line[begin:], WIDTH - 40)}"
+    return f"{'…' if begin else ''}{truncate(line[begin:], WIDTH - 40)}"
 
 
 def _plain_values(detail: Mapping[str, Any]) -> Iterator[str]:
     for name, value in detail.items():
         if name not in _SHOWN and value not in (None, "", [], {}):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{name}: {shortened(one_line(plain(text)), WIDTH)}"
+            yield f"{name}: {truncate(one_line(plain(text)), WIDTH)}"
 
 
 def _source(source: Any) -> Iterator[str]:
@@ -215,7 +216,7 @@ def _section(name: str, text: str, most: int, last: bool = False) -> Iterator[st
     if lines == [""]:
         return
     if len(lines) == 1:
-        yield f"{name}: {shortened(lines[0], WIDTH * 2)}"
+        yield f"{name}: {truncate(lines[0], WIDTH * 2)}"
         return
     yield f"{name}:"
     shown = [f"… {len(lines) - most} lines before", *lines[-most:]] if last and len(lines) > most else lines

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 import httpx
 
+from ..truncation import truncate
 from .errors import Mismatch
 from .shapes import find_mismatch
 
@@ -19,7 +20,7 @@ def shorten(value: object) -> str:
     """Return a value as one line of bounded length."""
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
-    return text if len(text) <= _SHORT_CHARACTERS else text[: _SHORT_CHARACTERS - 1] + "…"
+    return truncate(text, _SHORT_CHARACTERS, includes_mark=True)
 
 
 def assert_equal(what: str, got: object, expected: object) -> None:

@@ -13,10 +13,10 @@ from ..json_values import count_values, has_more_values
 from ..pace import LongWorkLock, Pace
 from ..platform import limits
 from ..platform.errors import ApiError, invalid
+from ..truncation import truncate
 from .operation import Body, EmptyBody, Operation
+from .value_errors import NAME_CHARACTERS, describe_wrong_value
 
-#: The length of an unknown key, or of a field's name, in an error or a warning; what is longer is cut.
-NAME_CHARACTERS = 100
 #: Unknown keys that warnings name; the others are counted.
 UNKNOWN_NAMED = 20
 #: The values of a larger body are counted in pieces, so that the event loop serves other requests between them.
@@ -69,9 +69,10 @@ def parse_body(raw: bytes, operation: Operation, unknown_keys: bool = True) -> B
     try:
         body = operation.body.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:
-        raise invalid(_describe_error(error)) from None
+        describe = describe_wrong_value if operation.admin else _describe_error
+        raise invalid(describe(error, operation.body)) from None
     for name in () if unknown_keys else body.model_extra or ():
-        raise invalid(f"{_shorten(name)}: unknown; known are {', '.join(operation.body.model_fields)}")
+        raise invalid(f"{truncate(name, NAME_CHARACTERS)}: unknown; known are {', '.join(operation.body.model_fields)}")
     if not operation.admin:
         _check_sizes(body)
     return body
@@ -107,13 +108,9 @@ def unknown_keys(body: Body) -> Iterator[str]:
     """Yield warnings about unknown keys: one for each of the first UNKNOWN_NAMED, one for all others."""
     names = list(body.model_extra or ())
     for name in names[:UNKNOWN_NAMED]:
-        yield f"unknown key {_shorten(name)!r} in the body is ignored"
+        yield f"unknown key {truncate(name, NAME_CHARACTERS)!r} in the body is ignored"
     if len(names) > UNKNOWN_NAMED:
         yield f"{len(names) - UNKNOWN_NAMED} more unknown keys in the body are ignored"
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= NAME_CHARACTERS else f"{name[:NAME_CHARACTERS]}…"
 
 
 def _most_values(operation: Operation) -> int:
@@ -147,7 +144,7 @@ def _check_size(value: Any, name: str, most: Optional[int], each: Optional[int])
             elif isinstance(entry, str):
                 _check_length(entry, f"{name}.{index}" if isinstance(value, list) else f"{name}, a key", each)
             if isinstance(value, dict) and isinstance(value[entry], str):
-                _check_length(value[entry], f"{name}.{_shorten(entry)}", each)
+                _check_length(value[entry], f"{name}.{truncate(entry, NAME_CHARACTERS)}", each)
 
 
 def _check_length(text: str, name: str, most: Optional[int]) -> None:
@@ -156,8 +153,8 @@ def _check_length(text: str, name: str, most: Optional[int]) -> None:
         raise invalid(f"{name}: has {len(text):,} characters; at most {most:,} are allowed")
 
 
-def _describe_error(error: ValidationError) -> str:
-    """The first error, with its field: `cpus: Input should be a valid integer`."""
+def _describe_error(error: ValidationError, _model: type[Body]) -> str:
+    """The first error of a request below /v1, with its field: `cpus: Input should be a valid integer`."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(_shorten(str(part)) for part in first["loc"] if part != "[key]") or "body"
+    where = ".".join(truncate(str(part), NAME_CHARACTERS) for part in first["loc"] if part != "[key]") or "body"
     return f"{where}: {first['msg']}"

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from ..control.clock import from_rfc3339
 from ..platform import limits
 from ..platform.events import EventReport
-from .bodies import NAME_CHARACTERS
 from .operation import Body, Call, Model, Operations, json_reply
+from .value_errors import NAME_CHARACTERS
 
 operations = Operations()
 

@@ -18,7 +18,7 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 #: emulator and plugin, `api` the names that `import caged.emulator` offers. A layer may import itself and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
-    ("verify", "cage.inside"),
+    ("verify", "cage.inside", "truncation"),
     (
         "history",
         "json_values",
@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("workers", "discovery"),
     ("repositories",),
     ("cage",),
-    ("config", "store"),
+    ("cache", "config", "store"),
     ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
     ("wire", "half_closed", "http_protocol", "websocket_protocol"),

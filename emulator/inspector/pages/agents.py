@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...trace.html import Child, Html, element, escaped, joined
-from ...trace.text import counted, money, plain, shortened
+from ...trace.text import counted, money, plain
+from ...truncation import truncate
 from ..components import empty, live, moment, status
 from ..page import Page, PageRequest
 from ..reply_form import reply_form
@@ -119,7 +120,7 @@ def _said(step: Step) -> list[Html]:
 
 
 def _text(text: Any) -> str:
-    return shortened(plain(str(text or "")).rstrip("\n"), _TEXT_CHARACTERS)
+    return truncate(plain(str(text or "")).rstrip("\n"), _TEXT_CHARACTERS)
 
 
 def _changed(prompts: Sequence[Step], files: Sequence[Step]) -> Child:

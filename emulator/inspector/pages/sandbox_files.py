@@ -10,7 +10,8 @@ from typing import Any, Optional
 from ...platform.errors import ApiError
 from ...platform.limits import READ_BYTES
 from ...trace.html import Child, Html, element
-from ...trace.text import counted, one_line, shortened
+from ...trace.text import counted, one_line
+from ...truncation import truncate
 from ..components import call_button, empty, live, moment, python, table
 from ..page import PageRequest, Tab
 from ..public_api import segment
@@ -120,7 +121,7 @@ class _Files:
     def _change(self, step: Mapping[str, Any], change: Mapping[str, Any], number: int) -> Html:
         by = element(
             "a",
-            element("code", shortened(one_line(step["title"]), _TITLE_CHARACTERS)),
+            element("code", truncate(one_line(step["title"]), _TITLE_CHARACTERS)),
             href=f"{self._request.link('sandboxes', self._sandbox, 'activity')}#step-{segment(step['id'])}",
         )
         return element(

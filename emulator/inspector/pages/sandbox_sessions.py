@@ -9,7 +9,8 @@ from typing import Any, Optional
 from ...control.clock import from_rfc3339
 from ...platform.errors import ApiError
 from ...trace.html import Html, element, joined
-from ...trace.text import counted, duration, money, plain, shortened
+from ...trace.text import counted, duration, money, plain
+from ...truncation import truncate
 from ..components import empty, live, moment, python, status, table
 from ..page import PageRequest, Tab
 from ..public_api import segment
@@ -140,7 +141,7 @@ def _data(data: Any) -> Html:
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shortened(plain(text), _CHARACTERS)
+    return truncate(plain(text), _CHARACTERS)
 
 
 def _number(text: str) -> Optional[int]:

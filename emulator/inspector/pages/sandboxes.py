@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...trace.html import Html, element, escaped, joined
-from ...trace.text import one_line, plain, shortened
+from ...trace.text import one_line, plain
+from ...truncation import truncate
 from ..components import cost, empty, live, moment, status, table
 from ..page import Page, PageRequest
 from ..ports import preview_link
@@ -22,7 +23,7 @@ _COMMAND_CHARACTERS = 300
 async def render(request: PageRequest) -> Sequence[Html]:
     found = await request.api.get("/v1/sandboxes")
     commands = await request.api.get("/_emulator/journal/commands", last=_COMMANDS)
-    last = {one["sandbox"]: shortened(one_line(plain(one["command"])), _COMMAND_CHARACTERS) for one in commands}
+    last = {one["sandbox"]: truncate(one_line(plain(one["command"])), _COMMAND_CHARACTERS) for one in commands}
     rows = [
         (
             element("a", element("code", one["id"]), href=request.link("sandboxes", one["id"])),

@@ -15,6 +15,7 @@ from typing import Any, Optional
 from caged import __version__
 
 from ...json_values import has_more_values
+from ...truncation import truncate
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2024-11-05")
@@ -103,7 +104,7 @@ def refuse(text: str, code: int, reason: str) -> Optional[str]:
 
 def shorten(text: str) -> str:
     """Shorten a client's text that is repeated in a reply."""
-    return text if len(text) <= 500 else text[:500] + " …"
+    return truncate(text, 500, " …")
 
 
 def negotiate(params: Any) -> str:

@@ -11,6 +11,7 @@ from ...cage.cage import Cage
 from ...cage.init_client import SandboxGone
 from ...control.clock import Clock
 from ...store import Sandbox
+from ...truncation import truncate
 from ..command_stubs import CommandStubs
 from ..errors import ApiError
 from ..live_sandboxes import LiveSandboxes
@@ -219,4 +220,4 @@ class McpSession:
         text = value if isinstance(value, str) else json.dumps(self._redact(value), ensure_ascii=False)
         text = redact_secrets(self._sandbox, text)
         text = text.encode("utf-8", "replace").decode("utf-8")
-        return text if len(text) <= _RECORDED_CHARACTERS else text[:_RECORDED_CHARACTERS] + " …"
+        return truncate(text, _RECORDED_CHARACTERS, " …")

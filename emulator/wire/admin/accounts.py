@@ -6,8 +6,10 @@ from typing import Any, Optional
 
 from starlette.responses import Response
 
+from ...control.queries import AccountQuery, parameters_of
 from ...store import Account
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
+from .controls import last_of
 from .operations import AdminOperations, require_single
 
 operations = AdminOperations()
@@ -50,10 +52,11 @@ async def create(call: Call[NewAccount]) -> Response:
     return json_reply(_account_out(call, account), 201)
 
 
-@operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut])
+@operations.call("GET", "/accounts", "accounts.list", reply=list[AccountOut], query=parameters_of(AccountQuery))
 async def list_accounts(call: Call[EmptyBody]) -> Response:
-    """All accounts, oldest first."""
-    return json_reply([_account_out(call, account) for account in call.platform.store.accounts.values()])
+    """All accounts, oldest first; `last`: the newest so many only."""
+    accounts = last_of(call, list(call.platform.store.accounts.values()))
+    return json_reply([_account_out(call, account) for account in accounts])
 
 
 @operations.call("GET", "/accounts/{id}", "accounts.get", reply=AccountOut)

@@ -8,6 +8,7 @@ from typing import Any, Optional
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
+from ...control.queries import SandboxQuery, SnapshotQuery, SocketQuery, parameters_of
 from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
 from ...platform import limits
 from ...platform.errors import invalid
@@ -35,7 +36,9 @@ def _sandbox(call: Call[Any]) -> Optional[str]:
     return call.query("sandbox")
 
 
-@record_list(operations, "/sandboxes", "inventory.sandboxes", SandboxRecord, "SandboxRecord", query={"last": int})
+@record_list(
+    operations, "/sandboxes", "inventory.sandboxes", SandboxRecord, "SandboxRecord", query=parameters_of(SandboxQuery)
+)
 async def sandboxes(call: Call[EmptyBody]) -> list[SandboxRecord]:
     """Oldest first; `last`: the newest so many only."""
     return [
@@ -88,7 +91,7 @@ async def file(call: Call[EmptyBody]) -> Response:
     "inventory.snapshots",
     SnapshotRecord,
     "SnapshotRecord",
-    query={"sandbox": str, "last": int},
+    query=parameters_of(SnapshotQuery),
 )
 async def snapshots(call: Call[EmptyBody]) -> list[SnapshotRecord]:
     """Oldest first, also of sandboxes that are gone; `sandbox`: taken of it; `last`: the newest so many only."""
@@ -115,7 +118,7 @@ async def snapshots(call: Call[EmptyBody]) -> list[SnapshotRecord]:
     "inventory.sockets",
     SocketRecord,
     "SocketRecord",
-    query={"wait": float, "sandbox": str, "last": int},
+    query=parameters_of(SocketQuery),
 )
 async def sockets(call: Call[EmptyBody]) -> list[SocketRecord]:
     """Open terminals, streaming execs and MCP connections, oldest first. `wait`: look again until there are none, for

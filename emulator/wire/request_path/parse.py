@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...platform.errors import invalid
-from ..bodies import NAME_CHARACTERS, UNKNOWN_NAMED, parse_and_redact, parse_body, unknown_keys
+from ..bodies import UNKNOWN_NAMED, parse_and_redact, parse_body, unknown_keys
+from ..value_errors import NAME_CHARACTERS
 from .exchange import HttpExchange
 
 

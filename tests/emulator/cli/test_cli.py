@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -25,6 +26,19 @@ def test_doctor_reports_isolation_and_templates(env):
     for template in ("minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop"):
         assert re.search(rf"^  {template} ", done.stdout, re.MULTILINE)
     assert "sandboxes live in: /" in done.stdout
+
+
+def test_doctor_with_json_prints_the_values_of_its_report(env):
+    done = run("doctor", "--json", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    levels = {one["level"]: one["works"] for one in report["isolation"]}
+    assert list(levels) == ["namespace", "bwrap", "process"]
+    assert levels["process"] is True
+    assert report["isolation_in_use"] is None or levels[report["isolation_in_use"]]
+    assert {one["template"] for one in report["templates"]} >= {"minimal", "python-312", "desktop"}
+    assert set(report["limits"]) == {"memory_mb", "cpus", "disk_gb", "processes"}
+    assert report["directory"].startswith("/")
 
 
 def test_doctor_works_where_there_is_no_place_for_sandboxes_and_no_program(env, tmp_path):

@@ -100,7 +100,8 @@ def test_agents(call, client):
     call("agents", "reply", "claude", "done", "--cost-usd", "0.25", "--file", "/workspace/a=b")
     reply = call("agents", "reply", "claude", "to tests", "--prompt", "*tests*")
     assert client.sandboxes.exec(box, "claude -p hello; cat a; claude -p 'the tests'").output == "done\nbto tests\n"
-    assert json.loads(call("agents", "prompts", "claude", "--last", "1", "--sandbox", box, "--json"))["cost_usd"] == 0.0
+    newest = call("journal", "prompts", "--agent", "claude", "--last", "1", "--sandbox", box, "--json")
+    assert json.loads(newest)["cost_usd"] == 0.0
     assert len(call("agents", "list").splitlines()) == 3
     call("agents", "remove", reply)
     assert "reply not found" in call("agents", "remove", reply, code=1)
@@ -155,6 +156,34 @@ def test_accounts(call):
     assert [call.account, call.key] in rows
     listed = [json.loads(line) for line in cli_testing.call("accounts", "list", "--json").stdout.splitlines()]
     assert {"id": call.account, "api_key": call.key} in listed
+    newest = cli_testing.call("accounts", "list", "--json", "--last", "1").stdout
+    assert json.loads(newest) == listed[-1]
+    assert "last: must be at least 1" in cli_testing.call("accounts", "list", "--last", "0").stderr
+
+
+def test_inventory_lists_what_the_account_has(call, client):
+    first, second = (client.sandboxes.create().id for _ in range(2))
+    snapshot = client.snapshots.create(first, "one").id
+    header, *rows = call("inventory", "sandboxes").splitlines()
+    assert header.split() == ["ID", "ACCOUNT", "STATUS", "TEMPLATE", "CREATED", "AT"]
+    assert [row.split()[:3] for row in rows] == [[first, call.account, "running"], [second, call.account, "running"]]
+    assert json.loads(call("inventory", "sandboxes", "--last", "1", "--json"))["id"] == second
+    assert json.loads(call("inventory", "snapshots", "--sandbox", first, "--json"))["id"] == snapshot
+    assert call("inventory", "snapshots", "--sandbox", second) == ""
+    assert call("inventory", "sockets", "--wait", "0") == ""
+    assert "has never existed" in call("inventory", "snapshots", "--sandbox", "cage_nope", code=1)
+
+
+def test_steps_of_the_journal_are_a_table_or_json(call, client):
+    box = client.sandboxes.create().id
+    client.sandboxes.exec(box, "echo hello")
+    header, row = call("journal", "steps", "--kind", "command").splitlines()
+    assert header.split()[:2] == ["ID", "KIND"]
+    assert row.split()[1] == "command"
+    assert "echo hello" in row
+    newest = json.loads(call("journal", "steps", "--last", "1", "--json"))
+    assert newest["sandbox"] == box
+    assert len(call("journal", "steps", "--json").splitlines()) > 1
 
 
 def test_a_scenario_and_an_archive(call, client, tmp_path, monkeypatch):
@@ -238,7 +267,7 @@ def test_patterns_are_of_their_own_kind(call, client):
         (["journal", "commands", "--sandbox", "cage_nope"], "has never existed"),
         (["journal", "prompts", "--agent", "claudee"], "did you mean 'claude'"),
         (["journal", "events", "--type", "comand"], "did you mean 'command'"),
-        (["agents", "prompts", "claudee"], "did you mean 'claude'"),
+        (["agents", "passthrough", "claudee"], "did you mean 'claude'"),
         (["agents", "reply", "claudee", "x"], "did you mean 'claude'"),
         (["faults", "add", "sandboxes.exce", "--status", "500"], "did you mean 'sandboxes.exec'"),
         (["faults", "add", "--sandbox", "cage_nope", "--status", "500"], "has never existed"),

@@ -144,9 +144,10 @@ def test_a_warning_of_the_emulator_is_shown_unasked(around):
 def test_one_inside_another_are_two_and_both_are_found(around):
     inner = [*EXEC, "--api-key", "inner", "--", "sh", "-c", f'echo "$CAGED_API_KEY"; exec {" ".join(COMMAND)} status']
     done = run("exec", "--api-key", "outer", "--", *inner, env=around)
-    key, *listed = done.stdout.splitlines()
+    key, header, *listed = done.stdout.splitlines()
     assert key == "inner"
-    assert [line.split("  ")[1] for line in listed] == ["exec", "exec"]
+    assert header.split()[:2] == ["URL", "KIND"]
+    assert [line.split()[1] for line in listed] == ["exec", "exec"]
 
 
 # --- signals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,6 +64,15 @@ def test_leftovers_are_listed_and_only_those_of_the_run_destroyed(sweep: Sweep, 
     assert lines[1:3] == [f"sandbox {left.id}", f"key {key.id}"]
     assert "1 more may exist, of unanswered requests; --run run_1 searches for them" in listed.stdout
 
+    as_json = sweep("--live", "--json")
+    records = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert [(one["run"], one["kind"], one["id"]) for one in records] == [
+        ("run_1", "sandbox", left.id),
+        ("run_1", "key", key.id),
+    ]
+    assert records[1]["description"] == "left"
+    assert "1 more may exist" in as_json.stderr
+
     listed = sweep("--live", "--run", "run_1")
     for id in (left.id, key.id, unnoted.id, marked.id):
         assert id in listed.stdout
@@ -78,6 +88,7 @@ def test_leftovers_are_listed_and_only_those_of_the_run_destroyed(sweep: Sweep, 
     assert _runs.runs() == []
     assert "nothing is left" in sweep("--live", "--run", "run_1").stdout
     assert sweep("--live").stdout == f"no run left anything at {api.url}\n"
+    assert sweep("--live", "--json").stdout == ""
 
 
 def test_a_run_that_is_not_over_is_left_alone(sweep: Sweep, api: Any, ledger: Any) -> None:

@@ -122,6 +122,48 @@ def test_wrong_value_is_refused_over_http(admin, path, body):
     assert refused.status_code == 400, refused.text
 
 
+WRONG_TYPES = [
+    ("/clock/advance", '{"seconds": "abc"}', "seconds: must be a number, not 'abc'"),
+    ("/clock/advance", '{"seconds": NaN}', "seconds: must be a finite number, not nan"),
+    ("/clock/tick", '{"seconds": null}', "seconds: must be a number, not null"),
+    ("/clock/freeze", '{"at": true}', "at: must be a number or a string, not true"),
+    ("/faults", '{"status": 503.5}', "status: must be a whole number, not 503.5"),
+    ("/faults", '{"status": 503, "optional": 1}', "optional: must be true or false, not 1"),
+    ("/faults", '{"rate_limit": "x"}', """rate_limit: must be a whole number or {"retry_after": a whole number}"""),
+    ("/faults", '{"drop": "never"}', "drop: must be one of 'before', 'after', 'mid-body', not 'never'"),
+    ("/faults", "[1]", "body: must be an object, not [1]"),
+    ("/journal/file-changes", "{}", "enabled: is missing; it must be true or false"),
+    ("/commands", '{"match": 3}', 'match: must be a string or {"regex": a string}, not 3'),
+    ("/commands", '{"match": {"regx": "a"}}', """{"regex": a string}, not {'regx': 'a'}"""),
+    ("/commands", '{"match": "x", "output": ["a", 5]}', "output: must be a string or a list of strings, not ['a', 5]"),
+    ("/agents/claude/replies", '{"text": "x", "files": "a"}', "files: must be an object, not 'a'"),
+    (
+        "/agents/claude/replies",
+        '{"text": "x", "files": {"a": 3}}',
+        'files.a: must be a string or {"base64": a string}, not 3',
+    ),
+    ("/agents/claude/replies", '{"text": "x", "tokens_in": "1"}', "tokens_in: must be a whole number, not '1'"),
+    ("/repos", '{"url": 1, "source": {}}', "url: must be a string, not 1"),
+    ("/journal/file-changes", '{"enabled": "yes"}', "enabled: must be true or false, not 'yes'"),
+    ("/accounts", '{"name": ["x"]}', "name: must be a string, not ['x']"),
+]
+
+
+def test_wrong_type_over_http_is_refused_with_what_is_allowed_and_what_was_given(admin):
+    for path, body, text in WRONG_TYPES:
+        refused = admin.post(f"/_emulator{path}", content=body, headers={"Content-Type": "application/json"})
+        if refused.status_code == 405:
+            refused = admin.put(f"/_emulator{path}", content=body, headers={"Content-Type": "application/json"})
+        assert refused.status_code == 400, (path, body, refused.text)
+        assert text in refused.json()["detail"], (path, body)
+
+
+def test_long_value_in_an_error_is_cut(admin):
+    detail = admin.post("/_emulator/faults", json={"status": "x" * 10_000}).json()["detail"]
+    assert detail.startswith("status: must be a whole number, not 'xxx")
+    assert len(detail) < 200
+
+
 def test_a_timedelta_moves_the_clock(either):
     start = either.clock.freeze("2030-01-01T00:00:00Z")
     assert either.clock.advance(timedelta(hours=1)) - start == timedelta(hours=1)
