@@ -65,7 +65,7 @@ def test_files_are_listed_and_shown(browser, view, caged):
     assert "1 MiB or more" in page
     assert "The first 200,000 characters" in page
     assert "outside the sandbox" in _tab(browser, view, sandbox.id, "files", path="/proc")
-    for given in ({"file": "/workspace/none"}, {"path": f"/workspace/{EVIL}"}, {"file": "\0"}, {"path": "../etc"}):
+    for given in ({"file": "/workspace/none"}, {"path": f"/workspace/{EVIL}"}, {"file": "\0"}, {"path": "../proc"}):
         assert "Show /workspace" in _tab(browser, view, sandbox.id, "files", **given)
 
 
