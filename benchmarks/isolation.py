@@ -60,8 +60,8 @@ def measure(level: str, http: httpx.Client) -> list[Row]:
         if level == "namespace":
             while len(boxes) < ALIVE:
                 create_and_exec()
-            inits = emulator._runtime.platform.zygote.inits.values()  # type: ignore[union-attr]
-            each = [pss_kib(pid) for pid in inits]
+            inits = dict(emulator._runtime.platform.zygote.inits)  # type: ignore[union-attr]
+            each = [pss_kib(inits[box]) for box in boxes]
             rows.append(Row(f"{ALIVE} alive: MB each (PSS)", sum(each) / len(each) / 1024, 1.0, "1 MB", 4.0))
     return rows
 

@@ -152,6 +152,7 @@ def compose(
         durability,
         files_dir,
         workers,
+        background,
     )
 
     rules, notifications = Rules(randomness), Notifications(store, randomness)

@@ -14,8 +14,9 @@ from caged import __version__
 
 from .cage.cgroups import MemoryGroups
 from .cage.inside.limits import kernel_counts
-from .cage.isolation import LEVELS, ProbeResult
+from .cage.isolation import LEVELS, ROOT_DESCRIPTIONS, IsolationLevel, ProbeResult
 from .cage.probe import is_automatic, probe
+from .cage.probe_failures import overlay_remedy
 from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError
@@ -25,12 +26,25 @@ from .run_directory import RunDirectory, base_directory
 
 @dataclass(frozen=True)
 class LevelReport:
-    """Whether an isolation level works here, with the reason, and what to do where it does not (`fix`)."""
+    """Whether an isolation level works here.
+
+    Attributes:
+        level: Its name.
+        works: Whether it does.
+        reason: Why it does not; for one that works, what it consists of.
+        fix: What to do about it; empty where nothing is known or needed.
+        root: What the root of a sandbox is; empty where that is not known.
+        root_refused: Why overlays cannot be mounted; empty where they can, or are not used.
+        root_fix: What to do about that.
+    """
 
     level: str
     works: bool
     reason: str
     fix: str
+    root: str
+    root_refused: str
+    root_fix: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Report:
         directory_error: Why there is none.
         isolation: The levels, the strongest first.
         isolation_in_use: The level that is chosen unless one is selected; None if one has to be.
+        users: Which users a sandbox of that level has; None where the level has none of its own.
         limits: What is enforced, and how, by the name of the limit.
         templates: The templates.
         shell: The shell of sandboxes.
@@ -77,6 +92,7 @@ class Report:
     directory_error: str
     isolation: list[LevelReport]
     isolation_in_use: Optional[str]
+    users: Optional[str]
     limits: dict[str, str]
     templates: list[TemplateReport]
     shell: str
@@ -91,6 +107,7 @@ def examine() -> Report:
     except ConfigError as error:
         directory_error = str(error)
     results = asyncio.run(_probe_levels())
+    automatic = next((one.level for one in results if is_automatic(one)), None)
     chains = Toolchains()
     return Report(
         version=__version__,
@@ -100,8 +117,13 @@ def examine() -> Report:
         user="root" if os.geteuid() == 0 else f"uid {os.geteuid()}",
         directory=directory,
         directory_error=directory_error,
-        isolation=[LevelReport(one.level, one.works, one.reason, one.fix) for one in results],
-        isolation_in_use=next((one.level for one in results if is_automatic(one)), None),
+        isolation=[_report_level(one) for one in results],
+        isolation_in_use=automatic,
+        users=(
+            _describe_users(IsolationLevel(automatic).in_user_namespace)
+            if automatic in ("namespace", "bwrap")
+            else None
+        ),
         limits={
             "memory_mb": _describe_memory_limit(),
             "cpus": "by affinity",
@@ -111,6 +133,18 @@ def examine() -> Report:
         templates=[_report_template(chains, template) for template in TEMPLATES],
         shell=str(chains.shell),
         git=str(chains.git) if chains.git else None,
+    )
+
+
+def _report_level(result: ProbeResult) -> LevelReport:
+    return LevelReport(
+        result.level,
+        result.works,
+        result.reason,
+        result.fix,
+        root=ROOT_DESCRIPTIONS[result.root] if result.root else "",
+        root_refused=result.root_refused,
+        root_fix=overlay_remedy(base_directory(None)) if result.root_refused else "",
     )
 
 
@@ -130,8 +164,15 @@ def lines_of(report: Report) -> Iterator[str]:
         yield f"  {one.level:<10} {'yes' if one.works else 'no ':<4} {one.reason}"
         if one.fix:
             yield f"  {'':<10}      to change that: {one.fix}"
+        if one.root:
+            yield f"  {'':<10}      {one.root}"
+        if one.root_refused:
+            yield f"  {'':<10}      overlays cannot be mounted: {one.root_refused}"
+            yield f"  {'':<10}      to change that: {one.root_fix}"
     unusable = "none: `process` lets a command end every process of root, so it has to be selected"
     yield f"  in use: {report.isolation_in_use or unusable}"
+    if report.users:
+        yield f"  users:  {report.users}"
     yield ""
     yield "limits (off with --no-limits)"
     for name, text in report.limits.items():
@@ -153,6 +194,15 @@ async def _probe_levels() -> list[ProbeResult]:
     finally:
         await zygote.stop()
         run_dir.remove()
+
+
+def _describe_users(in_user_namespace: bool) -> str:
+    if not in_user_namespace:
+        return "a sandbox has all users: chown, su and package managers work as on the machine itself"
+    return (
+        "a sandbox has root alone: chown to another user and su fail there, and packages of the host cannot be"
+        " upgraded. To change that: run the emulator as root"
+    )
 
 
 def _describe_process_limit(is_root: bool) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import pytest
 
-from caged.emulator.control_client.base_emulator import AccountView
+from caged.emulator.control_client import local_accounts
+from caged.emulator.control_client.base_emulator import Account, AccountView
 from caged.emulator.control_client.controls import Controls
 
 from ._closing import close_async
@@ -16,7 +17,6 @@ from ._transport import unpooled_transport
 
 if TYPE_CHECKING:
     from caged import AsyncCaged, Caged
-    from caged.emulator import Account
     from caged.emulator.control_client.base_emulator import BaseEmulator
 
     from ._creations import Creations
@@ -66,7 +66,19 @@ class EmulatorAccount(_Clients, AccountView):
 def create_account(emulator: BaseEmulator, config: pytest.Config, name: str) -> EmulatorAccount:
     """Create an account for a fixture. Where traces are written, it records which files commands and agents change."""
     record = config.stash[POLICY].trace != "off"
+    admin = emulator._admin
+    if admin.is_local:
+        return EmulatorAccount(emulator, Account(*local_accounts.create(admin, name, record)))
     return EmulatorAccount(emulator, emulator.create_account(name, record_file_changes=record))
+
+
+def delete_account(account: EmulatorAccount) -> None:
+    """Delete the account of a fixture with everything in it."""
+    admin = account.emulator._admin
+    if admin.is_local:
+        local_accounts.delete(admin, account.id)
+    else:
+        account.emulator.delete_account(account.id)
 
 
 class LiveAccount(_Clients):

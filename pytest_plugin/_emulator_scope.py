@@ -15,6 +15,7 @@ from ._scopes import TraceFacts, active, has_failed, keeps_sandboxes, report_lea
 from ._shared_controls import describe_without_owner
 
 if TYPE_CHECKING:
+    from caged.emulator.control.records import SharedControl
     from caged.emulator.trace.file import UnusedControl
 
     from ._accounts import EmulatorAccount
@@ -68,25 +69,26 @@ class EmulatorScope:
         self.account._admin.usage.changed = False
         try:
             with self.account.emulator._admin.usage.paused():
-                self._claim()
-                return self._unused()
+                return self._unused(self._claim())
         except EmulatorError:  # the test stopped it
             return []
 
-    def _unused(self) -> list[str]:
+    def _unused(self, shared: list[SharedControl]) -> list[str]:
         found = self.account.unused() + self._unused_elsewhere()
         if self._touched_emulator():
             elsewhere = self.account.emulator.unused()
             found += [f"added by caged_emulator.emulator, not in the test's account: {text}" for text in elsewhere]
-        return found + describe_without_owner(self._shared.without_owner()) + self._of_first_account()
+        return found + describe_without_owner(self._shared.without_owner(shared)) + self._of_first_account()
 
-    def _claim(self) -> None:
-        """Let the controls for all accounts that the test has added, by whatever way, be those of its account."""
+    def _claim(self) -> list[SharedControl]:
+        """Let the controls for all accounts that the test has added, by whatever way, be those of its account, and
+        return them."""
         for usage in (self.account.emulator._admin.usage, self.account._admin.usage):
             usage.added_for_all_accounts.clear()
         new = self._shared.new()
         self.account._admin.usage.added_for_all_accounts.update((one.path, None) for one in new)
         self._claimed = {one.id for one in new}
+        return new
 
     def _of_first_account(self) -> list[str]:
         """Texts about the use of the emulator's first account, which belongs to no test."""
@@ -258,6 +260,8 @@ def _failures_of_teardown(item: pytest.Item, scope: EmulatorScope) -> list[str]:
 def _close(item: pytest.Item, scope: EmulatorScope) -> None:
     from caged.emulator import EmulatorError
 
+    from ._accounts import delete_account
+
     account = scope.account
     try:
         scope.closing.close()
@@ -267,7 +271,7 @@ def _close(item: pytest.Item, scope: EmulatorScope) -> None:
             _kept_sandboxes.keep(item, account)
     finally:
         try:
-            account.emulator.delete_account(account.id)
+            delete_account(account)
         except EmulatorError:
             if _is_running(account.emulator):
                 raise

@@ -34,13 +34,14 @@ class SharedControls:
         """List those of the test; none when the emulator was stopped."""
         return [one for one in self._listed() if one.id not in self._earlier]
 
-    def without_owner(self) -> list[SharedControl]:
-        """List those of the test that may be of another process."""
-        return [one for one in self.new() if self._owner is not None and not one.owner]
+    def without_owner(self, controls: list[SharedControl]) -> list[SharedControl]:
+        """Those of some that may be of another process."""
+        return [one for one in controls if self._owner is not None and not one.owner]
 
     def unused(self) -> list[str]:
         """Texts about those that the test did not use."""
-        return describe_unused(self.new()) + describe_without_owner(self.without_owner())
+        new = self.new()
+        return describe_unused(new) + describe_without_owner(self.without_owner(new))
 
     def adopt(self, before: list[SharedControl]) -> list[SharedControl]:
         """Let those that were not there before be of a fixture of wider scope, and return them."""

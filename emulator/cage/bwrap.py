@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any
 
-from .inside.root_filesystem import OWN_TOP, SECRET_DIRS, SECRET_FILES, is_own
-from .isolation import PYTHON, interpreter
+from .isolation import PYTHON, below, interpreter
 from .paths import WRITABLE, Layout
 from .zygote import python_words
 
@@ -23,7 +21,8 @@ CONTROL_FD = "@FD@"
 def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     """Return the command that builds a sandbox's isolation and then becomes its init.
 
-    The order matters: a later mount covers an earlier one.
+    Where init may mount after bwrap, bwrap only makes the namespaces, and init builds the root as it does at level
+    `namespace`. Otherwise bwrap mounts everything; the order matters, since a later mount covers an earlier one.
 
     Args:
         bwrap: The path of the program.
@@ -34,23 +33,32 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         Its words, with CONTROL_FD for the control socket.
     """
     program, prefix = interpreter()
+    if spec["root_kind"] == "overlays":
+        library = f"{layout.opt}/lib"
+        words = [*_namespaces(spec), "--cap-add", "ALL", "--dev-bind", "/", "/", "--chdir", "/", "--"]
+        return [bwrap, *words, *python_words(program, library, "startup", _main(spec))]
     python = spec["python"]  # the interpreter's prefix, when it is shown as PYTHON
     if python and program.startswith(f"{prefix}/"):
         program = PYTHON + program[len(prefix) :]
-    shown = {*spec["show"], *(() if python else (prefix,))}
     return [
         bwrap,
         *_namespaces(spec),
-        *_host_directories(),
+        # What init needs until it has given up its rights: it makes the devices read-only, which bwrap cannot. And what
+        # `namespaces` leaves to commands, as far as bwrap can.
+        *("--cap-add", "ALL"),
+        *_root(spec, layout),
         *_own_directories(layout),
-        *_hiding_mounts(spec["hide"]),
-        *_visible_mounts(shown),
-        *_secrets(),
-        *_network_files(spec),
+        *_hiding_mounts(spec),
+        *_visible_mounts({*spec["show"], *(() if python or below(prefix, "/usr") else (prefix,))}),
+        *_resolver(),
         *_programs(layout, python),
-        *("--remount-ro", "/", "--chdir", "/workspace", "--"),
-        *python_words(program, LIBRARY, "startup", f"it.main_of_bwrap({CONTROL_FD}, {spec!r})"),
+        *("--chdir", "/workspace", "--"),
+        *python_words(program, LIBRARY, "startup", _main(spec)),
     ]
+
+
+def _main(spec: dict[str, Any]) -> str:
+    return f"it.main_of_bwrap({CONTROL_FD}, {spec!r})"
 
 
 def _namespaces(spec: dict[str, Any]) -> Iterator[str]:
@@ -58,35 +66,38 @@ def _namespaces(spec: dict[str, Any]) -> Iterator[str]:
     if spec["network"] != "full":
         yield "--unshare-net"
     yield from ("--hostname", spec["id"], "--die-with-parent", "--as-pid-1")
-    # What init needs until it has given up its rights: it makes the devices read-only, which bwrap cannot.
-    yield from ("--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_SYS_ADMIN")
 
 
-def _host_directories() -> Iterator[str]:
-    """The host's top-level directories and links. /opt consists of its entries, since /opt/caged is the sandbox's."""
-    for name in sorted(os.listdir("/")):
-        path = f"/{name}"
-        mode = os.lstat(path).st_mode
-        if stat.S_ISLNK(mode):
-            yield from ("--symlink", os.readlink(path), path)
-        elif stat.S_ISDIR(mode) and name not in OWN_TOP and name != "opt":
+def _root(spec: dict[str, Any], layout: Layout) -> Iterator[str]:
+    """The sandbox's root, with the host's directories and the sandbox's copies in it; see `copies.py`."""
+    yield from ("--bind", str(layout.top), "/")
+    for name in spec["programs"]:
+        yield from ("--ro-bind", f"/{name}", f"/{name}")
+    for path in spec["copied"]:
+        if os.path.isdir(f"/{path}") or path in os.listdir(layout.top):
+            yield from ("--bind", f"{layout.changed}/{path}", f"/{path}")
+    for path in spec["bound"]:
+        # bwrap follows links, so nothing is mounted where the sandbox has put one.
+        if _is_same_kind(f"{layout.changed}{path}", path):
             yield from ("--ro-bind-try", path, path)
-    for name in sorted(os.listdir("/opt")) if os.path.isdir("/opt") else ():
-        if name != "caged" and os.path.isdir(f"/opt/{name}"):
-            yield from ("--ro-bind-try", f"/opt/{name}", f"/opt/{name}")
+
+
+def _is_same_kind(path: str, other: str) -> bool:
+    """Whether a path without links is a file or directory as the other one."""
+    if os.path.realpath(path) != path:
+        return False
+    return os.path.isdir(path) == os.path.isdir(other) and os.path.isfile(path) == os.path.isfile(other)
 
 
 def _own_directories(layout: Layout) -> Iterator[str]:
     yield from ("--ro-bind", "/sys", "/sys", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--dir", "/home")
-    if os.path.isdir("/var/tmp"):
-        yield from ("--tmpfs", "/var/tmp")
     for name in WRITABLE:
         yield from ("--bind", f"{layout.directory}/{name}", f"/{name}")
 
 
-def _hiding_mounts(paths: list[str]) -> Iterator[str]:
-    for path in paths:
-        if os.path.isdir(path) and not is_own(path):
+def _hiding_mounts(spec: dict[str, Any]) -> Iterator[str]:
+    for path in spec["hide"]:
+        if path.split("/")[1] in spec["programs"] and os.path.isdir(path):
             yield from ("--tmpfs", path)
 
 
@@ -95,21 +106,10 @@ def _visible_mounts(paths: set[str]) -> Iterator[str]:
         yield from ("--ro-bind-try", path, path)
 
 
-def _secrets() -> Iterator[str]:
-    for path in SECRET_FILES:
-        if os.path.isfile(path):
-            yield from ("--ro-bind", "/dev/null", path)
-    for path in SECRET_DIRS:
-        if os.path.isdir(path):
-            yield from ("--tmpfs", path)
-
-
-def _network_files(spec: dict[str, Any]) -> Iterator[str]:
+def _resolver() -> Iterator[str]:
     resolver = os.path.realpath("/etc/resolv.conf")
     if resolver.startswith("/run/"):  # where the sandbox has a directory of its own
         yield from ("--ro-bind-try", resolver, resolver)
-    if spec["hosts"] and os.path.isfile(spec["hosts_target"]):
-        yield from ("--ro-bind", spec["hosts"], spec["hosts_target"])
 
 
 def _programs(layout: Layout, python: str) -> Iterator[str]:

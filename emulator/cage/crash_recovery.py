@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Callable
 
-from . import bwrap, disk, hosts_file
+from . import bwrap, disk
 from .directory_cursor import DirectoryCursor
 from .paths import WRITABLE, Layout
 from .safe_files import TEMPORARY
@@ -16,7 +16,7 @@ _DIRECTORIES = (
     *("opt", "restore-new", "restore-old", "restore-out"),
     *("system", "system/top", "system/changed", "system/work"),
 )
-_FILES = (hosts_file.NAME, bwrap.ERRORS, "restore.json", "restore.part")
+_FILES = (bwrap.ERRORS, "restore.json", "restore.part")
 
 
 class DirectoryReplaced(OSError):
@@ -40,8 +40,7 @@ def recover_directory(layout: Layout) -> list[str]:
     disk.remove(layout.opt)
     layout.make_opt_directory()
     layout.make_system()
-    for name in (hosts_file.NAME, bwrap.ERRORS):
-        (layout.directory / name).unlink(missing_ok=True)  # a hard link may have taken its place
+    (layout.directory / bwrap.ERRORS).unlink(missing_ok=True)  # a hard link may have taken its place
     missing = recreate_missing_places(layout)
     for path in layout.kept():
         _remove_half_written(path)

@@ -71,17 +71,21 @@ def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Option
                 raise  # else a process has made an entry meanwhile
 
 
-def discard(path: Path) -> None:
-    """Remove a sandbox's directory. It is renamed first, so that its name shows that it was being removed if that is
-    interrupted."""
+def set_aside(path: Path) -> Optional[Path]:
+    """Rename a sandbox's directory, so that its name shows that it is being removed if that is interrupted. Blocks for
+    microseconds.
+
+    Returns:
+        What has to be removed: `path` itself where it cannot be renamed; None when it does not exist.
+    """
     doomed = path.with_name(path.name + REMOVED)
     try:
         path.rename(doomed)
     except FileNotFoundError:
-        return
+        return None
     except OSError:
-        doomed = path
-    remove(doomed)
+        return path
+    return doomed
 
 
 def _empty(top: int, deadline: Optional[float] = None) -> None:

@@ -54,6 +54,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "opt": ("conda", "google", "hostedtoolcache", "java", "microsoft", "miniconda*", "miniforge*", "pipx", "rocm*"),
     "var": ("cache", "lib", "local", "log", "lock", "mail", "opt", "run", "spool", "tmp"),
     "var/cache": ("apt", "debconf", "dictionaries-common", "dnf", "fontconfig", "ldconfig", "man", "yum"),
+    "var/cache/apt/archives": (),
     "var/lib": (
         *("alternatives", "apk", "apt", "ca-certificates*", "dbus", "dictionaries-common", "dnf", "dpkg", "emacsen*"),
         *("gems", "ghc", "man-db", "misc", "pacman", "pam", "python", "python3", "rpm", "sgml-base", "shells.state"),
@@ -73,7 +74,6 @@ REFUSED = (
     "etc/apt/auth.conf.d",
     "etc/pki/tls/private",
     "etc/ssl/private",
-    "var/cache/apt/archives",
     "var/cache/debconf/passwords.dat",
     "var/cache/debconf/passwords.dat-old",
 )
@@ -82,6 +82,7 @@ REFUSED = (
 ALWAYS: dict[str, int] = {
     "opt/caged": 0o755,
     "var/cache": 0o755,
+    "var/cache/apt/archives": 0o755,
     "var/cache/apt/archives/partial": 0o755,
     "var/lib": 0o755,
     "var/local": 0o755,
@@ -181,3 +182,18 @@ def _entries(directory: str) -> list[os.DirEntry[str]]:
 
 def _is_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
+
+
+def described() -> str:
+    """Return the table in Markdown, for the documentation."""
+    lines = ["| of the host's | a sandbox sees |", "| --- | --- |"]
+    lines.append(f"| {_words(PROGRAM_DIRECTORIES, '/')} | everything |")
+    lines += [f"| `/{path}` | {_words(names) or 'nothing'} |" for path, names in sorted(ALLOWED.items())]
+    lines.append(f"| {_words(EMPTY_DIRECTORIES, '/')} | nothing: they exist, and are empty |")
+    lines.append("| any other top-level directory | nothing, apart from the toolchain of its template, read-only |")
+    lines.append(f"| {_words(REFUSED, '/')} | nothing, whatever is listed above |")
+    return "\n".join(lines) + "\n"
+
+
+def _words(names: tuple[str, ...], before: str = "") -> str:
+    return ", ".join(f"`{before}{name}`" for name in names)

@@ -10,36 +10,17 @@ import os
 from pathlib import Path
 
 PATH = "/etc/hosts"
-#: In the sandbox's directory.
-NAME = "hosts"
 #: As Debian does it: an address of the loopback network that is not `localhost`.
 ADDRESS = "127.0.1.1"
 
 
-def write(directory: Path, sandbox_id: str) -> str:
-    """Write a copy of the host's file that names the sandbox, too. Blocks (microseconds).
+def write(etc: Path, sandbox_id: str) -> None:
+    """Write the file of a sandbox, unless it is there, or the sandbox has deleted it. Blocks (microseconds).
+
+    It is a copy of the host's file that names the sandbox, too.
 
     Args:
-        directory: The sandbox's directory on the host.
-        sandbox_id: The sandbox's host name.
-
-    Returns:
-        The file to mount over /etc/hosts; "" when the host has no such file, since nothing can be mounted there.
-    """
-    try:
-        content = _content(sandbox_id)
-    except OSError:
-        return ""
-    path = directory / NAME
-    _write(path, content)
-    return str(path)
-
-
-def write_into(etc: Path, sandbox_id: str) -> None:
-    """Write the file of a sandbox with a root of its own, unless it is there, or the sandbox has deleted it.
-
-    Args:
-        etc: The sandbox's upper layer of /etc.
+        etc: The directory of what the sandbox has changed in /etc.
         sandbox_id: The sandbox's host name.
     """
     path = etc / "hosts"
@@ -62,15 +43,6 @@ def _write(path: Path, content: bytes) -> None:
         os.fchmod(file.fileno(), 0o644)
 
 
-def rewrite(directory: Path, sandbox_id: str) -> None:
-    """Name the sandbox by another host name in the file that `write` has made and that is mounted. Blocks
-    (microseconds)."""
-    path = directory / NAME
-    if path.exists():
-        with open(path, "wb", opener=_open_existing) as file:
-            file.write(_content(sandbox_id))
-
-
 def content_for(sandbox_id: str) -> bytes:
     """Return what a sandbox with a root of its own begins with. Blocks (microseconds)."""
     try:
@@ -79,15 +51,6 @@ def content_for(sandbox_id: str) -> bytes:
         return f"127.0.0.1 localhost\n{ADDRESS} {sandbox_id}\n".encode()
 
 
-def _open_existing(path: str, flags: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
 def _open_anew(path: str, flags: int) -> int:
     """Open a file that does not exist yet. A link is not followed."""
     return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-
-
-def target() -> str:
-    """Return the path to mount over: where /etc/hosts is a link, the file that it leads to."""
-    return os.path.realpath(PATH)

@@ -22,6 +22,12 @@ from .paths import Layout
 LEVELS = ("namespace", "bwrap", "process")
 #: Where the emulator's programs inside find an interpreter whose own directory is hidden.
 PYTHON = "/opt/caged/python"
+#: How the root of a sandbox is made, best first: everything can be written; or a part, see `copies.py`.
+ROOTS = ("overlays", "copies")
+ROOT_DESCRIPTIONS = {
+    "overlays": "copy-on-write root",
+    "copies": "root partly writable, /usr and package databases read-only",
+}
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,28 @@ class IsolationLevel:
         hide: Host directories that no sandbox sees.
         bwrap: The path of bubblewrap, for the level of that name.
         confine: Whether signals are kept inside at level `process`; False for the emulator's own work.
-        own_root: Whether sandboxes have a root of their own, in which everything can be written.
+        root: One of ROOTS; "" at level `process`.
     """
 
     level: str
     hide: tuple[str, ...] = ()
     bwrap: str = ""
     confine: bool = True
-    own_root: bool = False
+    root: str = ""
+
+    @property
+    def own_root(self) -> bool:
+        """Whether sandboxes have a root of their own."""
+        return self.root != ""
+
+    def describe(self) -> str:
+        """Return the level, and how the root of a sandbox is made."""
+        return f"{self.level}, {ROOT_DESCRIPTIONS[self.root]}" if self.root else self.level
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether a sandbox is in a user namespace of its own, where most of the host's users have no number."""
+        return self.level == "bwrap" or not _may_mount()
 
     @property
     def own_network(self) -> bool:
@@ -57,7 +77,7 @@ class IsolationLevel:
     def _must_show(self, path: str) -> bool:
         """Whether a directory that may be shown is not seen without that."""
         hidden = any(below(path, directory) for directory in self.hide)
-        return not self.own_root or hidden or not host_view.is_listed(path.strip("/"))
+        return hidden or not host_view.is_listed(path.strip("/"))
 
     def shim_socket_dir(self, layout: Layout) -> str:
         """The directory, as the sandbox has it, in which init listens for shims."""
@@ -94,7 +114,8 @@ class IsolationLevel:
             "network": network,
             "hide": list(self.hide),
             "show": sorted({path for path in show if self._may_show(path) and self._must_show(path)}, key=len),
-            "own_root": self.own_root,
+            "root_kind": self.root,
+            "own_user": self.in_user_namespace,
             "number": sum(sandbox_id.encode()),
             "python": self._shown_as_python(),
             # Whether root inside is the machine's own, who may change kernel settings.
@@ -115,6 +136,21 @@ class IsolationLevel:
 _OWN_USERS = (0x70000000, 0x1000000), (40000, 20000)
 
 
+#: CAP_SYS_ADMIN, in the set of effective capabilities.
+_SYS_ADMIN = 1 << 21
+
+
+@functools.cache
+def _may_mount() -> bool:
+    """Whether this process may mount without a user namespace: not a root without rights, as in a container."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+    effective = status.partition("CapEff:")[2].split()
+    return bool(effective) and bool(int(effective[0], 16) & _SYS_ADMIN)
+
+
 def _own_users(sandbox_id: str) -> list[int]:
     """User numbers for one sandbox, the same each time: one of each range, best first."""
     number = zlib.crc32(sandbox_id.encode())
@@ -122,7 +158,7 @@ def _own_users(sandbox_id: str) -> list[int]:
 
 
 def isolation_for(
-    level: str, run_dir: Path, key_directories: Sequence[str] = (), own_root: bool = False
+    level: str, run_dir: Path, key_directories: Sequence[str] = (), root: str = ROOTS[0]
 ) -> IsolationLevel:
     """Return a level with the settings of this machine, whether it works here or not.
 
@@ -130,12 +166,12 @@ def isolation_for(
         level: One of LEVELS.
         run_dir: The emulator's directory, which is hidden with those beside it.
         key_directories: Directories in which the emulator writes keys.
-        own_root: Whether sandboxes have a root of their own, in which everything can be written.
+        root: One of ROOTS, for the levels that have one.
     """
     if level == "process":
         return IsolationLevel(level)
     hide = hidden_directories(run_dir, key_directories)
-    return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "", own_root=own_root)
+    return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "", root=root)
 
 
 #: System directories. Some service accounts have one of them as their home.
@@ -209,7 +245,8 @@ class ProbeResult:
         reason: Why it does not; for one that works, what it consists of.
         fix: What to do about it; "" when that is not known or not needed.
         confined: Whether the signals of a command reach its own sandbox only.
-        own_root: Whether a sandbox has a root of its own, in which everything can be written.
+        root: How the root of a sandbox is made; one of ROOTS, and "" at level `process`.
+        root_refused: Why it is not made in the better way; "" if it is.
     """
 
     level: str
@@ -217,4 +254,5 @@ class ProbeResult:
     reason: str
     fix: str = ""
     confined: bool = True
-    own_root: bool = False
+    root: str = ""
+    root_refused: str = ""

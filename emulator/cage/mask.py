@@ -8,6 +8,7 @@ It is made once per emulator, and anew when something was added to one of the fi
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 import sys
@@ -16,12 +17,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
-from . import host_view
+from . import host_view, mask_cache, own_entries
+from .mask_directory import make_directory
 
 #: Root inside may become any user. No other user may become root, whatever this says: commands get no new privileges.
 _SUDOERS = "Defaults !requiretty\nroot ALL=(ALL:ALL) NOPASSWD: ALL\n%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n"
 #: Files that a container runtime mounts over those of the image, so that the layer below has another content.
 _OFTEN_MOUNTED = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
+
+
+@functools.lru_cache(maxsize=16)
+def mask_of(place: Path, hide: Sequence[str], own_user: bool) -> Mask:
+    """Return the mask with these arguments of `Mask`: the one that was made to try out an isolation level is used."""
+    return Mask(place, hide, own_user)
 
 
 class Mask:
@@ -30,13 +38,16 @@ class Mask:
     Args:
         place: The emulator's directory, in which masks are made.
         hide: Directories of the host that no sandbox sees, besides those that `host_view` leaves out.
-        user_xattr: Whether overlays are mounted in a user namespace.
+        own_user: Whether overlays are mounted in a user namespace. Unless it maps the host's root, root inside may
+            not write into directories of the host's users, and not change their files. So the mask has directories
+            of its own for those, and copies of small files.
     """
 
-    def __init__(self, place: Path, hide: Sequence[str], user_xattr: bool = False) -> None:
+    def __init__(self, place: Path, hide: Sequence[str], own_user: bool = False) -> None:
         self._place = place
         self._hide = tuple(hide)
-        self._xattr = "user.overlay.opaque" if user_xattr else "trusted.overlay.opaque"
+        self._user = own_user
+        self._xattr = "user.overlay.opaque" if own_user else "trusted.overlay.opaque"
         self._current: Optional[str] = None
         self._seen: tuple[int, ...] = ()
 
@@ -45,32 +56,35 @@ class Mask:
         milliseconds when it has to be made."""
         seen = _times()
         if self._current is None or seen != self._seen:
-            self._current, self._seen = self._make(), seen
+            # An earlier one stays: sandboxes have mounted it.
+            cached = mask_cache.find_or_make(self._hide, self._make) if self._user else None
+            self._current, self._seen = cached or self._make(self._place), seen
         return self._current
 
-    def _make(self) -> str:
-        # An earlier one stays: sandboxes have mounted it.
-        root = tempfile.mkdtemp(prefix="mask-", dir=self._place)
+    def _make(self, place: Path) -> str:
+        root = tempfile.mkdtemp(prefix="mask-", dir=place)
         os.chmod(root, 0o755)
         for name in host_view.overlaid():
-            _make_directory(root, name)
+            make_directory(root, name, self._user)
         for path, mode in host_view.ALWAYS.items():
-            _make_directory(root, path)
+            make_directory(root, path, self._user)
             os.chmod(f"{root}/{path}", mode)
         opaque = [path for path, names in host_view.ALLOWED.items() if not names and self._make_opaque(root, path)]
         for path in host_view.masked():
             if os.path.dirname(path) not in opaque:
-                _hide(root, path)
+                self._white_out(root, path)
         for path in self._hide:
             if host_view.is_listed(path.strip("/")) and os.path.isdir(path):
-                _hide(root, path.strip("/"))
-        for path, content, mode in _replacements():
-            _make_directory(root, os.path.dirname(path))
+                self._white_out(root, path.strip("/"))
+        if self._user:
+            own_entries.make(root, lambda path: path in opaque or _is_whiteout(f"{root}/{path}"))
+        for path, content, mode in replacements(self._user):
+            make_directory(root, os.path.dirname(path), self._user)
             _write(f"{root}/{path}", content, mode)
         return root
 
     def _make_opaque(self, root: str, path: str) -> bool:
-        _make_directory(root, path)
+        make_directory(root, path, self._user)
         if sys.platform != "linux":
             return False
         try:
@@ -79,34 +93,20 @@ class Mask:
             return False  # then each entry is hidden
         return True
 
-
-def _make_directory(root: str, path: str) -> None:
-    """Make a directory and its parents with the modes and owners of the host's: a directory that several layers have
-    takes them from the topmost."""
-    target = root
-    for depth, name in enumerate(path.split("/"), 1):
-        target += "/" + name
-        if os.path.isdir(target):
-            continue
-        if os.path.lexists(target):
-            os.unlink(target)  # a whiteout: something below has to exist
-        os.mkdir(target)
-        try:
-            status = os.stat("/" + "/".join(path.split("/")[:depth]))
-        except OSError:
-            continue
-        os.chmod(target, stat.S_IMODE(status.st_mode))
-        if os.geteuid() == 0:
-            os.chown(target, status.st_uid, status.st_gid)
+    def _white_out(self, root: str, path: str) -> None:
+        """Make a whiteout, unless the mask has a directory of its own there, which is empty."""
+        parent = os.path.dirname(path)
+        if parent:
+            make_directory(root, parent, self._user)
+        if not os.path.lexists(f"{root}/{path}"):
+            os.mknod(f"{root}/{path}", stat.S_IFCHR | 0o600, os.makedev(0, 0))
 
 
-def _hide(root: str, path: str) -> None:
-    """Make a whiteout, unless the mask has a directory of its own there, which is empty."""
-    parent = os.path.dirname(path)
-    if parent:
-        _make_directory(root, parent)
-    if not os.path.lexists(f"{root}/{path}"):
-        os.mknod(f"{root}/{path}", stat.S_IFCHR | 0o600, os.makedev(0, 0))
+def _is_whiteout(path: str) -> bool:
+    try:
+        return stat.S_ISCHR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _write(path: str, content: bytes, mode: int) -> None:
@@ -117,8 +117,14 @@ def _write(path: str, content: bytes, mode: int) -> None:
         os.fchmod(file.fileno(), mode)
 
 
-def _replacements() -> Iterator[tuple[str, bytes, int]]:
-    """Yield files that every sandbox has in place of the host's: path, content, mode."""
+def replacements(own_user: bool = False) -> Iterator[tuple[str, bytes, int]]:
+    """Yield files that every sandbox has in place of the host's: path, content, mode.
+
+    Args:
+        own_user: Whether they are for a user namespace, in which apt cannot become its own user.
+    """
+    if own_user and os.path.isdir("/etc/apt/apt.conf.d"):
+        yield "etc/apt/apt.conf.d/99caged", b'APT::Sandbox::User "root";\n', 0o644
     for source, path, rest in (("passwd", "etc/shadow", "*:19000:0:99999:7:::"), ("group", "etc/gshadow", "*::")):
         names = [line.split(b":")[0] for line in _read(f"/etc/{source}").splitlines() if b":" in line]
         yield path, b"".join(name + b":" + rest.encode() + b"\n" for name in names), 0o640

@@ -8,8 +8,10 @@ import os
 import struct
 import termios
 import time
-from typing import Callable
+from typing import Callable, Optional
 
+#: Seconds after the start of a command until its output is read. A pipe holds 64 KiB until then.
+READ_AFTER = 0.003
 #: Times of one output that are kept, and how much later the next must be, in seconds.
 TIMES, TIMES_APART = 200, 0.01
 #: Bytes of one output that are kept, unless the caller says otherwise.
@@ -35,12 +37,17 @@ class OutputReader:
         self._keep = True
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(fd, self._readable)
+        #: Most commands end before that with little output, and need no reader.
+        self._timer: Optional[asyncio.TimerHandle] = self._loop.call_later(READ_AFTER, self._start_reading)
         #: Whether there was more than `limit`.
         self.truncated = False
         #: When there were how many bytes: seconds since this was made, and a number. At least TIMES_APART between two.
         self.times: list[tuple[float, int]] = []
         self._begun = time.perf_counter()
+
+    def _start_reading(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
         self._read(1 << 18)
@@ -71,6 +78,11 @@ class OutputReader:
     def finish(self) -> bytes:
         """Return what was written up to now; what is written later is read and dropped."""
         self.drain()
+        if self._timer is not None and self._fd >= 0:
+            self._read(1 << 18)  # closes it when no process has it open any more
+            if self._fd >= 0:
+                self._timer.cancel()
+                self._start_reading()
         self._keep = False
         output = b"".join(self._chunks)
         self._chunks.clear()
@@ -100,7 +112,11 @@ class OutputReader:
 
     def close(self) -> None:
         if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            else:
+                self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
             self._on_end(self)

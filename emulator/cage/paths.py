@@ -6,7 +6,8 @@ A sandbox's directory holds:
     <directory>/root        /root       (HOME)
     <directory>/tmp         /tmp        (TMPDIR)
     <directory>/opt         /opt/caged  (the emulator's programs; read-only)
-    <directory>/hosts       /etc/hosts  (read-only; see `hosts_file.py`), unless there is a root of its own:
+
+At the levels `namespace` and `bwrap` also:
 
     <directory>/system/top            the root itself: new top-level entries (/app), and the mount points of the rest
     <directory>/system/changed/NAME   what the sandbox changed below /NAME: the upper layer of an overlay, in which a
@@ -14,7 +15,8 @@ A sandbox's directory holds:
     <directory>/system/work/NAME      overlayfs's own
 
 NAME is one of `host_view.overlaid()`: etc, opt, usr, var, and bin, sbin, lib* where the host has directories of these
-names. The lower layers are the emulator's mask (`mask.py`) and the host's directory.
+names. The lower layers are the emulator's mask (`mask.py`) and the host's directory. Where overlays cannot be mounted,
+`changed` holds copies (`copies.py`).
 
 At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.
 

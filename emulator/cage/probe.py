@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from . import disk
 from .chosen_isolation import ChosenIsolation
 from .init_client import SandboxGone
-from .isolation import LEVELS, IsolationLevel, ProbeResult, isolation_for
+from .isolation import LEVELS, ROOTS, IsolationLevel, ProbeResult, isolation_for
 from .probe_failures import explain
 from .provisioning import Provisioner, SandboxSpec
 from .zygote import Zygote, ZygoteError
 
 LIMIT = 5.0
+#: The forms of the root that are tried. Tests of the second one remove the first.
+roots = ROOTS
 
 _REASONS = {
     "namespace": "mount, process, IPC, hostname and network namespaces, built by the emulator itself",
@@ -33,35 +36,37 @@ class IsolationUnavailable(Exception):
 
 #: Levels that work, by the directory that holds the emulators' own: all emulators of this process share it. A level
 #: that does not work is tried again, since the machine may have been changed meanwhile.
-_working: dict[tuple[str, Path], ProbeResult] = {}
+_working: dict[tuple[str, Path, tuple[str, ...]], ProbeResult] = {}
 
 
-async def probe(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
-    """Return whether a level works on this machine; tried once per process when it does."""
-    known = _working.get((level, run_dir.parent))
-    probe_result = known or await _probe_level(level, zygote, run_dir)
+async def probe(level: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str] = ()) -> ProbeResult:
+    """Return whether a level works on this machine; tried once per process when it does. See `choose` for the
+    arguments."""
+    known = _working.get((level, run_dir.parent, roots))
+    probe_result = known or await _probe_level(level, zygote, run_dir, key_directories)
     if probe_result.works and probe_result.confined:
-        _working[level, run_dir.parent] = probe_result
+        _working[level, run_dir.parent, roots] = probe_result
     return probe_result
 
 
-async def _probe_level(level: str, zygote: Zygote, run_dir: Path) -> ProbeResult:
-    """Build the isolation, run a command that writes and reads in it, and remove it again: with a root of its own, and
-    if that fails without one."""
+async def _probe_level(level: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str]) -> ProbeResult:
+    """Try a level with each form of the root, best first, until one works."""
     if level == "process":
         return await _probe_process_level(zygote, run_dir)
-    isolation = isolation_for(level, run_dir)
-    if level == "bwrap" and not isolation.bwrap:
+    if level == "bwrap" and not isolation_for(level, run_dir).bwrap:
         return explain(level, "no bwrap")
-    if level == "namespace" and os.geteuid() == 0:
-        with_own_root = await _try(isolation_for(level, run_dir, own_root=True), zygote, run_dir)
-        if with_own_root.works:
-            return with_own_root
-    return await _try(isolation, zygote, run_dir)
+    refused = ""
+    for root in roots:
+        probe_result = await _try(isolation_for(level, run_dir, key_directories, root), zygote, run_dir)
+        if probe_result.works:
+            return replace(probe_result, root_refused=refused)
+        refused = refused or probe_result.reason
+    return probe_result
 
 
 async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> ProbeResult:
-    level, own_root = isolation.level, isolation.own_root
+    """Build the isolation, run a command that writes and reads in it, and remove it again."""
+    level = isolation.level
     directory = run_dir / f"probe-{level}"
     try:
         cage = await asyncio.wait_for(
@@ -71,8 +76,9 @@ async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> Prob
             LIMIT,
         )
         try:
-            expected = "" if own_root else "! "
-            command = f'echo "$PWD $$" > /workspace/probe && cat /workspace/probe && {expected}touch /etc/caged-probe'
+            writable = "/usr /var /etc" if isolation.root == "overlays" else "/etc"
+            written = " ".join(f"{place}/caged-probe" for place in ("/workspace", *writable.split()))
+            command = f'echo "$PWD $$" > /workspace/probe && cat /workspace/probe && touch {written} && rm {written}'
             result = await asyncio.wait_for(cage.shell(command, {}), LIMIT)
         finally:
             await cage.kill()
@@ -80,7 +86,7 @@ async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> Prob
         if not seen.startswith("/workspace "):
             failure = result.error or result.output.decode("utf-8", "replace").strip()
             return explain(level, f"the isolation can be built, but a command in it failed: {failure}")
-        return ProbeResult(level, True, _REASONS[level], own_root=own_root)
+        return ProbeResult(level, True, _REASONS[level], root=isolation.root)
     except (SandboxGone, ZygoteError, OSError, asyncio.TimeoutError) as error:
         return explain(level, str(error) or type(error).__name__)
     finally:
@@ -138,9 +144,10 @@ async def choose(
     candidates = LEVELS if wanted == "auto" else ("namespace", "bwrap") if wanted == "namespace" else (wanted,)
     probe_results = []
     for level in candidates:
-        probe_results.append(await probe(level, zygote, run_dir))
+        probe_results.append(await probe(level, zygote, run_dir, key_directories))
         if is_automatic(probe_results[-1]) or (probe_results[-1].works and level == wanted):
-            return isolation_for(level, run_dir, key_directories, probe_results[-1].own_root), probe_results
+            root = probe_results[-1].root
+            return isolation_for(level, run_dir, key_directories, root), probe_results
     advice = ""
     if probe_results[-1].works:
         advice = (

@@ -108,6 +108,35 @@ def explain(level: str, error: str) -> ProbeResult:
     return ProbeResult(level, False, error)
 
 
+def overlay_remedy(base: Path) -> str:
+    """Return what to do where a level works, but overlays cannot be mounted.
+
+    Args:
+        base: The directory that holds the emulators' own.
+    """
+    if file_system_of(base) in ("overlay", "fuse", "nfs", "nfs4", "9p"):
+        kind = file_system_of(base)
+        return f"{base} is on {kind}; set TMPDIR to a directory on a disk (in a container: a volume or a tmpfs)"
+    if os.geteuid() != 0:
+        return "Linux 5.11 or newer, or run the emulator as root"
+    return "load the kernel module overlay"
+
+
+def file_system_of(path: Path) -> str:
+    """Return the type of the file system that holds a path; "" when it cannot be found."""
+    found, longest = "", 0
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = fields.split(" ")[4]
+        if (str(path) == point or str(path).startswith(point.rstrip("/") + "/")) and len(point) >= longest:
+            found, longest = rest.split(" ")[0], len(point)
+    return found
+
+
 def _sysctl(name: str) -> Optional[str]:
     try:
         return Path("/proc/sys", name).read_text().strip()

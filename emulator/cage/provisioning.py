@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, disk, host_view, hosts_file
+from . import bwrap, copies, disk, host_view, hosts_file, sudo
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
@@ -18,12 +19,13 @@ from .crash_recovery import recover_directory
 from .init_client import InitClient, SandboxGone
 from .inside.processes import descendants
 from .isolation import IsolationLevel
-from .mask import Mask
+from .mask import mask_of
 from .paths import Layout
 from .pool import ReadySandbox, SandboxPool
 from .programs import Programs
 from .proxy import Proxy
 from .shim_rpc import ShimHandler
+from .toolchains import STANDARD_PATH
 from .zygote import Zygote
 
 
@@ -104,7 +106,7 @@ class Provisioner:
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
-        self._mask: Optional[Mask] = None
+        self._plan: Optional[copies.Plan] = None
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._preparing = False
@@ -130,8 +132,7 @@ class Provisioner:
 
     def _make_spare(self) -> None:
         try:
-            _make_directory(self.isolation.layout(self._spare))
-            self._current_mask()
+            self._make_directory(self.isolation.layout(self._spare))
         except BaseException:
             disk.remove(self._spare)
             raise
@@ -140,19 +141,38 @@ class Provisioner:
         """Make the directory of a new sandbox, from the prepared one if there is one, with the current time."""
         _require_new(layout)
         if not self._has_spare:
-            _make_directory(layout)
+            self._make_directory(layout)
             return
         self._has_spare = False
         self._spare.rename(layout.directory)
         _set_times(layout)
 
+    def _make_directory(self, layout: Layout) -> None:
+        _make_directory(layout)
+        self._prepare_root(layout)
+
     def _current_mask(self) -> str:
-        """Return the directory of the mask; "" where sandboxes have no root of their own."""
-        if not self.isolation.own_root:
+        """Return the directory of the mask; "" where the root of a sandbox does not consist of overlays."""
+        isolation = self.isolation
+        if isolation.root != "overlays":
             return ""
-        if self._mask is None:
-            self._mask = Mask(self._run_dir, self.isolation.hide)
-        return self._mask.current()
+        return mask_of(self._run_dir, isolation.hide, isolation.in_user_namespace).current()
+
+    def _prepare_root(self, layout: Layout) -> dict[str, object]:
+        """Make what the root of a sandbox consists of, and return what init needs to know of it."""
+        isolation = self.isolation
+        if isolation.own_root:
+            sudo.install(layout.bin, isolation.in_user_namespace)
+        if isolation.root == "overlays":
+            return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid())}
+        if isolation.root == "copies":
+            if self._plan is None:
+                self._plan = copies.make_plan(isolation.hide)
+            copies.fill(layout, self._plan, isolation.in_user_namespace)
+            programs = [name for name in host_view.overlaid() if name in host_view.PROGRAM_DIRECTORIES]
+            bound = [f"/{path}" for path in self._plan.bound]
+            return {"programs": programs, "copied": list(copies.COPIED), "bound": bound}
+        return {}
 
     async def open(self, directory: Path, sandbox: SandboxSpec) -> Cage:
         """Make the directory and the init of a sandbox, or assign one that was made before. On failure neither is left.
@@ -249,8 +269,6 @@ class Provisioner:
         if not ready.init.alive:
             raise SandboxGone("the sandbox's processes are gone")
         _require_new(layout)
-        if layout.mounted and not layout.own_root:
-            hosts_file.rewrite(ready.layout.directory, sandbox.sandbox_id)
         _set_times(ready.layout)
         ready.layout.directory.rename(layout.directory)
         self._zygote.rename(ready.id, sandbox.sandbox_id)
@@ -262,14 +280,19 @@ class Provisioner:
         layout = kind.isolation.layout(self._run_dir / identifier)
         sandbox = SandboxSpec(identifier, kind.network, kind.show, limits=kind.limits)
         init: Optional[InitClient] = None
+        listening: Optional[socket.socket] = None
         try:
-            await self._workers.small.run(_make_directory, layout)
+            await self._workers.small.run(self._make_directory, layout)
             control = await self._zygote.create(self._spec(layout, sandbox))
             init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
             listening = await init.ready()
             await self._zygote.init_of(identifier)
+            # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy.
+            await init.run([self._shell, "-c", ":"], {"PATH": STANDARD_PATH}, layout.command_path("workspace"))
             return ReadySandbox(identifier, layout, init, listening)
         except BaseException:
+            if listening is not None:
+                listening.close()
             if init is not None:
                 await init.stop()
             self._zygote.inits.pop(identifier, None)
@@ -287,12 +310,8 @@ class Provisioner:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
         spec["root"] = str(self._root)
         if layout.own_root:
-            spec["mask"] = self._current_mask()
-            spec["overlaid"] = list(host_view.overlaid())
-            hosts_file.write_into(layout.changed / "etc", sandbox.sandbox_id)
-        elif layout.mounted:
-            spec["hosts"] = hosts_file.write(layout.directory, sandbox.sandbox_id)
-            spec["hosts_target"] = hosts_file.target()
+            spec.update(self._prepare_root(layout))
+            hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Optional
 
 import click
@@ -72,9 +71,7 @@ def files(emulator: RemoteEmulator, repository: str, branch: Optional[str]) -> N
 @control_options
 def file(emulator: RemoteEmulator, repository: str, path: str, branch: Optional[str]) -> None:
     """Print the file PATH of the repository URL (or its id), as it is."""
-    content = emulator.repos.get(repository).file_bytes(path, branch)
-    sys.stdout.buffer.write(content)
-    sys.stdout.flush()
+    click.echo(emulator.repos.get(repository).file_bytes(path, branch), nl=False)
 
 
 @command.command("pushes")

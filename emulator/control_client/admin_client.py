@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
@@ -17,6 +17,8 @@ from .usage import ControlUsage
 
 if TYPE_CHECKING:
     from ..platform.platform import Platform
+
+T = TypeVar("T")
 
 
 class AdminClient:
@@ -101,6 +103,14 @@ class AdminClient:
         if platform is None:
             raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
         return platform
+
+    def run(self, work: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function with the platform of an emulator in this process, on its event loop.
+
+        Raises:
+            EmulatorError: the emulator runs in another process, or has stopped.
+        """
+        return self._transport.run(work)
 
     def about(self, account: Optional[IdOrObject]) -> Optional[str]:
         """The id of the account that a call with `account=` is about; None: the emulator's first."""

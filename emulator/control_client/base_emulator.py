@@ -295,9 +295,7 @@ class BaseEmulator(Controls):
         if account_id is None or not isinstance(id_of(account_id), str):
             raise TypeError(f"account_id: must be an account or its id, not {type(account_id).__name__}")
         usage = self._admin.usage
-        usage.created_accounts.pop(str(id_of(account_id)), None)
-        for function in tuple(usage.before_deletion):
-            function(str(id_of(account_id)))
+        usage.before_deletion_of(str(id_of(account_id)))
         try:
             self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except AdminRequestError as error:

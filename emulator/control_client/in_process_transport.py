@@ -14,7 +14,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from urllib.parse import urlencode
 
-from .transport import ADMIN_PREFIX, AdminRequest, AdminResponse, EmulatorError, StreamedAdminResponse, Transport
+from .transport import (
+    ADMIN_PREFIX,
+    SECONDS,
+    AdminRequest,
+    AdminResponse,
+    EmulatorError,
+    StreamedAdminResponse,
+    Transport,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -94,6 +102,13 @@ class InProcessTransport(Transport):
         finally:
             self._disconnect(call)
 
+    def run(self, work: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        platform = self.platform
+        if platform is None:
+            return super().run(work)
+        self._check_usable()
+        return self._wait(None, work(platform), SECONDS)
+
     def close(self) -> None:
         self._is_closed = True
         if self._of_child is not None:
@@ -140,7 +155,7 @@ class InProcessTransport(Transport):
                 " another thread, as in `await asyncio.to_thread(emulator.faults.list)`"
             )
 
-    def _wait(self, call: ApplicationCall, work: Coroutine[Any, Any, T], timeout: float) -> T:
+    def _wait(self, call: Optional[ApplicationCall], work: Coroutine[Any, Any, T], timeout: float) -> T:
         """The result of a coroutine on the emulator's loop.
 
         Raises:
@@ -155,7 +170,8 @@ class InProcessTransport(Transport):
         try:
             self._wait_for(future, work, timeout)
         except BaseException:
-            self._disconnect(call)
+            if call is not None:
+                self._disconnect(call)
             raise
         try:
             return future.result()

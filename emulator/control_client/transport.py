@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 if TYPE_CHECKING:
     from ..platform.platform import Platform
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ADMIN_PREFIX = "/_emulator"
 #: Time limit of one call, in seconds. Moving the clock may pause many sandboxes.
 SECONDS = 120.0
+T = TypeVar("T")
 
 
 class EmulatorError(RuntimeError):
@@ -121,6 +122,14 @@ class Transport(ABC):
     @abstractmethod
     def stream(self, request: AdminRequest) -> AbstractContextManager[StreamedAdminResponse]:
         """Send a request, and read the body of its answer in the `with` block."""
+
+    def run(self, work: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function with the platform, on the event loop of an emulator in this process.
+
+        Raises:
+            EmulatorError: the emulator runs in another process, or has stopped.
+        """
+        raise EmulatorError(f"the emulator at {self.url} does not run in this process")
 
     @abstractmethod
     def close(self) -> None:

@@ -114,6 +114,12 @@ class ControlUsage:
         finally:
             self._is_paused = before
 
+    def before_deletion_of(self, account: str) -> None:
+        """Note that an account is deleted now, and call the functions that are called before that."""
+        self.created_accounts.pop(account, None)
+        for function in tuple(self.before_deletion):
+            function(account)
+
     def forget(self, account: str) -> None:
         """Forget the notes on an account that was deleted."""
         self._by_account.pop(account, None)

@@ -26,11 +26,10 @@ from ..control.repositories import MAIN, Repository
 from ..control.repository_registry import Repositories
 from ..control.repository_urls import RepositoryAddress
 from ..control.steps import Steps
-from ..listener import Listener
 from ..repositories import client_settings
 from ..repositories.access import GitClient, RefUpdate, ServedRepository
 from ..repositories.bare_repository import BareRepository, UnknownNameError
-from ..repositories.git_process import GitError
+from ..repositories.git_process import GitError, GitProcesses
 from ..repositories.server import RepositoryServer
 from ..store import Sandbox, Store
 from ..workers import Workers
@@ -77,10 +76,10 @@ class FakeRepositories:
         self._workers = workers
         self._directory = run_dir / "repositories"
         self._server = RepositoryServer(self._client_of)
+        self._git = GitProcesses()
         self._made: dict[str, BareRepository] = {}
         self._pushes: dict[str, deque[PushRecord]] = {}
         self._sandboxes: dict[str, str] = {}  # secret -> sandbox id
-        self._host: Optional[tuple[Listener, int]] = None
         self._lock: Optional[asyncio.Lock] = None
 
     # --- the repositories
@@ -92,7 +91,7 @@ class FakeRepositories:
             ValueError, TypeError: An option is wrong; the text starts with its name.
         """
         control = self._registry.add(account, **options)
-        bare = BareRepository(self._directory / control.id, control.url, self._server.git)
+        bare = BareRepository(self._directory / control.id, control.url, self._git)
         try:
             self._directory.mkdir(exist_ok=True, mode=0o700)
             await self._make(control, bare)
@@ -144,9 +143,6 @@ class FakeRepositories:
 
     async def stop(self) -> None:
         """End all connections."""
-        if self._host is not None:
-            self._host[0].close()
-            self._host = None
         await self._server.close()
 
     # --- sandboxes
@@ -165,12 +161,10 @@ class FakeRepositories:
         async with self._lock:
             if cage.git_environment or not cage.alive:
                 return
-            if sandbox.network_mode != "full" and self._isolation.current.own_network:
-                listening = await cage.serve(own_network=True)
-                port = int(listening.getsockname()[1])
-                cage.on_kill.append((await self._server.listen(listening, sandbox.id)).close)
-            else:
-                port = await self._host_port()
+            own_network = sandbox.network_mode != "full" and self._isolation.current.own_network
+            listening = await cage.serve(own_network)
+            port = int(listening.getsockname()[1])
+            cage.on_kill.append((await self._server.listen(listening, sandbox.id)).close)
             secret = self._new_secret(sandbox)
             cage.on_kill.append(lambda: _forget(self._sandboxes, secret))
             await self._workers.small.run(_install, cage, port, secret)
@@ -205,7 +199,9 @@ class FakeRepositories:
         if outside.git_environment or not self._registry.list(sandbox.account_id):
             yield  # without isolation, it is the sandbox itself, which is connected
             return
-        port, secret = await self._host_port(), self._new_secret(sandbox)
+        listening = listen_on_loopback(0)
+        port, secret = int(listening.getsockname()[1]), self._new_secret(sandbox)
+        listener = await self._server.listen(listening, sandbox.id)
         inside = Path(cage_package.__file__).parent
         words = [*python_words(sys.executable, str(inside), "git_ssh", _CALL), str(port), secret]
         program = self._directory / f"{sandbox.id}.ssh"
@@ -217,17 +213,10 @@ class FakeRepositories:
             outside.git_environment = client_settings.environment(str(settings))
             yield
         finally:
+            listener.close()
             _forget(self._sandboxes, secret)
             for file in (program, settings):
                 file.unlink(missing_ok=True)
-
-    async def _host_port(self) -> int:
-        """The port of the server in the host's network, for sandboxes without a network of their own."""
-        if self._host is None:
-            listening = listen_on_loopback(0)
-            port = int(listening.getsockname()[1])
-            self._host = await self._server.listen(listening), port
-        return self._host[1]
 
     def _new_secret(self, sandbox: Sandbox) -> str:
         secret = secrets.token_hex(16)

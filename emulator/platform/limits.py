@@ -117,3 +117,5 @@ MEMORY_RATE = 0.005
 DISK_RATE = 0.001
 BUDGET_WARNINGS = (80, 95)
 BUDGET_MARKS = (*BUDGET_WARNINGS, 100)
+#: Directories of destroyed sandboxes that are being removed; with more, a destroy waits for one of them.
+REMOVALS = 16

@@ -19,6 +19,7 @@ from ..store import Account, Sandbox, Store
 from ..workers import Workers
 from . import cost, limits, sandbox_states
 from .agent_sessions import AgentSessions
+from .background import BackgroundTasks
 from .durability import Durability
 from .errors import ApiError, invalid_state, not_found
 from .live_sandboxes import LiveSandboxes
@@ -49,6 +50,7 @@ class SandboxLifecycle:
         durability: Durability,
         files_dir: Path,
         workers: Workers,
+        background: BackgroundTasks,
     ) -> None:
         """`files_dir`: the directory that holds the sandboxes' directories."""
         self._store = store
@@ -64,6 +66,9 @@ class SandboxLifecycle:
         self._durability = durability
         self._files_dir = files_dir
         self._workers = workers
+        self._background = background
+        #: The removals of directories that are in progress.
+        self._removals: set[asyncio.Task[None]] = set()
 
     # --- creating
 
@@ -257,8 +262,8 @@ class SandboxLifecycle:
             await live.cage.kill()
 
     async def destroy(self, sandbox: Sandbox) -> None:
-        """Kill everything and remove the files; return when both are gone. Its snapshots stay, a pending one is
-        finished first. From this call on the id is a 404."""
+        """Kill everything and remove the files; return when the processes are gone, and the directory is out of reach.
+        Its snapshots stay, a pending one is finished first. From this call on the id is a 404."""
         sandbox_states.apply(sandbox, "destroy")
         self._live.of(sandbox).gone.set()
         self._snapshots.stop_restoring(sandbox)
@@ -283,11 +288,25 @@ class SandboxLifecycle:
             cage = live.cage
             if cage is not None and cage is not first:
                 survivors = await cage.kill()
-            await self._workers.walk.run(disk.discard, self._files_dir / "sandboxes" / sandbox.id)
+            await self._remove_files(self._files_dir / "sandboxes" / sandbox.id)
         self._live.drop(sandbox)
         if survivors:
             with acting_for(sandbox.account_id):
                 logger.error("%s: %d processes could not be killed", sandbox.id, survivors)
+
+    async def _remove_files(self, directory: Path) -> None:
+        """Take a directory out of reach, and remove it while nobody waits, unless too many are being removed."""
+        doomed = disk.set_aside(directory)
+        if doomed is None:
+            return
+        if doomed == directory:
+            await self._workers.walk.run(disk.remove, doomed)
+            return
+        while len(self._removals) >= limits.REMOVALS:
+            await asyncio.wait(set(self._removals), return_when=asyncio.FIRST_COMPLETED)
+        removal = self._background.start(self._workers.walk.run(disk.remove, doomed))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
 
     async def destroy_all(self, account: Optional[Account] = None) -> None:
         """Destroy the account's sandboxes, or all."""

@@ -131,7 +131,7 @@ class SandboxStarter:
 
     def _log_isolation(self, sandbox: Sandbox) -> None:
         isolation = self._isolation.current
-        self._recorder.log(sandbox, f"sandbox started (isolation: {isolation.level})")
+        self._recorder.log(sandbox, f"sandbox started (isolation: {isolation.describe()})")
         refused = [describe(result) for result in self._isolation.probe_results if not result.works]
         if refused and isolation.level == "process":
             self._recorder.log(sandbox, f"stronger isolation does not work here. {'; '.join(refused)}")

@@ -18,6 +18,8 @@ CLOCK_PATH = "/clock"
 def shared_controls(platform: Platform) -> list[SharedControl]:
     """List the controls of all accounts, those of each kind in the order in which they were added. Any thread may call
     it."""
+    if not (platform.faults or platform.stubs or platform.agent_replies or platform.clock.shared_change):
+        return []
     found = [
         SharedControl(f"/{name}/{one.id}", one.id, one.owner, str(one), one.is_unused)
         for name, registry in (

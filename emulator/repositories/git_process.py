@@ -21,8 +21,10 @@ SECONDS = 120.0
 OUTPUT_BYTES = 64 * 1024**2
 #: Address space and CPU time of one process, and the size of a file that it writes.
 _MEMORY_KIB, _CPU_SECONDS, _FILE_BYTES = 2 * 1024**2, 60, 512 * 1024**2
-#: Processes at a time; others wait.
-PROCESSES = 8
+#: For the end of a process that was killed.
+END_SECONDS = 10.0
+#: Processes at a time: for the connections of one sandbox, and for the emulator's own work; others wait.
+PROCESSES = 4
 #: The smallest limit of a shell for what is too large is not an error: then there is none.
 _LIMITED = (
     f"ulimit -v {_MEMORY_KIB} 2>/dev/null; ulimit -t {_CPU_SECONDS} 2>/dev/null;"
@@ -96,7 +98,7 @@ class GitProcess:
 
 
 class GitProcesses:
-    """Runs the git processes of one emulator. Used on its event loop."""
+    """Runs git, at most PROCESSES at a time. Used on the emulator's event loop."""
 
     def __init__(self) -> None:
         self._slots: Optional[asyncio.Semaphore] = None
@@ -132,6 +134,8 @@ class GitProcesses:
                 timer.cancel()
                 _kill(process.pid)
                 stdin.close()
+                # `wait` returns only when the pipes have ended, too, which nothing reads any more.
+                await asyncio.wait_for(asyncio.gather(_drop(stdout), _drop(stderr)), END_SECONDS)
                 await process.wait()
 
     async def run(self, arguments: Sequence[str], stdin: bytes = b"", env: Optional[Mapping[str, str]] = None) -> bytes:
@@ -152,26 +156,33 @@ class GitProcesses:
             raise GitError(text or f"git {arguments[0]} ended with {code}")
         return output
 
-    async def relay(self, arguments: Sequence[str], env: Mapping[str, str], feed: Feed, send: Send) -> None:
+    async def relay(
+        self, arguments: Sequence[str], env: Mapping[str, str], feed: Feed, send: Send, has_end: bool = False
+    ) -> None:
         """Run git between a client's input and output, until it ends.
 
         Args:
             arguments: What git runs.
             env: Its environment.
-            feed: Writes the input; cancelled when git has ended.
+            feed: Writes the input; cancelled when git has ended, unless the input `has_end`.
             send: Sends a piece of the output to the client.
+            has_end: The client's input ends by itself: what git does not want is read too, because a client that still
+                sends does not read why.
 
         Raises:
             GitError: It cannot be started.
         """
         async with self.start(arguments, env) as git:
-            tasks = [asyncio.ensure_future(_drop(git.stderr)), asyncio.ensure_future(feed(git.stdin))]
+            feeding = asyncio.ensure_future(feed(git.stdin))
+            tasks = [asyncio.ensure_future(_drop(git.stderr)), feeding]
             try:
                 while True:
                     piece = await git.stdout.read(65536)
                     if not piece:
                         break
                     await send(piece)
+                if has_end:
+                    await feeding
             finally:
                 for task in tasks:
                     task.cancel()

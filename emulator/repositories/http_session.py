@@ -117,7 +117,7 @@ class HttpSession:
             data = bytes(event.data)
             if inflater is None:
                 yield data
-            while inflater is not None and data:
+            while inflater is not None and data and not inflater.eof:
                 yield inflater.decompress(data, 65536)
                 data = inflater.unconsumed_tail
 
@@ -154,7 +154,10 @@ class HttpSession:
             await self._upload(repository, protocol, encoding)
         elif request.method == b"POST" and matched["service"] == "git-receive-pack":
             await self._begin(200, "application/x-git-receive-pack-result")
-            await receive_push(repository, self._client, self._git, self._body(encoding), self._send_data)
+            body = self._body(encoding)
+            await receive_push(repository, self._client, self._git, body, self._send_data, True)
+            async for _ in body:  # a request without commands: git tries whether it may push
+                pass
             await self._end()
         else:
             await self._refuse(405, "the method is not one of git's smart HTTP protocol")

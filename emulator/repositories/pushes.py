@@ -10,7 +10,7 @@ from .bare_repository import MOST_BYTES, MOST_PUSHED_REFS, MOST_REFS
 from .git_process import PUSH_BYTES, GitProcesses, Send, environment
 
 #: Bytes of the commands of a push.
-_COMMAND_BYTES = 1024 * 1024
+_COMMAND_BYTES = 4 * 1024 * 1024
 _NOTHING = "0" * 40
 FLUSH = b"0000"
 
@@ -25,7 +25,12 @@ def packet(data: bytes) -> bytes:
 
 
 async def receive_push(
-    repository: ServedRepository, client: GitClient, git: GitProcesses, stream: AsyncIterator[bytes], send: Send
+    repository: ServedRepository,
+    client: GitClient,
+    git: GitProcesses,
+    stream: AsyncIterator[bytes],
+    send: Send,
+    has_end: bool,
 ) -> None:
     """Receive the commands and the pack of a push, and send the report.
 
@@ -35,6 +40,7 @@ async def receive_push(
         git: Runs git.
         stream: What the client sends; nothing else follows in it.
         send: Sends a piece of the answer.
+        has_end: Whether the stream ends by itself, before the answer.
 
     Raises:
         ProtocolError: The client sends something else, or too much.
@@ -47,12 +53,13 @@ async def receive_push(
     refusal = await _refusal(repository, commands)
     if refusal:
         client.note_refusal(repository, refusal)
-        await _discard(stream)
+        if has_end:
+            await _discard(stream)
         await send(_report(refusal, capabilities))
         return
     before = await repository.bare.refs()
     arguments = ["receive-pack", "--stateless-rpc", str(repository.bare.path)]
-    await git.relay(arguments, environment(), lambda stdin: _forward(head + rest, stream, stdin), send)
+    await git.relay(arguments, environment(), lambda stdin: _forward(head + rest, stream, stdin), send, has_end)
     after = await repository.bare.refs()
     client.note_push(repository, list(_changes(commands, before, after)))
 

@@ -51,20 +51,15 @@ class RepositoryServer:
 
     def __init__(self, client_of: Callable[[str], Optional[GitClient]]) -> None:
         self._client_of = client_of
-        self._git = GitProcesses()
         self._context: Optional[ssl.SSLContext] = None
         self._connections: set[asyncio.Task[None]] = set()
-
-    @property
-    def git(self) -> GitProcesses:
-        """Runs git, also for other work on repositories."""
-        return self._git
 
     async def listen(self, listening: socket.socket, label: str = "") -> Listener:
         """Accept connections on a listening socket until the listener is closed."""
         if self._context is None:
             self._context = await asyncio.get_running_loop().run_in_executor(None, server_context)
         open_here: set[asyncio.Task[None]] = set()
+        git = GitProcesses()  # its own, so that a sandbox that does not read what it requests delays no other
 
         def free_slots() -> int:
             return CONNECTIONS - len(open_here) if descriptors.has_room_for_connection() else 0
@@ -78,7 +73,7 @@ class RepositoryServer:
                 for tasks in (open_here, self._connections):
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
-                await self._accepted(reader, writer)
+                await self._accepted(reader, writer, git)
 
             protocol = asyncio.StreamReaderProtocol(reader, accepted)
             await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
@@ -92,17 +87,17 @@ class RepositoryServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, git: GitProcesses) -> None:
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, git)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client has disconnected, or does not send what is expected
         except asyncio.CancelledError:
-            pass  # the emulator stops
+            writer.transport.abort()  # the emulator stops; the client may never read what is left
         finally:
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, git: GitProcesses) -> None:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
         lines = head.decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
@@ -117,7 +112,7 @@ class RepositoryServer:
         method, target, _ = words
         if method == SSH:
             given = headers.get("git-protocol", "")
-            await SshSession(reader, writer, client, self._git).serve(
+            await SshSession(reader, writer, client, git).serve(
                 unquote(target),
                 headers.get("port", ""),
                 unquote(headers.get("command", "")),
@@ -129,11 +124,11 @@ class RepositoryServer:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             reader, tunnel = await self._start_tls(writer)
             try:
-                await HttpSession(reader, tunnel, client, self._git, target, 443).serve()
+                await HttpSession(reader, tunnel, client, git, target, 443).serve()
             finally:
                 tunnel.close()
         else:
-            await HttpSession(reader, writer, client, self._git, received=head).serve()
+            await HttpSession(reader, writer, client, git, received=head).serve()
 
     def _authenticate(self, authorization: str) -> Optional[GitClient]:
         user, secret = basic_credentials(authorization)

@@ -123,4 +123,4 @@ class SshSession:
     async def _receive(self, repository: ServedRepository) -> None:
         arguments = ["receive-pack", "--stateless-rpc", "--advertise-refs", str(repository.bare.path)]
         await self._send_output(await self._git.run(arguments))
-        await receive_push(repository, self._client, self._git, self._input(), self._send_output)
+        await receive_push(repository, self._client, self._git, self._input(), self._send_output, False)

@@ -145,8 +145,23 @@ def test_replaced_directory_is_refused_and_not_followed(served, part, way) -> No
         served.aside.rename(path)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("part", ["system", "system/top", "system/changed", "system/work"])
+def test_replaced_part_of_root_is_refused_and_not_followed(served, part, way) -> None:
+    path = served.directory / part
+    if not path.exists():
+        pytest.skip("a sandbox at level `process` has no root of its own")
+    path.rename(served.aside)
+    WAYS[way](path, served.outside / "opt")
+    try:
+        served.assert_resume_refused(str(path), "must be a directory", SAID.get(way, "is a link"))
+    finally:
+        path.unlink()
+        served.aside.rename(path)
+
+
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "a file"])
-@pytest.mark.parametrize("part", ["hosts", "bwrap-errors", "restore.json", "restore.part"])
+@pytest.mark.parametrize("part", ["bwrap-errors", "restore.json", "restore.part"])
 def test_replaced_file_is_refused_and_not_followed(served, part, way) -> None:
     path = served.directory / part
     path.unlink(missing_ok=True)
@@ -191,9 +206,12 @@ def test_start_logs_replaced_directory(stopped, part, words) -> None:
 
 
 def test_hard_link_to_host_file_is_not_written(stopped) -> None:
-    for part in ("hosts", "bwrap-errors"):
-        (stopped.directory / part).unlink(missing_ok=True)
-        os.link(stopped.outside / "hosts", stopped.directory / part)
+    (stopped.directory / "bwrap-errors").unlink(missing_ok=True)
+    os.link(stopped.outside / "hosts", stopped.directory / "bwrap-errors")
+    etc = stopped.directory / "system" / "changed" / "etc"
+    if etc.exists():  # not at level `process`
+        (etc / "hosts").unlink()
+        os.link(stopped.outside / "hosts", etc / "hosts")
     with stopped:
         stopped.assert_resumes()
 
@@ -243,7 +261,7 @@ COMMANDS = {
     "rm -rf ~; ln -s {out}/root ~": "root",
     "rm -rf /tmp; mkfifo /tmp": "tmp",
     "rm -rf /opt/caged; ln -s {out}/opt /opt/caged": "opt",
-    'cd ..; ln -s {out}/hosts "$PWD/hosts"': "hosts",
+    'cd ..; ln -s {out}/hosts "$PWD/bwrap-errors"': "bwrap-errors",
     'cd ..; mkfifo "$PWD/restore.json"': "restore.json",
     'cd ..; ln -s {out} "$PWD/restore-old"': "restore-old",
 }

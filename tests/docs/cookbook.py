@@ -39,6 +39,7 @@ THEMES = {
     },
     "Commands and agents": {
         "Stub `npm install`": "test_npm_install.py",
+        "Fake repository": "test_pushed_branch.py",
         "A program inside a script": "test_program_in_a_script.py",
         "Agent edits files": "test_agent_edits_files.py",
         "Agent conversation": "test_agent_conversation.py",

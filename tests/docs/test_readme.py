@@ -27,7 +27,7 @@ def snippet(section: str, language: str) -> str:
 
 
 def test_every_snippet_is_known_here() -> None:
-    assert len(re.findall(r"^```\w+$", README, re.M)) == 8
+    assert len(re.findall(r"^```\w+$", README, re.M)) == 9
 
 
 def test_the_two_commands_exist_and_can_be_run() -> None:
@@ -60,6 +60,12 @@ def test_the_test_double(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed[:4] == ["503", "added 42 packages", "Fixed.", "ok = True"]
     assert printed[4].startswith("paused ['Budget Threshold Exceeded'")
     assert printed[5:] == ["paused", "Fix the test 3"]
+
+
+def test_fake_repositories(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(snippet("Fake repositories", "python"), "README", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["42", "https://github.com/acme/calc", "['fix', 'main'] fix print(6 * 7)"]
 
 
 def test_emulator_quickstart(capsys: pytest.CaptureFixture[str]) -> None:

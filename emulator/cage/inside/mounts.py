@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import stat
 import struct
 
 from . import libc
@@ -29,7 +28,6 @@ MOUNT_ATTR_NODEV = 4
 AT_FDCWD = -100
 AT_RECURSIVE = 0x8000
 
-_OVERLAY_OPTIONS = "index=off,metacopy=off,redirect_dir=off,xino=off"
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 _MOUNT_SETATTR = 442  # the same number on every architecture
 
@@ -48,21 +46,6 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 def bind(source: str, target: str, recursive: bool = True) -> None:
     """Bind a file or directory to a target that exists."""
     mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
-
-
-def bind_anew(source: str, target: str) -> None:
-    """Bind a directory to a target that is made here. A link is copied, and anything else is ignored."""
-    try:
-        mode = os.lstat(source).st_mode
-        if stat.S_ISLNK(mode):
-            os.symlink(os.readlink(source), target)
-            return
-        if not stat.S_ISDIR(mode):
-            return
-        os.mkdir(target)
-    except FileNotFoundError:
-        return  # removed since it was listed
-    bind(source, target)
 
 
 def read_only(target: str, recursive: bool = True) -> None:
@@ -102,7 +85,7 @@ def _remount_each(target: str, recursive: bool) -> None:
             mount("", point, "", flags)
 
 
-def overlay(target: str, lower: Sequence[str], upper: str, work: str) -> None:
+def overlay(target: str, lower: Sequence[str], upper: str, work: str, own_user: bool) -> None:
     """Mount an overlay on a directory that exists.
 
     Args:
@@ -110,10 +93,12 @@ def overlay(target: str, lower: Sequence[str], upper: str, work: str) -> None:
         lower: The lower layers, topmost first.
         upper: The directory that gets what is changed.
         work: An empty directory on the same file system.
+        own_user: Whether this is in a user namespace, which may not set the attributes that overlays have otherwise.
     """
     # What is changed is kept in files of the ordinary form, which archives can have, whatever the kernel's defaults:
-    # no renamed directories, and no files without their content.
-    options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{_OVERLAY_OPTIONS}"
+    # no renamed directories, and no files without their content. `userxattr` excludes both.
+    form = "userxattr,index=off,xino=off" if own_user else "index=off,metacopy=off,redirect_dir=off,xino=off"
+    options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{form}"
     mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
 
 

@@ -5,14 +5,16 @@ with the emulator's programs; a `/proc`, `/dev` and `/run` of its own; no home d
 toolchains that its template needs. Nothing is created on the host, and all mounts end with the last process of the
 mount namespace.
 
-- A root of its own: the root is a directory of the sandbox, and /etc, /usr and their like are overlays over the host's
+- "overlays": the root is a directory of the sandbox, and /etc, /usr and their like are overlays over the host's
   directories. So everything can be written, and what is written is in the sandbox's directory (`paths.py`). What of
   the host is seen is decided outside, by a lower layer that hides the rest (`mask.py`).
-- Otherwise the root is a tmpfs with the host's directories, read-only, and a `/var/tmp` and `/etc/hosts` of its own.
+- "copies", where overlays cannot be mounted: the root is such a directory, too; /etc is a copy, and the rest is the
+  host's, read-only (`copies.py`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -25,7 +27,6 @@ from .mounts import (
     MS_RDONLY,
     MS_REC,
     bind,
-    bind_anew,
     mount,
     overlay,
     own_inodes,
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
 OWN_TOP = ("dev", "home", "proc", "root", "run", "sys", "tmp", "workspace")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-#: Files about the developer or the machine's accounts, which are seen as empty.
-SECRET_FILES = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers")
-SECRET_DIRS = ("/etc/ssl/private", "/etc/sudoers.d", "/etc/ssh", "/var/spool/cron", "/var/lib/docker")
 
 
 def build(spec: dict[str, Any]) -> None:
@@ -49,11 +47,11 @@ def build(spec: dict[str, Any]) -> None:
 
     Args:
         spec: `id`; `directory`: the sandbox's; `root`: an empty directory to mount on, the same for all sandboxes,
-            since each has mounts of its own; `network`; `hide`: host directories that must not be seen; `show`: those
-            that must, although they may be below a hidden one; `python`: the prefix of the interpreter for the
-            emulator's programs, when it has to be shown elsewhere; `limits`, `counted`, `real_root`: see
-            `IsolationLevel.spec`; `own_root`, and then `mask` and `overlaid`: see `_own_root`, else `hosts`,
-            `hosts_target`: see `_hosts`.
+            since each has mounts of its own; `network`; `show`: host directories that must be seen, although nothing
+            is there otherwise; `python`: the prefix of the interpreter for the emulator's programs, when it has to be
+            shown elsewhere; `limits`, `counted`, `real_root`: see `IsolationLevel.spec`; `root_kind`, and for
+            "overlays" `mask`, `overlaid` and `own_user`: see `_overlays`, else `hide`, `programs`, `copied` and
+            `bound`: see `_copies`.
 
     Raises:
         IsolationError, OSError: A step failed; the text names it.
@@ -63,11 +61,12 @@ def build(spec: dict[str, Any]) -> None:
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
     mount("", "/", "", MS_REC | MS_PRIVATE)
     rights.leave_keyring()
-    if spec["own_root"]:
-        _own_root(root, spec)
+    bind(directory + "/system/top", root, recursive=False)
+    own_inodes(root)
+    if spec["root_kind"] == "overlays":
+        _overlays(root, spec)
     else:
-        mount("caged", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
-        _host_top(root)
+        _copies(root, spec)
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if spec.get("limits"):
         limits.count_by_kernel(spec["limits"]["processes"], spec["counted"], root)
@@ -76,14 +75,9 @@ def build(spec: dict[str, Any]) -> None:
         _protect_kernel_files(root)
     _own_places(root, directory, spec["network"])
     _devices(root)
-    if spec["own_root"]:
-        _show_in_own_root(root, spec["show"])
-    else:
-        _var_tmp(root)
-        _hide_directories(root, spec["hide"])
-        _show_directories(root, spec["show"])
-        _secrets(root)
-        _hosts(root, spec["hosts"], spec["hosts_target"])
+    for path in spec["show"]:
+        if os.path.isdir(path):
+            _bind_read_only(root, path)
     _resolver(root)
     bind(directory + "/opt", root + "/opt/caged", recursive=False)
     if spec["python"]:
@@ -111,49 +105,60 @@ def is_own(path: str) -> bool:
     return path.split("/")[1] in OWN_TOP or path == "/var/tmp"
 
 
-def _host_top(root: str) -> None:
-    """Bind the host's top-level directories, copy its links, and make empty directories for what is the sandbox's own.
-    Files are left out, because one may hold keys. /opt consists of its entries, since /opt/caged is the sandbox's. Then
-    all of it becomes read-only, in one step."""
-    for name in OWN_TOP:
-        os.mkdir(f"{root}/{name}")
-    os.makedirs(root + "/opt/caged")
-    for name in os.listdir("/"):
-        if name in OWN_TOP:
-            continue
-        if name == "opt":
-            for child in os.listdir("/opt"):
-                if child != "caged":
-                    bind_anew("/opt/" + child, root + "/opt/" + child)
-            continue
-        bind_anew("/" + name, root + "/" + name)
-    read_only(root)
-
-
-def _own_root(root: str, spec: dict[str, Any]) -> None:
-    """Bind the sandbox's own root, and mount an overlay over each directory of the host that it has.
+def _overlays(root: str, spec: dict[str, Any]) -> None:
+    """Mount an overlay over each directory of the host that a sandbox has.
 
     Args:
         root: Where to mount.
         spec: `directory`: the sandbox's; `mask`: the directory of the emulator's mask, with a directory for each
-            overlaid one; `overlaid`: their names.
+            overlaid one; `overlaid`: their names; `own_user`: whether this is in a user namespace.
     """
     system = spec["directory"] + "/system"
-    bind(system + "/top", root, recursive=False)
-    own_inodes(root)
     for name in spec["overlaid"]:
         lower = [f"{spec['mask']}/{name}"]
         if os.path.isdir("/" + name):
             lower.append("/" + name)
-        overlay(f"{root}/{name}", lower, f"{system}/changed/{name}", f"{system}/work/{name}")
+        upper, work = f"{system}/changed/{name}", f"{system}/work/{name}"
+        overlay(f"{root}/{name}", lower, upper, work, spec["own_user"])
 
 
-def _show_in_own_root(root: str, paths: list[str]) -> None:
-    """Bind directories of the host, read-only, where nothing of the host is seen."""
-    for path in paths:
-        if os.path.isdir(path) and _make_mount_point(root, path):
-            bind(path, root + path)
-            read_only(root + path)
+def _copies(root: str, spec: dict[str, Any]) -> None:
+    """Bind the host's directories, read-only, and the sandbox's own copies over parts of them.
+
+    Args:
+        root: Where to mount.
+        spec: `directory`: the sandbox's; `programs`: names of top-level directories of the host; `copied`: directories
+            that are in the sandbox's own; `bound`: paths of the host in them; `hide`: what must not be seen.
+    """
+    for name in spec["programs"]:
+        bind("/" + name, f"{root}/{name}")
+        read_only(f"{root}/{name}")
+    for path in spec["copied"]:
+        if os.path.isdir(f"{root}/{path}"):
+            bind(f"{spec['directory']}/system/changed/{path}", f"{root}/{path}", recursive=False)
+            own_inodes(f"{root}/{path}")
+    for path in spec["bound"]:
+        _bind_read_only(root, path)
+    for path in spec["hide"]:
+        # What is not below a directory of the host does not exist here.
+        if path.split("/")[1] in spec["programs"] and os.path.isdir(root + path) and not os.path.islink(root + path):
+            mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=64k,mode=755")
+
+
+def _bind_read_only(root: str, path: str) -> None:
+    """Bind a directory or file of the host. Nothing happens where the sandbox has put something of another kind."""
+    if os.path.isdir(path):
+        if not _make_mount_point(root, path):
+            return
+    elif not _make_mount_point(root, os.path.dirname(path)) or not _is_file(root + path):
+        return
+    try:
+        bind(path, root + path)
+    except libc.IsolationError as error:
+        if libc.errno_of(error) == errno.ENOENT:
+            return  # removed meanwhile
+        raise
+    read_only(root + path)
 
 
 def _make_mount_point(root: str, path: str) -> bool:
@@ -170,6 +175,13 @@ def _make_mount_point(root: str, path: str) -> bool:
     return True
 
 
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def _own_places(root: str, directory: str, network: str) -> None:
     for name in ("workspace", "root", "tmp"):
         bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
@@ -180,11 +192,6 @@ def _own_places(root: str, directory: str, network: str) -> None:
         read_only(root + "/sys")
     else:  # a sysfs that shows the sandbox's own network
         mount("sysfs", root + "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
-
-
-def _var_tmp(root: str) -> None:
-    if os.path.isdir(root + "/var/tmp"):
-        mount("vartmp", root + "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=1777")
 
 
 def _devices(root: str) -> None:
@@ -209,39 +216,6 @@ def _devices(root: str) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
-def _hide_directories(root: str, paths: list[str]) -> None:
-    """Mount an empty directory over each path that exists in the new root and is not the sandbox's own."""
-    for path in paths:
-        if os.path.isdir(root + path) and not os.path.islink(root + path) and not is_own(path):
-            mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
-
-
-def _show_directories(root: str, paths: list[str]) -> None:
-    in_home = any(path.startswith("/home/") for path in paths)
-    if in_home:  # the new root is read-only by now, and nothing is mounted on /home
-        mount("home", root + "/home", "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
-    for path in paths:
-        if not os.path.isdir(path):
-            continue
-        target = root + path
-        if os.path.isdir(target) and os.path.samefile(target, path):
-            continue  # it can be seen without
-        os.makedirs(target, exist_ok=True)
-        bind(path, target)
-        read_only(target)
-    if in_home:
-        read_only(root + "/home", recursive=False)
-
-
-def _secrets(root: str) -> None:
-    for path in SECRET_FILES:
-        if os.path.isfile(root + path):
-            bind(root + "/dev/null", root + path, recursive=False)
-    for path in SECRET_DIRS:
-        if os.path.isdir(root + path):
-            mount("hidden", root + path, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "size=64k,mode=755")
-
-
 def _resolver(root: str) -> None:
     """Copy what /etc/resolv.conf leads to when that is in /run, which is the sandbox's own."""
     target = os.path.realpath("/etc/resolv.conf")
@@ -249,13 +223,6 @@ def _resolver(root: str) -> None:
         os.makedirs(os.path.dirname(root + target), exist_ok=True)
         with open(target, "rb") as source, open(root + target, "wb") as copy:
             copy.write(source.read())
-
-
-def _hosts(root: str, source: str, target: str) -> None:
-    """Mount a file with the sandbox's host name over /etc/hosts, if the new root has that file."""
-    if source and os.path.isfile(root + target):
-        bind(source, root + target, recursive=False)
-        read_only(root + target, recursive=False)
 
 
 def _protect_kernel_files(root: str) -> None:

@@ -64,9 +64,13 @@ def main_in_namespaces(control: socket.socket, spec: dict[str, Any], user: Optio
 
 
 def main_of_bwrap(control_fd: int, spec: dict[str, Any]) -> None:
-    """Run init at level `bwrap`: bwrap has built the isolation and replaced itself by this interpreter."""
+    """Run init at level `bwrap`: bwrap has made the namespaces, or the whole isolation, and replaced itself by this
+    interpreter."""
 
     def complete() -> bool:
+        if spec["root_kind"] == "overlays":
+            root_filesystem.build(spec)
+            return True
         rights.leave_keyring()
         if spec.get("limits"):
             limits.count_by_kernel(spec["limits"]["processes"], spec["counted"])

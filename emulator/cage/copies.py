@@ -1,0 +1,147 @@
+"""The root of a sandbox where overlays cannot be mounted: what can be written is copied, and the rest is the host's.
+
+/etc is a copy. /opt, /var and /usr/local are directories of the sandbox: small files in them are copied, and what is
+below is the host's, read-only. So `useradd`, a script in /usr/local/bin or a line in /etc/hosts work, and a package
+manager of the system, which writes to /usr, does not. What of the host is seen at all is the same (`host_view.py`).
+
+The copies are where the upper layers of overlays are (`Layout.changed`), so a sandbox may change from one form to the
+other when its emulator is started on another machine. All functions block.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from . import host_view
+from .mask import replacements
+from .paths import Layout
+
+#: Directories that are made anew, with the host's entries in them. Those of `host_view.ALLOWED` are, too.
+_OPENED = ("usr/local", *(f"usr/local/{name}" for name in ("bin", "etc", "include", "lib", "sbin", "share", "src")))
+#: Larger files are not copied in them, but the host's.
+_COPIED_BYTES = 1024 * 1024
+#: Where the copies are mounted.
+COPIED = ("etc", "opt", "var", "usr/local")
+#: In the sandbox's directory of upper layers: shows that the copies are there.
+_MARKER = ".copied"
+
+
+@dataclass
+class Plan:
+    """What a sandbox gets, by path relative to the root.
+
+    Attributes:
+        directories: Directories to make, with their modes.
+        files: Files of the host to copy.
+        links: Links of the host to copy.
+        bound: What is the host's, read-only.
+    """
+
+    directories: dict[str, int] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    bound: list[str] = field(default_factory=list)
+
+
+def make_plan(hide: Sequence[str]) -> Plan:
+    """Return what a sandbox of this machine gets.
+
+    Args:
+        hide: Directories of the host that no sandbox sees.
+    """
+    plan = Plan()
+    hidden = {*host_view.masked(), *(path.strip("/") for path in hide)}
+    for top in COPIED:
+        if os.path.isdir(f"/{top}"):
+            _plan(plan, top, hidden, whole=top == "etc")
+    for path, mode in host_view.ALWAYS.items():
+        for depth in range(1, path.count("/") + 1):
+            plan.directories.setdefault("/".join(path.split("/")[:depth]), 0o755)
+        plan.directories[path] = mode
+    return plan
+
+
+def _plan(plan: Plan, directory: str, hidden: set[str], whole: bool) -> None:
+    plan.directories[directory] = _mode(directory)
+    for entry in _entries(directory):
+        path = f"{directory}/{entry.name}"
+        if path in hidden or path == "etc/hosts":  # see `hosts_file.py`
+            continue
+        if entry.is_symlink():
+            plan.links.append(path)
+        elif entry.is_dir():
+            if whole or path in _OPENED or path in host_view.ALLOWED:
+                _plan(plan, path, hidden, whole)
+            else:
+                plan.directories[path] = 0o755
+                plan.bound.append(path)
+        elif entry.is_file():
+            small = entry.stat().st_size <= _COPIED_BYTES
+            (plan.files if whole or small else plan.bound).append(path)
+
+
+def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
+    """Make the copies of a sandbox, unless it has them. What is there already stays, as the sandbox's own.
+
+    Args:
+        layout: The sandbox's directory.
+        plan: What it gets.
+        own_user: Whether it is in a user namespace.
+    """
+    if (layout.changed / _MARKER).exists():
+        return
+    changed = str(layout.changed)
+    for path in sorted(plan.directories):
+        target = f"{changed}/{path}"
+        if not os.path.isdir(target) or os.path.islink(target):
+            if os.path.lexists(target):
+                os.unlink(target)
+            os.mkdir(target)
+        os.chmod(target, plan.directories[path])
+    for path in plan.links:
+        if not os.path.lexists(f"{changed}/{path}"):
+            os.symlink(os.readlink(f"/{path}"), f"{changed}/{path}")
+    replaced = {path: (content, mode) for path, content, mode in replacements(own_user)}
+    for path, (content, mode) in replaced.items():
+        _write(f"{changed}/{path}", content, mode)
+    for path in plan.files:
+        if path not in replaced and not os.path.lexists(f"{changed}/{path}"):
+            _copy(f"/{path}", f"{changed}/{path}")
+    for path in plan.bound:
+        if path not in plan.directories and not os.path.lexists(f"{changed}/{path}"):
+            _write(f"{changed}/{path}", b"", 0o644)
+    (layout.changed / _MARKER).touch()
+
+
+def _copy(source: str, target: str) -> None:
+    try:
+        shutil.copyfile(source, target, follow_symlinks=False)
+        shutil.copystat(source, target, follow_symlinks=False)
+    except PermissionError:
+        return  # not for this user
+    except FileNotFoundError:
+        return  # removed meanwhile
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    if os.path.lexists(path):
+        return
+    with open(path, "xb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+
+
+def _mode(path: str) -> int:
+    return stat.S_IMODE(os.stat(f"/{path}").st_mode) | stat.S_IRWXU
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(f"/{directory}") as entries:
+            yield from sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return

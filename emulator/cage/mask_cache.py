@@ -1,0 +1,111 @@
+"""Masks of user namespaces, kept in the user's cache between runs: they have some thousand entries.
+
+An entry is a directory whose name is a digest of everything that it was made from. It is made under another name and
+then renamed, and never changed. Overlays read it alone, so a sandbox cannot change it either. All functions block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from . import disk, host_view, own_entries
+
+#: Entries that were not used for so long are removed, and unfinished ones after a day.
+_KEPT_SECONDS = 30 * 86400
+_UNFINISHED = "part-"
+_UNFINISHED_SECONDS = 86400
+#: Change when packages are installed, and with them the directories of /usr.
+_DATABASES = ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/lib/apk/db", "/var/lib/pacman/local")
+_TREES = ("/usr", "/usr/lib", "/usr/local", "/usr/share")
+
+
+def find_or_make(hide: Sequence[str], make: Callable[[Path], str]) -> Optional[str]:
+    """Return the directory of the mask for this machine as it is now.
+
+    Args:
+        hide: Directories of the host that it hides.
+        make: Makes the mask in a directory, and returns its path.
+
+    Returns:
+        None where the user has no directory for a cache that other users cannot write to.
+    """
+    place = _directory()
+    if place is None:
+        return None
+    entry = place / _digest(hide)
+    if not _is_trusted(entry):
+        made = make(Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place)))
+        try:
+            os.rename(made, entry)
+        except OSError:
+            if not _is_trusted(entry):  # else another emulator was faster
+                return made
+        disk.remove(os.path.dirname(made))
+        _remove_old(place)
+    os.utime(entry)
+    return str(entry)
+
+
+def _directory() -> Optional[Path]:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    place = Path(base, "caged", "masks")
+    if not place.is_absolute():
+        return None
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return place if _is_trusted(place) and os.access(place, os.W_OK) else None
+
+
+def _is_trusted(path: Path) -> bool:
+    """Whether this is a directory of the user's that other users cannot write to."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _digest(hide: Sequence[str]) -> str:
+    parts = [
+        *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, own_entries.FORM),
+        *(os.geteuid(), os.getegid(), sorted(path for path in hide if host_view.is_listed(path.strip("/")))),
+        *_stamps(),
+    ]
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _stamps() -> Iterator[tuple[object, ...]]:
+    for path in (*_DATABASES, *_TREES, *(f"/{name}" for name, names in host_view.ALLOWED.items() if names)):
+        yield path, *_stamp(path)
+    for directory, directories, files in os.walk("/etc"):
+        directories.sort()
+        for name in sorted(files):
+            yield name, *_stamp(f"{directory}/{name}")
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid, status.st_gid
+
+
+def _remove_old(place: Path) -> None:
+    now = time.time()
+    for entry in place.iterdir():
+        kept = _UNFINISHED_SECONDS if entry.name.startswith(_UNFINISHED) else _KEPT_SECONDS
+        try:
+            if now - entry.lstat().st_mtime > kept:
+                disk.remove(entry)
+        except OSError:
+            pass  # another emulator removes it

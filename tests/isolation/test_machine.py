@@ -1,0 +1,177 @@
+"""A sandbox is a machine of its own: what set-up scripts do works in it, and nothing of it leaves the sandbox."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from levels import Served, SharedBoxes, need
+from machine import APT, NO, SET_UPS, YES, SetUp, table
+
+from caged import Caged
+from caged.emulator import Emulator
+from caged.emulator.cage import host_view, probe
+
+README = Path(__file__).parents[2] / "README.md"
+DOCS = README.parent / "docs"
+
+#: What the rows leave behind, if they reach the host.
+LEFT = (
+    *("/app", "/testbed", "/usr/local/bin/caged-script", "/etc/caged.d", "/etc/caged-moved", "/usr/share/caged"),
+    *("/usr/lib/caged-file", "/home/caged-bob", "/srv/caged-owned", "/usr/bin/caged-probe", "/usr/bin/hello"),
+    *(f"{place}/caged-file" for place in ("/srv", "/mnt", "/home", "/opt", "/var/log", "/var/lib", "/var/tmp")),
+)
+
+
+@pytest.fixture(scope="module")
+def without_overlays() -> Iterator[Emulator]:
+    """An emulator on a machine that cannot mount overlays."""
+    need("namespace")
+    probe.roots = ("copies",)
+    try:
+        with Emulator(isolation="namespace", allow_unused=True) as emulator:
+            yield emulator
+    finally:
+        probe.roots = ("overlays", "copies")
+
+
+@pytest.fixture(scope="module")
+def copies_box(without_overlays: Emulator) -> Iterator[tuple[Caged, str]]:
+    with without_overlays.client() as client:
+        yield client, client.sandboxes.create().id
+
+
+def check_host() -> None:
+    before = {path for path in ("/usr/bin/hello",) if PRESENT[path]}
+    assert [path for path in LEFT if os.path.lexists(path) and path not in before] == []
+    for path in ("/etc/passwd", "/etc/hosts", "/etc/group", "/etc/profile"):
+        if os.path.exists(path):
+            content = Path(path).read_text()
+            assert "caged-" not in content, path
+            assert "CAGED_PROBE" not in content, path
+
+
+PRESENT = {path: os.path.lexists(path) for path in LEFT}
+
+
+def need_program(set_up: SetUp) -> None:
+    if set_up.needs and not shutil.which(set_up.needs, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        pytest.skip(f"there is no {set_up.needs} here")
+
+
+def outcome(client: Caged, box: str, command: str) -> tuple[str, str]:
+    # A change that reached the host would do harm there: nothing is tried then.
+    name = f"/etc/caged-isolated-{os.getpid()}"
+    assert client.sandboxes.exec(box, f"touch {name}").ok
+    assert not os.path.lexists(name)
+    result = client.sandboxes.exec(box, command)
+    return (YES if result.exit_code == 0 else NO), result.output
+
+
+@pytest.mark.parametrize("set_up", SET_UPS, ids=lambda set_up: set_up.says)
+def test_set_up_command_works_as_documented(isolated: Served, shared_box: str, set_up: SetUp) -> None:
+    need_program(set_up)
+    works, output = outcome(isolated.client, shared_box, set_up.command)
+    assert works == set_up.expected(isolated.level, os.geteuid() == 0), output
+    check_host()
+
+
+@pytest.mark.parametrize("set_up", SET_UPS, ids=lambda set_up: set_up.says)
+def test_set_up_command_without_overlays_works_as_documented(copies_box: tuple[Caged, str], set_up: SetUp) -> None:
+    need_program(set_up)
+    works, output = outcome(*copies_box, set_up.command)
+    assert works == set_up.expected("copies", os.geteuid() == 0), output
+    check_host()
+
+
+def test_next_sandbox_finds_nothing_of_one_before(isolated: Served, shared_boxes: SharedBoxes, shared_box: str) -> None:
+    change = "mkdir -p /app /etc/caged.d; touch /app/x /usr/local/bin/caged-script /srv/x; rm -f /usr/bin/env"
+    outcome(isolated.client, shared_box, change)
+    with isolated.sandbox() as box:
+        paths = " ".join(path for path in LEFT if not PRESENT[path])
+        listed = isolated.run(box, f"ls -d {paths} 2>/dev/null; test -e /usr/bin/env && echo whole")
+        assert listed == "whole\n"
+
+
+@pytest.fixture(scope="module")
+def registry() -> None:
+    if not shutil.which("apt-get"):
+        pytest.skip("there is no apt-get here")
+    try:
+        urllib.request.urlopen("http://deb.debian.org/debian/dists/stable/InRelease", timeout=10).close()
+    except (OSError, urllib.error.URLError):
+        pytest.skip("the registry of Debian cannot be reached")
+
+
+# It takes seconds and depends on a registry: `CAGED_TEST_REGISTRY=1` selects it.
+@pytest.mark.skipif(not os.environ.get("CAGED_TEST_REGISTRY"), reason="needs a registry: CAGED_TEST_REGISTRY=1")
+def test_apt_installs_package_from_registry(registry: None, isolated: Served) -> None:
+    with isolated.sandbox() as box:
+        works, output = outcome(isolated.client, box, APT.command)
+        assert works == APT.expected(isolated.level, os.geteuid() == 0), output
+    check_host()
+
+
+def test_changes_survive_pause_and_resume(isolated: Served, box: str) -> None:
+    isolated.run(
+        box,
+        "mkdir /app && echo kept > /app/file && echo kept > /etc/caged-kept && rm /etc/services"
+        " && mkdir -p /opt/tool && echo 192.0.2.9 caged-kept.example >> /etc/hosts",
+    )
+    isolated.client.sandboxes.pause(box)
+    isolated.client.sandboxes.resume(box)
+    said = isolated.run(
+        box,
+        "cat /app/file /etc/caged-kept; test ! -e /etc/services && test -d /opt/tool"
+        " && getent hosts caged-kept.example",
+    )
+    assert said.split() == ["kept", "kept", "192.0.2.9", "caged-kept.example"]
+
+
+def test_log_and_doctor_say_how_root_is_made(isolated: Served, shared_box: str, without_overlays: Emulator) -> None:
+    assert "copy-on-write root" in isolated.client.sandboxes.logs(shared_box)[0].message
+    with without_overlays.client() as client:
+        box = client.sandboxes.create()
+        assert "partly writable" in client.sandboxes.logs(box.id)[0].message
+        client.sandboxes.destroy(box.id)
+
+
+def test_whole_program_directories_are_seen(isolated: Served, shared_box: str) -> None:
+    names = sorted(os.listdir("/usr"))
+    assert isolated.run(shared_box, "ls -A /usr").split() == names
+
+
+def test_only_listed_entries_of_host_are_seen(isolated: Served) -> None:
+    with isolated.sandbox() as box:
+        for directory, patterns in host_view.ALLOWED.items():
+            seen = isolated.run(box, f"ls -A /{directory} 2>/dev/null; true").split()
+            always = {
+                path[len(directory) + 1 :].split("/")[0] for path in host_view.ALWAYS if path.startswith(directory)
+            }
+            always |= {"shadow", "gshadow", "sudoers"} if directory == "etc" else set()
+            foreign = [name for name in seen if name not in always and not host_view.is_listed(f"{directory}/{name}")]
+            assert foreign == [], (directory, patterns)
+        top = set(isolated.run(box, "ls -A /").split())
+        known = {*host_view.PROGRAM_DIRECTORIES, *host_view.FILTERED_DIRECTORIES, *host_view.EMPTY_DIRECTORIES}
+        assert top <= {*known, "dev", "proc", "root", "run", "sys", "tmp", "workspace"}
+
+
+def test_readme_has_table_of_set_up_commands() -> None:
+    assert table() in README.read_text(encoding="utf-8"), "run scripts/isolation-table"
+
+
+def test_documentation_has_list_of_what_is_seen() -> None:
+    assert host_view.described() in (DOCS / "own-root.md").read_text(encoding="utf-8"), "run scripts/isolation-table"
+
+
+def test_installed_sudo_is_a_valid_shell_script() -> None:
+    from caged.emulator.cage.sudo import _SCRIPT
+
+    checked = subprocess.run(["sh", "-n"], input=_SCRIPT, text=True, capture_output=True, timeout=60, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
