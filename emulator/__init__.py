@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .control.agents import Reply
     from .control.faults import Drop, FaultInfo, Outcome
     from .control.operations import OperationName
+    from .control.prepared import PreparedInfo
     from .control.records import (
         CallbackErrorRecord,
         CommandRecord,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .control_client.faults import FaultHandle, Faults
     from .control_client.inventory import Inventory
     from .control_client.journal import Journal
+    from .control_client.prepared import Prepared, PreparedHandle
     from .control_client.remote import RemoteEmulator
     from .control_client.repositories import Repos, RepositoryHandle
     from .control_client.transport import EmulatorError
@@ -86,6 +88,9 @@ __all__ = [
     "OperationName",
     "Outcome",
     "Output",
+    "Prepared",
+    "PreparedHandle",
+    "PreparedInfo",
     "PromptRecord",
     "PromptSandbox",
     "PromptText",
@@ -127,6 +132,7 @@ _MODULES = {
         "SnapshotRecord",
         "SocketRecord",
     ),
+    "control.prepared": ("PreparedInfo",),
     "control.reply_functions": ("PromptSandbox", "PromptText"),
     "control.repositories": ("RepositoryInfo",),
     "control.stubs": ("Output", "StubInfo"),
@@ -140,6 +146,7 @@ _MODULES = {
     "control_client.faults": ("FaultHandle", "Faults"),
     "control_client.inventory": ("Inventory",),
     "control_client.journal": ("Journal",),
+    "control_client.prepared": ("Prepared", "PreparedHandle"),
     "control_client.remote": ("RemoteEmulator",),
     "control_client.repositories": ("Repos", "RepositoryHandle"),
     "control_client.transport": ("EmulatorError",),

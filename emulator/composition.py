@@ -20,6 +20,7 @@ from .control.callbacks import CallbackErrors
 from .control.clock import Clock
 from .control.fault_registry import Faults
 from .control.journal import Journal
+from .control.prepared_registry import PreparedRegistry
 from .control.randomness import Randomness
 from .control.reply_registry import AgentReplies
 from .control.repository_registry import Repositories
@@ -49,8 +50,10 @@ from .platform.live_sandboxes import LiveSandboxes
 from .platform.logins import Logins
 from .platform.mcp_server import McpServer
 from .platform.notifications import Notifications
+from .platform.package_layers import PackageLayers
 from .platform.platform import Platform
 from .platform.ports import Ports
+from .platform.prepared_sandboxes import PreparedSandboxes
 from .platform.recorder import SandboxRecorder
 from .platform.rules import Rules
 from .platform.sandbox_lifecycle import SandboxLifecycle
@@ -95,6 +98,7 @@ def compose(
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
         routes: Returns the routes of the platform's API. Not called before a control or a query is checked.
     """
+    prepared = PreparedRegistry(randomness)
     store, live, long_work = Store(), LiveSandboxes(), LongWorkLock()
     signals, background, durability = Signals(), BackgroundTasks(), Durability(state_writer)
     journal, steps = Journal(), Steps(clock)
@@ -137,14 +141,26 @@ def compose(
         background,
         fake_repositories,
     )
+    package_layers = PackageLayers(
+        config,
+        chosen_isolation,
+        provisioner,
+        toolchains,
+        command_stubs,
+        recorder,
+        workers,
+        run_dir,
+        state_writer is not None,
+    )
     sandboxes = Sandboxes(store, clock, live)
+    setup = SandboxSetup(clock, live, starter, command_stubs, recorder, fake_repositories, package_layers)
     lifecycle = SandboxLifecycle(
         store,
         clock,
         randomness,
         live,
         SandboxLimits(config, store, accounts, chosen_isolation),
-        SandboxSetup(clock, live, starter, command_stubs, recorder, fake_repositories),
+        setup,
         snapshots,
         sessions,
         signals,
@@ -201,6 +217,7 @@ def compose(
         toolchains=toolchains,
         provisioner=provisioner,
         memory_groups=memory_groups,
+        package_layers=package_layers,
         accounts=accounts,
         billing=Billing(store, clock, signals),
         logins=Logins(store, clock, randomness, workers, signals, accounts),
@@ -212,6 +229,8 @@ def compose(
         agent_sessions=sessions,
         snapshots=snapshots,
         live=live,
+        prepared=prepared,
+        prepared_sandboxes=PreparedSandboxes(prepared, store, clock, live, chosen_isolation, setup, workers, run_dir),
         sandboxes=sandboxes,
         lifecycle=lifecycle,
         command_stubs=command_stubs,

@@ -64,6 +64,17 @@ class EmulatorConfig:
         "What memory_mb limits: each process, or by a control group the whole sandbox (a create is slower then, and the"
         " right to make groups is needed).",
     )
+    cache: bool = option(
+        True, "Keep installed packages in the user's cache directory for later sandboxes.", flag="--cache/--no-cache"
+    )
+    cache_dir: Optional[Path] = option(
+        None,
+        "Directory in which they are kept; the directory `caged` in the user's cache directory by default.",
+        environment="CAGED_CACHE_DIR",
+    )
+    cache_mb: int = option(
+        4096, "Disk space of the cache; what was not used for longest is removed.", unit="MiB", at_least=1
+    )
     scenario: Optional[Path] = option(
         None,
         "File (TOML, YAML, JSON) that describes what is there from the start; `caged-emulator init` writes one. A state"
@@ -79,6 +90,8 @@ class EmulatorConfig:
             raise ConfigError(
                 "memory_limit: 'sandbox' has no effect with limits off (limits=False, --no-limits); use one of them"
             )
+        if self.cache_dir is not None and not self.cache:
+            raise ConfigError("cache_dir has no effect with the cache off (cache=False, --no-cache); use one of them")
         for name, key in (("api_key", self.api_key), ("admin_key", self.admin_key)):
             if key is not None and not (key and key.isascii() and key.isprintable()):
                 raise ConfigError(f"{name} must be printable ASCII and not empty; leave it out for a random one")
@@ -98,6 +111,6 @@ class EmulatorConfig:
                 raise TypeError(f"{name}: is not a setting of an emulator{suggestion(name, known)}")
         settings["isolation"] = settings.get("isolation") or os.environ.get("CAGED_ISOLATION") or "auto"
         settings["allow_hosts"] = tuple(settings.get("allow_hosts", ()))
-        for name in ("state_dir", "scenario"):
+        for name in ("state_dir", "cache_dir", "scenario"):
             settings[name] = Path(settings[name]) if settings.get(name) is not None else None
         return cls(**settings)

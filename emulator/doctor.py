@@ -32,10 +32,10 @@ class LevelReport:
         level: Its name.
         works: Whether it does.
         reason: Why it does not; for one that works, what it consists of.
-        fix: What to do about it; empty where nothing is known or needed.
-        root: What the root of a sandbox is; empty where that is not known.
-        root_refused: Why overlays cannot be mounted; empty where they can, or are not used.
-        root_fix: What to do about that.
+        fix: What to do where it does not.
+        root: How the root of a sandbox is made (`isolation.ROOTS`); "" at level `process`.
+        root_refused: Why it is not made in the better way; "" if it is.
+        root_fix: What to do where it is not.
     """
 
     level: str
@@ -76,7 +76,7 @@ class Report:
         directory_error: Why there is none.
         isolation: The levels, the strongest first.
         isolation_in_use: The level that is chosen unless one is selected; None if one has to be.
-        users: Which users a sandbox of that level has; None where the level has none of its own.
+        users: Which users a sandbox has at that level; "" at level `process`.
         limits: What is enforced, and how, by the name of the limit.
         templates: The templates.
         shell: The shell of sandboxes.
@@ -92,7 +92,7 @@ class Report:
     directory_error: str
     isolation: list[LevelReport]
     isolation_in_use: Optional[str]
-    users: Optional[str]
+    users: str
     limits: dict[str, str]
     templates: list[TemplateReport]
     shell: str
@@ -107,7 +107,7 @@ def examine() -> Report:
     except ConfigError as error:
         directory_error = str(error)
     results = asyncio.run(_probe_levels())
-    automatic = next((one.level for one in results if is_automatic(one)), None)
+    in_use = next((one.level for one in results if is_automatic(one)), None)
     chains = Toolchains()
     return Report(
         version=__version__,
@@ -118,12 +118,8 @@ def examine() -> Report:
         directory=directory,
         directory_error=directory_error,
         isolation=[_report_level(one) for one in results],
-        isolation_in_use=automatic,
-        users=(
-            _describe_users(IsolationLevel(automatic).in_user_namespace)
-            if automatic in ("namespace", "bwrap")
-            else None
-        ),
+        isolation_in_use=in_use,
+        users=_describe_users(IsolationLevel(in_use)) if in_use else "",
         limits={
             "memory_mb": _describe_memory_limit(),
             "cpus": "by affinity",
@@ -137,14 +133,9 @@ def examine() -> Report:
 
 
 def _report_level(result: ProbeResult) -> LevelReport:
+    root_fix = overlay_remedy(base_directory(None)) if result.root_refused else ""
     return LevelReport(
-        result.level,
-        result.works,
-        result.reason,
-        result.fix,
-        root=ROOT_DESCRIPTIONS[result.root] if result.root else "",
-        root_refused=result.root_refused,
-        root_fix=overlay_remedy(base_directory(None)) if result.root_refused else "",
+        result.level, result.works, result.reason, result.fix, result.root, result.root_refused, root_fix
     )
 
 
@@ -165,7 +156,7 @@ def lines_of(report: Report) -> Iterator[str]:
         if one.fix:
             yield f"  {'':<10}      to change that: {one.fix}"
         if one.root:
-            yield f"  {'':<10}      {one.root}"
+            yield f"  {'':<10}      {ROOT_DESCRIPTIONS[one.root]}"
         if one.root_refused:
             yield f"  {'':<10}      overlays cannot be mounted: {one.root_refused}"
             yield f"  {'':<10}      to change that: {one.root_fix}"
@@ -196,8 +187,10 @@ async def _probe_levels() -> list[ProbeResult]:
         run_dir.remove()
 
 
-def _describe_users(in_user_namespace: bool) -> str:
-    if not in_user_namespace:
+def _describe_users(isolation: IsolationLevel) -> str:
+    if isolation.level == "process":
+        return ""
+    if not isolation.in_user_namespace:
         return "a sandbox has all users: chown, su and package managers work as on the machine itself"
     return (
         "a sandbox has root alone: chown to another user and su fail there, and packages of the host cannot be"

@@ -55,6 +55,9 @@ class Emulator(BaseEmulator):
         allow_unenforced: Create sandboxes whose network mode the isolation cannot enforce, instead of refusing them.
         limits: Hold each sandbox to its memory, cores and processes.
         memory_limit: What memory_mb limits: each `process`, or by a control group the whole `sandbox`.
+        cache: Keep installed packages in the user's cache directory for later sandboxes.
+        cache_dir: Directory in which they are kept; the directory `caged` in the user's cache directory by default.
+        cache_mb: Disk space of the cache; what was not used for longest is removed. In MiB.
         scenario: File (TOML, YAML, JSON) that describes what is there from the start; see `loaded`.
         allow_unused: Do not report unused controls at the end of a `with` block.
         ui: Open the inspector in a browser when it has started, and write the link, which logs in once, to stderr.
@@ -80,6 +83,9 @@ class Emulator(BaseEmulator):
         allow_unenforced: bool = False,
         limits: bool = True,
         memory_limit: MemoryLimit = "process",
+        cache: bool = True,
+        cache_dir: Union[str, os.PathLike[str], None] = None,
+        cache_mb: int = 4096,
         scenario: Union[str, os.PathLike[str], None] = None,
         allow_unused: bool = False,
         ui: bool = False,

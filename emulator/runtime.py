@@ -63,10 +63,13 @@ class Runtime:
         self._server: Optional[Server] = None
         #: The application, once `run` has built it; for calls from within this process.
         self.app: Optional[ASGIApp] = None
+        #: What `clean_up` calls besides.
+        self._closing: list[Callable[[], None]] = []
         descriptors.raise_limit()
         self._socket: socket.socket = bind(config)
         self._persistence: Optional[Persistence] = None
         try:
+            _check_cache(config)
             self._scenario = _read(config.scenario)
             self._persistence = _open_state(config)
             self._run_dir = RunDirectory.create(config.state_dir)
@@ -97,6 +100,7 @@ class Runtime:
             log_tail=self.log.tail,
             routes=_platform_routes,
         )
+        self._closing.append(self.platform.package_layers.close)
         try:
             if persistence is not None:
                 with self.log.selected():
@@ -239,6 +243,8 @@ class Runtime:
         """Remove what `run` cannot: the directory and the socket. May be repeated. Blocks."""
         self._socket.close()
         self._workers.close()
+        for close in self._closing:
+            close()
         if self._persistence is not None:
             self._persistence.close()
         self._run_dir.remove()
@@ -268,6 +274,18 @@ def _read(path: Optional[Path]) -> Optional[Scenario]:
     from .scenario import read
 
     return read(path)
+
+
+def _check_cache(config: EmulatorConfig) -> None:
+    """Check a cache directory that was chosen by a setting; the default one is only left unused. Raises ConfigError."""
+    if config.cache_dir is None:
+        return
+    from .cache.location import CacheUnusable, open_directory
+
+    try:
+        open_directory(config.cache_dir)
+    except CacheUnusable as error:
+        raise ConfigError(f"cache_dir: {error}") from None
 
 
 def _open_state(config: EmulatorConfig) -> Optional[Persistence]:

@@ -13,6 +13,7 @@ import httpcore  # noqa: F401
 import pytest
 import recording
 import running_order
+import shared_compilation
 import watchdog
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ GC_ALLOCATIONS = 20_000
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep what collection has made out of garbage collections.
 
     The modules and the tests of the whole suite are a million objects, which live until the end. Each full collection
     would visit them all, in the process in which emulators run.
     """
     gc.disable()
+    shared_compilation.compile_share(session.config)
     try:
         return (yield)
     finally:
@@ -55,6 +57,15 @@ def no_locators_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     directory = str(tmp_path_factory.mktemp("locators"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAGED_EMULATOR_LOCATOR_DIR", directory)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_entries_in_own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test installs is neither found in the developer's own cache nor kept there."""
+    directory = str(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAGED_CACHE_DIR", directory)
         yield
 
 

@@ -37,6 +37,7 @@ from .zygote import Zygote
 
 if TYPE_CHECKING:
     from .file_changes import FileChanges
+    from .restore import Restored
 
 T = TypeVar("T")
 
@@ -230,6 +231,11 @@ class Cage:
         else:
             await self.workers.walk.run(self._bytecode.drop)
 
+    def note_new(self) -> None:
+        """Look at the directories of a new sandbox, which takes a tenth of a millisecond, so that its first command has
+        no need of a thread for that."""
+        self._bytecode.drop()
+
     async def freeze(self) -> None:
         """Stop every process. Raises SandboxGone."""
         await self._init.freeze()
@@ -334,17 +340,42 @@ class Cage:
     # --- snapshots
 
     async def pack(self, target: Path, limit: Optional[int], stop: Optional[StopToken] = None) -> int:
-        """Write the workspace into a tar file; see `tar_writer.pack`. Raises CallStopped, an OSError, by `stop`."""
+        """Write its files into a tar file; see `tar_writer.pack_file_system`. Raises CallStopped, an OSError, by
+        `stop`."""
         from . import tar_writer  # with `tarfile`, which only snapshots need
 
-        return await self.workers.copy.run(tar_writer.pack, self.layout, target, limit, stop=stop)
+        return await self.workers.copy.run(tar_writer.pack_file_system, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> None:
-        """Replace the workspace by the content of a tar file; see `restore.restore_workspace`. Raises CallStopped,
-        an OSError, by `stop`."""
-        from . import restore
+    async def restore(self, source: Path, packed_id: str, stop: Optional[StopToken] = None) -> Restored:
+        """Replace its files by those of a tar file; see `restore.restore_files`.
 
-        await self.workers.copy.run(restore.restore_workspace, source, self.layout, stop=stop)
+        Args:
+            source: The tar file.
+            packed_id: The id of the sandbox that it is of.
+            stop: Stops it, with CallStopped, an OSError.
+
+        Raises:
+            OSError: It is damaged, or the sandbox's root is that of a layer, under which nothing can be replaced.
+        """
+        from . import layers, restore
+
+        layers.require_replaceable(self.layout)
+
+        loop = asyncio.get_running_loop()
+
+        async def remount_alive() -> None:
+            try:
+                await self._init.remount()
+            except SandboxGone:
+                self.crash()  # if it hangs; else nothing is mounted any more
+
+        def remount() -> None:
+            asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
+
+        names = (packed_id, self._id)
+        restored = await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
+        self.layout.layers = ()  # what was restored is complete, and mounted without them
+        return restored
 
     # --- the rest
 

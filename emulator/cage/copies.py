@@ -84,6 +84,11 @@ def _plan(plan: Plan, directory: str, hidden: set[str], whole: bool) -> None:
             (plan.files if whole or small else plan.bound).append(path)
 
 
+def are_made(layout: Layout) -> bool:
+    """Whether a sandbox has copies, where others have the upper layers of overlays."""
+    return (layout.changed / _MARKER).exists()
+
+
 def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
     """Make the copies of a sandbox, unless it has them. What is there already stays, as the sandbox's own.
 
@@ -92,7 +97,7 @@ def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
         plan: What it gets.
         own_user: Whether it is in a user namespace.
     """
-    if (layout.changed / _MARKER).exists():
+    if are_made(layout):
         return
     changed = str(layout.changed)
     for path in sorted(plan.directories):

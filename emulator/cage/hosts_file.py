@@ -7,6 +7,7 @@ wait for a DNS server that may not be reachable.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 PATH = "/etc/hosts"
@@ -27,6 +28,28 @@ def write(etc: Path, sandbox_id: str) -> None:
     if os.path.lexists(path):
         return
     _write(path, content_for(sandbox_id))
+
+
+def rename(etc: Path, old: str, new: str) -> None:
+    """Replace the host name of another sandbox in a file that was copied from it.
+
+    Args:
+        etc: The upper layer of /etc.
+        old: The other sandbox's host name.
+        new: The sandbox's host name.
+    """
+    path = etc / "hosts"
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        content = path.read_bytes()
+    except OSError:
+        return
+    changed = content.replace(f"{ADDRESS} {old}\n".encode(), f"{ADDRESS} {new}\n".encode())
+    if changed != content:
+        status = path.stat()
+        path.write_bytes(changed)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _content(sandbox_id: str) -> bytes:

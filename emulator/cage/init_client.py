@@ -6,6 +6,7 @@ The protocol is described in `inside/init.py`. Paths, environments and files are
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ FREEZE_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
 LISTEN_LIMIT = 5.0
 KILL_LIMIT = 5.0
+REMOUNT_LIMIT = 10.0
 TERMINAL_LIMIT = 10.0
 
 
@@ -322,7 +324,9 @@ class InitClient:
             watch.attach(outputs)
         try:
             try:
-                self._send_run(command, {"argv": argv, "env": env, "cwd": cwd}, outputs, limit, 2 if separate else 1)
+                on_reading = (lambda: None) if watch is None else watch.on_reading
+                fields: dict[str, object] = {"argv": argv, "env": env, "cwd": cwd}
+                self._send_run(command, fields, outputs, limit, 2 if separate else 1, on_reading)
                 message, timed_out = await self._end_of(command, seconds)
             except OSError as error:
                 _close_outputs(outputs)
@@ -346,7 +350,13 @@ class InitClient:
             del self._pending[command]
 
     def _send_run(
-        self, command: int, fields: dict[str, object], outputs: list[OutputReader], limit: int, pipes: int
+        self,
+        command: int,
+        fields: dict[str, object],
+        outputs: list[OutputReader],
+        limit: int,
+        pipes: int,
+        on_reading: Callable[[], None],
     ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
         writers: list[int] = []
@@ -354,7 +364,7 @@ class InitClient:
             for _ in range(pipes):
                 reader, writer = os.pipe()
                 writers.append(writer)
-                outputs.append(OutputReader(reader, limit, self._outputs.discard))
+                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading))
                 self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
         finally:
@@ -391,6 +401,17 @@ class InitClient:
         message = await self._request("listen", LISTEN_LIMIT, directory=directory)
         if "error" in message:
             raise SandboxGone(f"programs in the sandbox cannot reach the emulator: {message['error']}")
+
+    async def remount(self) -> None:
+        """Mount the overlays of the sandbox's root again, since their upper layers were replaced.
+
+        Raises:
+            SandboxGone: The sandbox has ended.
+            OSError: They cannot be mounted. The old ones still are.
+        """
+        message = await self._request("remount", REMOUNT_LIMIT)
+        if "error" in message:
+            raise OSError(errno.EIO, f"the file system cannot be mounted again: {message['error']}")
 
     async def stop(self) -> int:
         """Kill every process, within STOP_LIMIT seconds. Calls of `run` raise SandboxGone.

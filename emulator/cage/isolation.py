@@ -68,7 +68,13 @@ class IsolationLevel:
         return self.level != "process"
 
     def layout(self, directory: Path) -> Layout:
-        return Layout(directory, mounted=self.level != "process", own_root=self.own_root)
+        return Layout(
+            directory,
+            mounted=self.level != "process",
+            own_root=self.own_root,
+            overlays=self.root == "overlays",
+            own_user=self.level != "process" and self.in_user_namespace,
+        )
 
     def _may_show(self, path: str) -> bool:
         """Whether a toolchain's directory may be shown: never a whole home (the prefix of a ~/bin/node)."""

@@ -26,9 +26,16 @@ class OutputReader:
         fd: The end to read from.
         limit: The number of bytes to keep.
         on_end: Called when the pipe is closed.
+        on_reading: Called when the command has run for READ_AFTER seconds.
     """
 
-    def __init__(self, fd: int, limit: int, on_end: Callable[[OutputReader], None]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        limit: int,
+        on_end: Callable[[OutputReader], None],
+        on_reading: Callable[[], None] = lambda: None,
+    ) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._limit = limit
@@ -36,6 +43,7 @@ class OutputReader:
         self._size = 0
         self._keep = True
         self._on_end = on_end
+        self._on_reading = on_reading
         self._loop = asyncio.get_running_loop()
         #: Most commands end before that with little output, and need no reader.
         self._timer: Optional[asyncio.TimerHandle] = self._loop.call_later(READ_AFTER, self._start_reading)
@@ -48,6 +56,7 @@ class OutputReader:
     def _start_reading(self) -> None:
         self._timer = None
         self._loop.add_reader(self._fd, self._readable)
+        self._on_reading()
 
     def _readable(self) -> None:
         self._read(1 << 18)
@@ -82,7 +91,8 @@ class OutputReader:
             self._read(1 << 18)  # closes it when no process has it open any more
             if self._fd >= 0:
                 self._timer.cancel()
-                self._start_reading()
+                self._timer = None
+                self._loop.add_reader(self._fd, self._readable)
         self._keep = False
         output = b"".join(self._chunks)
         self._chunks.clear()
@@ -127,6 +137,8 @@ class OutputWatch:
 
     def __init__(self) -> None:
         self._readers: list[OutputReader] = []
+        #: Called when the command has run for READ_AFTER seconds, for each of its outputs.
+        self.on_reading: Callable[[], None] = lambda: None
 
     def attach(self, readers: list[OutputReader]) -> None:
         """Watch the outputs of a command, which may be made later: `readers` is not copied."""

@@ -26,6 +26,7 @@ its environment, and the other way round in its output.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import re
@@ -42,7 +43,7 @@ WORKSPACE = "/workspace"
 _WINDOW, _LONGEST_TOKEN = 64 * 1024, 32
 WRITABLE = ("workspace", "root", "tmp")
 #: In the root of a sandbox that has one of its own: where something else is mounted.
-_MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
+MOUNT_POINTS = ("dev", "proc", "run", "sys", *WRITABLE)
 _SAFE = re.compile(r"[A-Za-z0-9_./+@-]*\Z")
 
 # A token begins where a shell word or a value in one begins: after white space, an operator, `=`, `:`, `,`,
@@ -70,18 +71,31 @@ class Layout:
     Args:
         directory: Its path on the host: absolute, without links, and below a `usable_base`.
         mounted: Whether the sandbox's paths are mounts, so that no text has to be rewritten.
-        own_root: Whether the sandbox has a root of its own, in which everything can be written.
+        own_root: Whether the sandbox has a root of its own.
+        overlays: Whether that consists of overlays, so that everything can be written.
+        own_user: Whether it is in a user namespace of its own.
 
     Attributes:
         system: The directory of what it changed outside of WRITABLE.
         top: Its root, without what is mounted in it.
         changed: The directory of the upper layers; each has the name of a top-level directory.
+        layers: Directories of layers that are mounted below what is in the sandbox's directory, topmost first.
     """
 
-    def __init__(self, directory: Path, mounted: bool = False, own_root: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        mounted: bool = False,
+        own_root: bool = False,
+        overlays: bool = False,
+        own_user: bool = False,
+    ) -> None:
         self.directory = directory
         self.mounted = mounted
         self.own_root = own_root
+        self.overlays = overlays
+        self._own_user = own_user
+        self.layers: tuple[Path, ...] = ()
         self.system = directory / "system"
         self.top = self.system / "top"
         self.changed = self.system / "changed"
@@ -122,7 +136,7 @@ class Layout:
         for name in overlaid:
             for folder in (self.top, self.changed, self.system / "work"):
                 _require_directory(folder / name)
-        for name in _MOUNT_POINTS:
+        for name in MOUNT_POINTS:
             _require_directory(self.top / name)
         if is_new:
             for name in host_view.EMPTY_DIRECTORIES:
@@ -158,6 +172,18 @@ class Layout:
             (target / "shim.pl").write_bytes(_perl_shim())
         return f"{self.command_path('opt/caged')}/lib"
 
+    def with_places(self, **places: Path) -> Layout:
+        """Return the same paths with other directories in place of `root` and `system`."""
+        other = copy.copy(self)
+        other.layers = ()
+        if "root" in places:
+            other.home = places["root"]
+            other._places = {**self._places, "root": str(other.home)}
+        if "system" in places:
+            other.system = places["system"]
+            other.top, other.changed = other.system / "top", other.system / "changed"
+        return other
+
     def roots(self) -> dict[str, str]:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}
@@ -165,6 +191,16 @@ class Layout:
     def kept(self) -> list[str]:
         """Return the directories on the host that hold what a sandbox has changed, which are kept as long as it is."""
         return [*self.roots().values(), *([str(self.system)] if self.own_root else [])]
+
+    @property
+    def opaque_attribute(self) -> str:
+        """The extended attribute by which an overlay knows a directory that hides what lower layers have there."""
+        return "user.overlay.opaque" if self._own_user else "trusted.overlay.opaque"
+
+    @property
+    def keeps_owners(self) -> bool:
+        """Whether files on the host's disk have the owners that the sandbox has given them."""
+        return self.mounted and not self._own_user and os.geteuid() == 0
 
     def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""

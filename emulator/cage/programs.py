@@ -92,7 +92,7 @@ class Programs:
         return f"{opt}/git-ssh"
 
     def _write(self, folder: Path, name: str, kind: str) -> None:
-        library = self._layout.copy_library("shim", "frames")
+        library = self._layout.copy_library("shim")
         options = [self.shim_socket_dir, self._layout.command_path("opt/caged"), kind, name]
         words = python_words(self._python, library, "shim", _CALL)
         text = f'{self._perl(library, options)}{self._libraries()}exec {_quoted([*words, *options])} "$@"'

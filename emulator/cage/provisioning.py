@@ -6,12 +6,12 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from ..workers import Workers
-from . import bwrap, copies, disk, host_view, hosts_file, sudo
+from . import bwrap, copies, disk, host_view, hosts_file, layers, sudo
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
@@ -56,6 +56,8 @@ class SandboxSpec:
         show: Host directories that its programs need, although they may be below a hidden one.
         proxy: The proxy for the network "allowlist".
         limits: Its limits; None for none.
+        layers: Directories of layers that it sees below what it changes itself, topmost first (`layers.py`).
+        owns_layers: Whether the layers are copied, since the sandbox has to outlive them.
         again: Whether it has a directory already, which is then kept even when the start fails.
         memory: The control group that it joins, and that is removed with it.
         on_lost: Called when its init ends without having been stopped.
@@ -69,6 +71,8 @@ class SandboxSpec:
     show: Sequence[str] = ()
     proxy: Optional[Proxy] = None
     limits: Optional[Limits] = None
+    layers: Sequence[Path] = ()
+    owns_layers: bool = False
     again: bool = False
     memory: Optional[MemoryGroup] = None
     on_lost: Callable[[], None] = lambda: None
@@ -79,13 +83,25 @@ class SandboxSpec:
 
 @dataclass(frozen=True)
 class SandboxKind:
-    """What cannot be changed after the start of a sandbox. `mask`: see `mask.py`."""
+    """What cannot be changed after the start of a sandbox.
+
+    Attributes:
+        isolation: Its level.
+        mask: See `mask.py`.
+        spec: What it consists of, without what `_assign_ready` gives it. A new field belongs to the kind by itself.
+    """
 
     isolation: IsolationLevel
-    network: str
-    show: tuple[str, ...]
-    limits: Optional[Limits]
     mask: str
+    spec: SandboxSpec
+
+
+#: What a sandbox gets when it is assigned.
+_ASSIGNED: dict[str, Any] = {
+    field.name: field.default
+    for field in fields(SandboxSpec)
+    if field.name in ("proxy", "memory", "on_lost", "on_shim_request", "on_overrun", "on_missing")
+}
 
 
 class Provisioner:
@@ -189,7 +205,7 @@ class Provisioner:
         layout = self.isolation.layout(directory)
         init: Optional[InitClient] = None
         try:
-            ready = None if sandbox.again else await self._assign_ready(layout, sandbox)
+            ready = await self._assign_ready(layout, sandbox) if self._can_be_ready(sandbox) else None
             if ready is not None:
                 init, listening = ready.init, ready.listening
             else:
@@ -202,7 +218,10 @@ class Provisioner:
             if sandbox.memory is not None:
                 pid = await self._zygote.init_of(sandbox.sandbox_id)
                 sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
-            return self._cage(layout, sandbox, init)
+            cage = self._cage(layout, sandbox, init)
+            if not sandbox.again:
+                cage.note_new()
+            return cage
         except BaseException as error:
             if init is not None:
                 await init.stop()
@@ -234,6 +253,30 @@ class Provisioner:
                 sandbox.on_missing(name)
         else:
             self._use_spare(layout)
+            await self._copy_layers(layout, sandbox)
+
+    # --- layers
+
+    async def _copy_layers(self, layout: Layout, sandbox: SandboxSpec) -> None:
+        """Copy what is not mounted of the sandbox's layers."""
+        if sandbox.layers:
+            everything = not self._mounts_layers(sandbox)
+            await self._workers.copy.run(layers.copy_into, sandbox.layers, layout, everything)
+
+    def _mounts_layers(self, sandbox: SandboxSpec) -> bool:
+        can_mount = self.isolation.root == "overlays" and layers.are_mountable(sandbox.layers)
+        return can_mount and not sandbox.owns_layers
+
+    def _layers(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, list[str]]:
+        """Return what is mounted of the sandbox's layers, and make what else these mounts need."""
+        if sandbox.again or not self._mounts_layers(sandbox):
+            return {}
+        layout.layers = tuple(sandbox.layers)
+        parts = layers.mounted_parts(sandbox.layers)
+        for name in ("top", "root"):
+            if name in parts:
+                (layout.system / "work" / name).mkdir(exist_ok=True)
+        return parts
 
     # --- ready-made sandboxes
 
@@ -241,9 +284,13 @@ class Provisioner:
         """Remove the sandboxes that were made before they were requested."""
         await self._pool.close()
 
+    def _can_be_ready(self, sandbox: SandboxSpec) -> bool:
+        """Whether one may be made before it is requested. Layers that are copied may go meanwhile."""
+        return not sandbox.again and (not sandbox.layers or self._mounts_layers(sandbox))
+
     def _kind(self, sandbox: SandboxSpec) -> SandboxKind:
-        mask = self._current_mask()
-        return SandboxKind(self.isolation, sandbox.network, tuple(sandbox.show), sandbox.limits, mask)
+        spec = replace(sandbox, sandbox_id="", show=tuple(sandbox.show), layers=tuple(sandbox.layers), **_ASSIGNED)
+        return SandboxKind(self.isolation, self._current_mask(), spec)
 
     async def _assign_ready(self, layout: Layout, sandbox: SandboxSpec) -> Optional[ReadySandbox]:
         """Make a ready-made sandbox the requested one: its directory, its host name, and who hears of what happens in
@@ -270,6 +317,7 @@ class Provisioner:
             raise SandboxGone("the sandbox's processes are gone")
         _require_new(layout)
         _set_times(ready.layout)
+        layout.layers = ready.layout.layers
         ready.layout.directory.rename(layout.directory)
         self._zygote.rename(ready.id, sandbox.sandbox_id)
         ready.init.report_to(sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
@@ -278,11 +326,12 @@ class Provisioner:
         """Build a sandbox that belongs to nothing. Raises as `open`; nothing is left then."""
         identifier = f"ready-{secrets.token_hex(8)}"
         layout = kind.isolation.layout(self._run_dir / identifier)
-        sandbox = SandboxSpec(identifier, kind.network, kind.show, limits=kind.limits)
+        sandbox = replace(kind.spec, sandbox_id=identifier)
         init: Optional[InitClient] = None
         listening: Optional[socket.socket] = None
         try:
             await self._workers.small.run(self._make_directory, layout)
+            await self._copy_layers(layout, sandbox)
             control = await self._zygote.create(self._spec(layout, sandbox))
             init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
             listening = await init.ready()
@@ -311,6 +360,7 @@ class Provisioner:
         spec["root"] = str(self._root)
         if layout.own_root:
             spec.update(self._prepare_root(layout))
+            spec["layers"] = self._layers(layout, sandbox)
             hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)

@@ -1,4 +1,8 @@
-"""Restoring a workspace from a snapshot: completely or not at all, even when the emulator is killed meanwhile.
+"""Restoring the files of a sandbox: completely or not at all, even when the emulator is killed meanwhile.
+
+Everything is extracted beside the sandbox's files first; only renames follow. /workspace, /root, /tmp and the sandbox's
+own root stay the same directories and get a new content, so that processes in them see it. The upper layers of overlays
+must not be changed while they are mounted: they are replaced as a whole, and then init mounts the overlays again.
 
 All functions block and are meant for a thread.
 """
@@ -9,26 +13,49 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Callable, Optional
 
-from . import disk, tar_extractor
-from .paths import Layout
+from . import archive_form, disk, host_view, hosts_file, tar_extractor
+from .paths import MOUNT_POINTS, WORKSPACE, WRITABLE, Layout
+from .tar_extractor import Extracted
 from .tar_reader import ArchiveError, TarMember
+
+#: Directories of `Layout.system` that are replaced as a whole.
+_REPLACED = ("changed", "work")
+#: The name of the sandbox's own root among the directories that get a new content.
+_TOP = "top"
+
+
+@dataclass
+class Restored:
+    """What a restore has done.
+
+    Attributes:
+        has_system: Whether the whole file system was restored, not only /workspace, /root and /tmp.
+        left_out: Names in the archive's root that the sandbox cannot have, because its root has no overlays.
+        is_workspace_only: Whether the archive held nothing but a workspace.
+    """
+
+    has_system: bool
+    left_out: list[str]
+    is_workspace_only: bool
 
 
 class _Paths:
-    """Files and directories beside the workspace while its content is replaced.
+    """Files and directories beside the sandbox's while these get a new content.
 
     Attributes:
-        workspace: The workspace itself.
-        staging: The new content.
-        outgoing: The old content, until all of it has been moved here.
+        staging: The new content, by directory: "workspace", "root", "tmp", "top", "changed" and "work".
+        outgoing: The old content in the same way, until all of it has been moved here.
         out: The old content from then on, until all of the new content is in place.
-        note: The workspace's own mode and times, before and after. Without it, no content was moved yet.
+        note: The directories' own modes, times and owners, before and after. Without it, no content was moved yet.
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.workspace = layout.workspace
+        self.layout = layout
         self.staging = layout.directory / "restore-new"
         self.outgoing = layout.directory / "restore-old"
         self.out = layout.directory / "restore-out"
@@ -40,35 +67,63 @@ class _Paths:
             disk.remove(leftover)
         self.note.unlink(missing_ok=True)
 
-    def write_note(self, before: os.stat_result, after: TarMember) -> None:
+    def live(self, name: str) -> Path:
+        """The directory of the sandbox that gets a new content."""
+        return self.layout.top if name == _TOP else self.layout.directory / name
+
+    def kept(self, name: str) -> frozenset[str]:
+        """The entries of a directory that stay, because something is mounted on them."""
+        return frozenset((*MOUNT_POINTS, *host_view.overlaid())) if name == _TOP else frozenset()
+
+    def write_note(self, after: dict[str, TarMember]) -> None:
+        before = {name: os.lstat(self.live(name)) for name in after}
         attributes = {
-            "before": [stat.S_IMODE(before.st_mode), before.st_atime_ns, before.st_mtime_ns],
-            "after": [after.mode, *after.times],
+            name: {
+                "before": [stat.S_IMODE(old.st_mode), old.st_atime_ns, old.st_mtime_ns, old.st_uid, old.st_gid],
+                "after": [after[name].mode, *after[name].times, *after[name].owner],
+            }
+            for name, old in before.items()
         }
         temporary = self.note.with_suffix(".part")
         temporary.write_text(json.dumps(attributes), encoding="ascii")
         temporary.replace(self.note)
 
+    def read_note(self) -> dict[str, dict[str, list[int]]]:
+        found: dict[str, dict[str, list[int]]] = json.loads(self.note.read_text(encoding="ascii"))
+        return {name: found[name] for name in (*WRITABLE, _TOP) if name in found}
+
     def set_attributes(self, when: str) -> None:
-        """Give the workspace the mode and times of the note. `when`: "before" or "after"."""
-        mode, *times = json.loads(self.note.read_text(encoding="ascii"))[when]
-        os.chmod(self.workspace, mode)
-        os.utime(self.workspace, ns=(times[0], times[1]))
+        """Give the directories the attributes of the note. `when`: "before" or "after"."""
+        for name, both in self.read_note().items():
+            mode, accessed, modified, user, group = both[when]
+            if self.layout.keeps_owners:
+                os.chown(self.live(name), user, group)
+            os.chmod(self.live(name), mode)
+            os.utime(self.live(name), ns=(accessed, modified))
 
 
-def restore_workspace(source: Path, layout: Layout) -> None:
-    """Replace the content of the workspace by that of an archive.
+def restore_files(
+    source: Path,
+    layout: Layout,
+    remount: Callable[[], None] = lambda: None,
+    names: Optional[tuple[str, str]] = None,
+) -> Restored:
+    """Replace the files of a sandbox by those of an archive.
 
-    The directory itself stays the same, so that processes in it (and a mount of it) see the new content. Everything is
-    extracted beside it first; only renames follow, which are undone when one fails. A workspace that a command has
-    removed, or replaced by a file or a link, is made again.
+    An archive of one directory is that of a workspace; an archive of a sandbox without a root of its own has
+    /workspace, /root and /tmp. What an archive does not have stays as it is. A workspace that a command has removed, or
+    replaced by a file or a link, is made again.
 
     Args:
         source: The archive.
         layout: The sandbox's directory.
+        remount: Mounts the overlays of a running sandbox again, over new upper layers, or raises OSError and leaves
+            them as they are.
+        names: The host name of the sandbox that the archive is of, and that of this one, by which the former is
+            replaced in /etc/hosts.
 
     Raises:
-        OSError: The archive is damaged, or the disk is full; then the workspace has its old content.
+        OSError: The archive is damaged, or the disk is full; then the sandbox has its old files.
     """
     places = _Paths(layout)
     places.clear()
@@ -76,67 +131,188 @@ def restore_workspace(source: Path, layout: Layout) -> None:
         places.staging.mkdir()
         places.outgoing.mkdir()
         try:
-            top = tar_extractor.extract(source, places.staging, layout)
+            extracted = _stage(places, source)
         except ArchiveError as error:
             raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
-        _ensure_directory(layout.workspace)
-        before = layout.workspace.stat()
-        places.write_note(before, top)
-        os.chmod(layout.workspace, stat.S_IMODE(before.st_mode) | stat.S_IRWXU)
-        _exchange(places)
+        after = _attributes(extracted)
+        if (places.staging / "changed").is_dir():
+            after[_TOP] = extracted.top
+            if names is not None:
+                hosts_file.rename(places.staging / "changed" / "etc", *names)
+        for name in after:
+            _ensure_directory(places.live(name))
+        places.write_note(after)
+        for name in after:
+            _unlock(places.live(name))
+        _exchange(places, list(after), remount)
+        left_out = sorted(os.fsdecode(name) for name in extracted.left_out)
+        return Restored(_TOP in after, left_out, not extracted.form)
     finally:
         places.clear()
 
 
-def _exchange(places: _Paths) -> None:
-    moved_in: list[str] = []
+def _attributes(extracted: Extracted) -> dict[str, TarMember]:
+    """Return the directories in an archive that a sandbox has for itself, with the attributes that they get."""
+    if not extracted.form:
+        return {WORKSPACE[1:]: extracted.top}
+    found = {os.fsdecode(name): member for name, member in extracted.directories.items()}
+    return {name: found[name] for name in WRITABLE if name in found}
+
+
+# --- extracting
+
+
+def _stage(places: _Paths, source: Path) -> Extracted:
+    """Extract an archive, and arrange its directories as they are in a sandbox's own.
+
+    Raises:
+        ArchiveError: It is refused.
+        OSError: It cannot be written, or does not fit to the host's file system.
+    """
+    tree = places.staging / "tree"
+    tree.mkdir()
+    extracted = tar_extractor.extract(source, tree, places.layout)
+    if not extracted.form:
+        tree.rename(places.staging / WORKSPACE[1:])
+        return extracted
+    for name in WRITABLE:
+        if (tree / name).is_dir():
+            _unlock(tree / name)  # its mode is in the note, and it is emptied first
+            (tree / name).rename(places.staging / name)
+    if extracted.form == archive_form.WHOLE and places.layout.overlays:
+        stage_system(tree, places.staging, extracted)
+    else:
+        disk.remove(tree)
+    return extracted
+
+
+def stage_system(tree: Path, target: Path, extracted: Extracted) -> None:
+    """Arrange an extracted tree as the upper layers and the root of a sandbox.
+
+    Args:
+        tree: The tree, which is moved.
+        target: Gets the directories "changed", "work" and "top".
+        extracted: What the archive held.
+
+    Raises:
+        OSError: It does not fit to the host's file system.
+    """
+    for name in _REPLACED:
+        (target / name).mkdir()
+    for name in host_view.overlaid():
+        if (tree / name).is_symlink():
+            raise OSError(errno.EINVAL, f"/{name} is a link in the archive, and a directory of this host")
+        if (tree / name).is_dir():
+            _move(tree / name, target / "changed" / name)
+        else:
+            (target / "changed" / name).mkdir()
+            (target / "changed" / name).chmod(0o755)
+        (target / "work" / name).mkdir()
+    for name, link in host_view.links().items():
+        if (tree / name).is_dir() and not (tree / name).is_symlink():
+            if os.listdir(tree / name):
+                raise OSError(errno.EINVAL, f"/{name} is a directory in the archive, and a link of this host")
+            (tree / name).rmdir()
+        if not os.path.lexists(tree / name) and name.encode() not in extracted.deleted:
+            os.symlink(link, tree / name)
+    tree.rename(target / _TOP)
+
+
+# --- exchanging
+
+
+def _exchange(places: _Paths, names: list[str], remount: Callable[[], None]) -> None:
+    """Move the old content out and the new content in, and undo that when a step fails.
+
+    Args:
+        places: Where they are.
+        names: The directories that get a new content.
+        remount: Called when all is in place.
+    """
+    moved_in: list[tuple[Path, Path]] = []
     try:
-        _move_all(places.workspace, places.outgoing)
+        for name in names:
+            (places.outgoing / name).mkdir()
+            _move_all(places.live(name), places.outgoing / name, places.kept(name))
+        if _TOP in names:
+            for name in _REPLACED:
+                (places.layout.system / name).rename(places.outgoing / name)
         places.outgoing.rename(places.out)
-        for name in os.listdir(places.staging):
-            _move(places.staging / name, places.workspace / name)
-            moved_in.append(name)
+        for name in names:
+            for entry in os.listdir(places.staging / name):
+                pair = places.staging / name / entry, places.live(name) / entry
+                if entry in places.kept(name):
+                    continue
+                _move(*pair)
+                moved_in.append(pair)
+        if _TOP in names:
+            for name in _REPLACED:
+                pair = places.staging / name, places.layout.system / name
+                pair[0].rename(pair[1])
+                moved_in.append(pair)
+            remount()
     except OSError:
-        for name in moved_in:
-            _move(places.workspace / name, places.staging / name)
+        for source, target in reversed(moved_in):
+            _move(target, source)
         if places.out.exists():
             places.out.rename(places.outgoing)
-        _move_all(places.outgoing, places.workspace)
+        _move_back(places)
         places.set_attributes("before")
         raise
     places.set_attributes("after")
 
 
+def _move_back(places: _Paths) -> None:
+    """Move the old content, or as much of it as was moved out, to where it was."""
+    for name in os.listdir(places.outgoing):
+        if name in _REPLACED:
+            (places.outgoing / name).rename(places.layout.system / name)
+        else:
+            _move_all(places.outgoing / name, places.live(name))
+
+
 def finish_interrupted(layout: Layout) -> None:
     """Finish a restore that was interrupted by the end of the emulator: forwards when all of the old content is out of
-    the workspace, else backwards."""
+    the sandbox's directories, else backwards."""
     places = _Paths(layout)
     if places.note.exists():
-        _ensure_directory(layout.workspace)
-        os.chmod(layout.workspace, stat.S_IMODE(layout.workspace.stat().st_mode) | stat.S_IRWXU)
+        note: dict[str, Any] = places.read_note()
+        for name in note:
+            _ensure_directory(places.live(name))
+            _unlock(places.live(name))
         if places.out.exists():
-            if places.staging.exists():
-                _move_all(places.staging, layout.workspace)
+            for name in (*note, *_REPLACED):
+                if not (places.staging / name).exists():
+                    continue
+                if name in _REPLACED:
+                    (places.staging / name).rename(layout.system / name)
+                else:
+                    _move_all(places.staging / name, places.live(name), places.kept(name))
             places.set_attributes("after")
         elif places.outgoing.exists():
-            _move_all(places.outgoing, layout.workspace)
+            _move_back(places)
             places.set_attributes("before")
     places.clear()
 
 
-def _ensure_directory(workspace: Path) -> None:
-    """Make the workspace again when a command has removed it, or has put a file or a link there."""
-    if workspace.is_symlink() or not workspace.is_dir():
-        workspace.unlink(missing_ok=True)
-        workspace.mkdir()
+def _ensure_directory(place: Path) -> None:
+    """Make a directory again when a command has removed it, or has put a file or a link there."""
+    if place.is_symlink() or not place.is_dir():
+        place.unlink(missing_ok=True)
+        place.mkdir()
 
 
-def _move_all(source: Path, target: Path) -> None:
-    """Move all entries of a directory. Raises OSError for a link: what it leads to is not the sandbox's."""
+def _unlock(place: Path) -> None:
+    os.chmod(place, stat.S_IMODE(place.stat().st_mode) | stat.S_IRWXU)
+
+
+def _move_all(source: Path, target: Path, kept: Collection[str] = ()) -> None:
+    """Move the entries of a directory. Raises OSError for a link: what it leads to is not the sandbox's."""
     if source.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(source))
     for name in os.listdir(source):
-        _move(source / name, target / name)
+        if name not in kept:
+            _move(source / name, target / name)
 
 
 def _move(source: Path, target: Path) -> None:

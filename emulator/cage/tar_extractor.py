@@ -1,4 +1,4 @@
-"""Extracting a tar file of any origin into a directory: modes, times, empty directories, symlinks and hard links kept.
+"""Extracting a tar file of any origin: modes, owners, times, empty directories, symlinks and hard links kept.
 
 A tree of any depth is written through directory descriptors (`directory_cursor.py`), so no path is too long for the
 kernel and no link is followed. `tar_reader.py` decides which archives are refused. All functions block and are meant
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Optional
 
+from . import archive_form, host_view
 from .directory_cursor import DIRECTORY, DirectoryCursor, open_below
 from .paths import Layout
 from .tar_reader import ArchiveError, TarMember, TarReader
@@ -18,38 +21,68 @@ from .tar_reader import ArchiveError, TarMember, TarReader
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def check(source: Path) -> None:
+def check(source: Path, form: Optional[bytes] = None) -> None:
     """Read an archive to its end without extracting it.
 
+    Args:
+        source: The archive.
+        form: The form that it must have: `archive_form.WHOLE`, `WRITABLE_ONLY` or `ONE_DIRECTORY`; None for any.
+
     Raises:
-        ArchiveError: `extract` would refuse it.
+        ArchiveError: `extract` would refuse it, or it has another form.
     """
     wanted: set[bytes] = set()
     with open(source, "rb") as file:
-        for member in TarReader(file):
+        archive = TarReader(file)
+        for member in archive:
+            if form not in (None, archive.form):
+                raise ArchiveError("it is not of the form that it has to be of here")
             if member.kind == "hard link":
                 wanted.add(b"/".join(member.target_parts))
     if not wanted:
         return
     held: set[bytes] = set()
     with open(source, "rb") as file:
-        for member in TarReader(file):
+        archive = TarReader(file)
+        for member in archive:
+            if archive.form and member.parts and archive_form.is_marked(member.parts):
+                continue
             if member.kind == "file":
                 held |= {b"/".join(member.parts)} & wanted
             elif member.kind == "hard link" and b"/".join(member.target_parts) not in held:
                 raise _missing(member)
 
 
-def extract(source: Path, target: Path, layout: Layout) -> TarMember:
+@dataclass
+class Extracted:
+    """What an archive held.
+
+    Attributes:
+        form: `archive_form.WHOLE`, `WRITABLE_ONLY` or `ONE_DIRECTORY`.
+        top: The archive's own directory, whose mode and times are not applied.
+        directories: The directories directly below, as far as they were extracted; the same goes for them where `form`
+            is not `ONE_DIRECTORY`.
+        deleted: Names directly below that the archive says do not exist.
+        left_out: Names directly below that the sandbox cannot have, because its root has no overlays.
+    """
+
+    form: bytes
+    top: TarMember
+    directories: dict[bytes, TarMember] = field(default_factory=dict)
+    deleted: set[bytes] = field(default_factory=set)
+    left_out: set[bytes] = field(default_factory=set)
+
+
+def extract(source: Path, target: Path, layout: Layout) -> Extracted:
     """Write the content of an archive into the empty directory `target`, and nothing anywhere else.
+
+    Of an archive of the whole file system (`archive_form.py`), the directories that a sandbox shares with its host are
+    written as the upper layers of overlays.
 
     Args:
         source: The archive.
         target: The directory.
         layout: Turns absolute links in the sandbox's directories into those of the host.
-
-    Returns:
-        The archive's own directory, whose mode and times are not applied.
 
     Raises:
         ArchiveError: A member is refused. The caller removes what was extracted before it.
@@ -69,6 +102,7 @@ class _Extraction:
     def __init__(self, target: Path, layout: Layout) -> None:
         self._top = os.open(target, DIRECTORY)
         self._layout = layout
+        self._overlaid = frozenset(name.encode() for name in host_view.overlaid()) if layout.overlays else frozenset()
         self._cursor = DirectoryCursor(str(target))
         self._path: list[TarMember] = []
         #: Directories that keep their owner out. They get their modes last, so that later hard links can be made.
@@ -78,10 +112,13 @@ class _Extraction:
         self._cursor.close()
         os.close(self._top)
 
-    def run(self, archive: TarReader) -> TarMember:
+    def run(self, archive: TarReader) -> Extracted:
         members = iter(archive)
         top = next(members)
+        result = Extracted(archive.form, top)
         for member in members:
+            if archive.form and self._is_handled(member, result):
+                continue
             while len(self._path) >= len(member.parts):
                 self._leave()
             try:
@@ -96,10 +133,26 @@ class _Extraction:
                 os.fchmod(directory, member.mode)
             finally:
                 os.close(directory)
-        return top
+        return result
+
+    def _is_handled(self, member: TarMember, result: Extracted) -> bool:
+        """Note what is directly below the root. Returns whether the member is not to be extracted."""
+        name = member.parts[0]
+        if name not in archive_form.OWN and not self._layout.overlays:
+            result.left_out.add(name)
+            return True
+        if len(member.parts) > 1:
+            return False
+        if archive_form.is_marked(member.parts):
+            result.deleted.add(name[len(archive_form.WHITEOUT) :])
+            return True
+        if member.kind == "directory":
+            result.directories[name] = member
+        return False
 
     def _leave(self) -> None:
         member = self._path.pop()
+        self._own(member, self._cursor.fd)
         os.utime(self._cursor.fd, ns=member.times)
         if member.mode & stat.S_IRWXU == stat.S_IRWXU:
             os.fchmod(self._cursor.fd, member.mode)
@@ -107,9 +160,31 @@ class _Extraction:
             self._closed.append(member)
         self._cursor.leave()
 
+    def _own(self, member: TarMember, fd: int) -> None:
+        """Give a file the owner that it has in the sandbox, where files on the disk have that. The mode comes later,
+        because this clears bits of it."""
+        if self._layout.keeps_owners and member.owner != (0, 0):
+            os.fchown(fd, *member.owner)
+
+    def _own_entry(self, member: TarMember) -> None:
+        if self._layout.keeps_owners and member.owner != (0, 0):
+            os.chown(member.parts[-1], *member.owner, dir_fd=self._cursor.fd, follow_symlinks=False)
+
+    def _mark(self, member: TarMember) -> None:
+        """Write the mark of a deletion, or of an opaque directory, as overlays know it."""
+        if member.parts[0] not in self._overlaid:
+            return  # here it is a directory of the sandbox alone
+        if member.parts[-1] == archive_form.OPAQUE:
+            os.setxattr(self._cursor.fd, self._layout.opaque_attribute, b"y")
+            return
+        name = member.parts[-1][len(archive_form.WHITEOUT) :]
+        os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=self._cursor.fd)
+
     def _extract(self, member: TarMember, archive: TarReader) -> None:
         parent, name = self._cursor.fd, member.parts[-1]
-        if member.kind == "file":
+        if archive.form and archive_form.is_marked(member.parts):
+            self._mark(member)
+        elif member.kind == "file":
             self._write(member, archive)
         elif member.kind == "directory":
             os.mkdir(name, stat.S_IRWXU, dir_fd=parent)
@@ -117,9 +192,11 @@ class _Extraction:
             self._path.append(member)
         elif member.kind == "link":
             os.symlink(self._layout.link_to_host(os.fsdecode(member.target)), name, dir_fd=parent)
+            self._own_entry(member)
             os.utime(name, ns=member.times, dir_fd=parent, follow_symlinks=False)
         elif member.kind == "fifo":
             os.mkfifo(name, 0o600, dir_fd=parent)
+            self._own_entry(member)
             os.chmod(name, member.mode, dir_fd=parent)
             os.utime(name, ns=member.times, dir_fd=parent, follow_symlinks=False)
         else:
@@ -132,6 +209,7 @@ class _Extraction:
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(fd, view) :]
+            self._own(member, fd)
             os.fchmod(fd, member.mode)
             os.utime(fd, ns=member.times)
         finally:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Optional
 
 from ..workers import checkpoint
+from . import archive_form
 
 CHUNK = 1 << 20
 BLOCK = 512
@@ -21,6 +22,7 @@ BLOCK = 512
 MOST_NAME, MOST_PATH, MOST_TARGET, MOST_MEMBERS = 255, 1 << 20, 4095, 2_000_000
 _MOST_HEADER = MOST_PATH + (1 << 16)
 _MOST_SIZE = 1 << 50
+_MOST_OWNER = (1 << 32) - 2
 _KINDS = {b"0": "file", b"\0": "file", b"1": "hard link", b"2": "link", b"5": "directory", b"6": "fifo"}
 _NOT_NAMES = frozenset({b"", b".", b".."})
 _OCTAL = re.compile(rb" *([0-7]{1,21})[ \0]*\Z")
@@ -43,6 +45,8 @@ class TarMember:
         mtime: Its modification time in nanoseconds.
         size: Bytes of its content.
         target: Of a link as it is written; of a hard link the other file's path (see `target_parts`).
+        owner: Numbers of its user and group.
+        comment: The text that an archive can have beside a member.
     """
 
     parts: tuple[bytes, ...]
@@ -51,6 +55,8 @@ class TarMember:
     mtime: int
     size: int
     target: bytes
+    owner: tuple[int, int] = (0, 0)
+    comment: bytes = b""
 
     @property
     def printable(self) -> str:
@@ -74,7 +80,12 @@ def printable(name: bytes) -> str:
 
 
 class TarReader:
-    """Iterates over the members of an archive; `content` yields the content of the newest one, once."""
+    """Iterates over the members of an archive; `content` yields the content of the newest one, once.
+
+    Attributes:
+        form: `archive_form.WHOLE` or `WRITABLE_ONLY` when the first member says so, else `ONE_DIRECTORY`. Known after
+            the first member.
+    """
 
     def __init__(self, file: IO[bytes], tree: bool = True) -> None:
         """Args:
@@ -82,6 +93,7 @@ class TarReader:
         tree: Whether names must be "./a/b" in the order of a walk. Otherwise a name is one part, which the caller
             checks.
         """
+        self.form = archive_form.ONE_DIRECTORY
         self._file = file
         self._tree = tree
         self._left = self._padding = 0
@@ -103,6 +115,7 @@ class TarReader:
                 raise ArchiveError(f"it has more than {MOST_MEMBERS:,} members")
             if self._tree:
                 self._check_order(member)
+                self._check_form(member)
             yield member
 
     def content(self) -> Iterator[bytes]:
@@ -162,7 +175,21 @@ class TarReader:
             mtime=_time(records.get(b"mtime") or b"%d" % _octal(header[136:148], "mtime", name), name),
             size=size,
             target=_target(records.get(b"linkpath") or _text(header[157:257]), _KINDS[kind], name),
+            owner=(
+                _owner(records.get(b"uid"), header[108:116], name),
+                _owner(records.get(b"gid"), header[116:124], name),
+            ),
+            comment=records.get(b"comment", b""),
         )
+
+    def _check_form(self, member: TarMember) -> None:
+        if self._count == 1:
+            if member.comment in (archive_form.WHOLE, archive_form.WRITABLE_ONLY):
+                self.form = member.comment
+        elif self.form:
+            refusal = archive_form.refusal(member.parts, member.kind, member.size, self.form)
+            if refusal:
+                raise ArchiveError(f"{member.printable} {refusal}")
 
     def _check_order(self, member: TarMember) -> None:
         """Refuse members that are not in the order of a walk, which enters each directory once, names sorted. So the
@@ -202,6 +229,15 @@ def _octal(field: bytes, what: str, name: bytes) -> int:
     if found is None:
         raise ArchiveError(f"the {what} of {printable(_text(name))} is not an octal number")
     return int(found[1], 8)
+
+
+def _owner(record: Optional[bytes], field: bytes, name: bytes) -> int:
+    if record is not None and not _DIGITS.match(record):
+        raise ArchiveError(f"the owner of {printable(name)} is not a number")
+    number = int(record) if record is not None else _octal(field, "owner", name)
+    if number > _MOST_OWNER:
+        raise ArchiveError(f"the owner of {printable(name)} is {number}; {_MOST_OWNER:,} is the highest number")
+    return number
 
 
 def _time(text: bytes, name: bytes) -> int:
@@ -253,7 +289,8 @@ def _split(name: bytes, what: str, directory: bool = False) -> tuple[bytes, ...]
     first, *parts = (name[:-1] if directory and name.endswith(b"/") else name).split(b"/")
     if first != b"." or not _NOT_NAMES.isdisjoint(parts):
         raise ArchiveError(f"{what}, {printable(name)}, leads out of its directory, or is not written as './name'")
-    longest = max(parts, key=len, default=b"")
+    mark = archive_form.WHITEOUT  # the name of a deleted entry may be as long as any, and its mark is longer
+    longest = max((part[len(mark) if part.startswith(mark) else 0 :] for part in parts), key=len, default=b"")
     if len(longest) > MOST_NAME:
         raise ArchiveError(
             f"{what} has a name of {len(longest):,} bytes, {printable(longest)}; {MOST_NAME} are allowed"

@@ -20,6 +20,7 @@ import click
 COMMANDS = (
     "accounts",
     "agents",
+    "cache",
     "clock",
     "commands",
     "demo",
@@ -35,6 +36,7 @@ COMMANDS = (
     "journal",
     "load-scenario",
     "logs",
+    "prepared",
     "repos",
     "reset",
     "serve",

@@ -14,6 +14,7 @@ from ..control.queries import ControlQuery
 from ..control_client.agents import Agents
 from ..control_client.commands import Commands
 from ..control_client.faults import Faults
+from ..control_client.prepared import Prepared
 from ..control_client.remote import RemoteEmulator
 from ..control_client.repositories import Repos
 from ..control_client.transport import EmulatorError
@@ -73,7 +74,9 @@ def scope_of(emulator: RemoteEmulator) -> str:
 
 
 def add_list_commands(
-    group: click.Group, noun: str, collection: Callable[[RemoteEmulator], Union[Faults, Commands, Agents, Repos]]
+    group: click.Group,
+    noun: str,
+    collection: Callable[[RemoteEmulator], Union[Faults, Commands, Agents, Prepared, Repos]],
 ) -> None:
     """Add the commands that are the same for each kind of control: list, remove, clear.
 

@@ -11,7 +11,7 @@ import click
 
 from ..control.description import Option, options_of
 from ..control.patterns import TextPattern
-from ..control.values import Files, RetryAfter, Text
+from ..control.values import Files, Names, RetryAfter, Text
 
 #: The types of options on the command line, by their type in the description.
 _TYPES: dict[Any, Any] = {int: int, float: float, str: str, Text: str, RetryAfter: int}
@@ -63,6 +63,8 @@ def _click_options(one: Option) -> list[Callable[..., Any]]:
         return [click.option(flag, one.name, is_flag=True, help=help_text)]
     if one.type == Files:
         return [click.option(flag, one.name, multiple=True, metavar="PATH=CONTENT", help=f"{help_text} Repeatable.")]
+    if one.type == Names:
+        return [click.option(flag, one.name, multiple=True, metavar="NAME", help=f"{help_text} Repeatable.")]
     if one.type == TextPattern:
         regex = f"Like {flag}, as a regular expression that is searched for."
         return [
@@ -76,7 +78,7 @@ def _click_options(one: Option) -> list[Callable[..., Any]]:
 def allowed_help(one: Option) -> str:
     """The help text of an option, with the range of numbers and the default."""
     notes = [one.range] if one.range and one.range.capitalize() not in one.help_text else []
-    if one.default not in (None, "", False) and one.default != {}:
+    if one.default not in (None, "", False, ()) and one.default != {}:
         notes.append(f"default: {one.default}")
     return one.help_text + (f" [{'; '.join(notes)}]" if notes else "")
 
@@ -86,6 +88,8 @@ def _value(one: Option, values: dict[str, Any]) -> Any:
     value = values.pop(one.name)
     if one.type == TextPattern:
         return _pattern(one, value, values.pop(f"{one.name}_regex"))
+    if one.type == Names:
+        return list(value) or None
     return _files(flag_of(one), value) if one.type == Files else value
 
 

@@ -32,9 +32,10 @@ def emulator_options(port: int) -> Callable[[F], F]:
 def _option(one: Option, default: Any) -> Callable[[F], F]:
     kind: Any = click.Choice(one.choices) if one.choices else one.type
     if one.type is Path:
-        kind = click.Path(file_okay=one.name != "state_dir", dir_okay=one.name == "state_dir")
-    # CAGED_ISOLATION is read by EmulatorConfig.make, for Python code, too.
-    environment = one.environment if one.name != "isolation" else ""
+        is_directory = one.name.endswith("_dir")
+        kind = click.Path(file_okay=not is_directory, dir_okay=is_directory)
+    # CAGED_ISOLATION and CAGED_CACHE_DIR are read where the setting is used, for Python code, too.
+    environment = one.environment if one.name not in ("isolation", "cache_dir") else ""
     details: dict[str, Any] = {"envvar": environment or None, "help": allowed_help(one)}
     if one.name == "port":
         details["help"] += f" [default: {default}]"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from .description import Option, options_of
 from .patterns import TextPattern
 from .records import help_of
-from .values import Files, RepositorySource, RetryAfter, Text, from_json
+from .values import Files, Names, RepositorySource, RetryAfter, Text, from_json
 
 M = TypeVar("M", bound=BaseModel)
 _STRICT = ConfigDict(strict=True, extra="forbid", defer_build=True)
@@ -50,6 +50,7 @@ class RetryAfterSeconds(BaseModel):
 _JSON_TYPES: list[tuple[Any, Any]] = [
     (TextPattern, Union[str, Regex]),
     (Text, Union[str, list[str]]),
+    (Names, list[str]),
     (Files, dict[str, Union[str, Base64]]),
     (RepositorySource, Union[str, dict[str, Union[str, Base64]]]),
     (RetryAfter, Union[int, RetryAfterSeconds]),
@@ -101,7 +102,7 @@ def _field(one: Option) -> Any:
     bounds = {"minimum": one.at_least, "exclusiveMinimum": one.above, "maximum": one.at_most}
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     return Field(
-        default=one.default,
+        default=list(one.default) if isinstance(one.default, tuple) else one.default,
         description=one.help_text,
         json_schema_extra=(lambda schema: _bounded(schema, given)) if given else None,
     )

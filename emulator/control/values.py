@@ -14,6 +14,8 @@ from .patterns import TextPattern
 Text = Union[str, Sequence[str]]
 #: Paths of files with their contents.
 Files = Mapping[str, Union[str, bytes]]
+#: Several names; a single text is not one of them.
+Names = Sequence[str]
 #: The content of a repository: paths of files with their contents, or the path of a directory. In JSON, a text is a git
 #: bundle in base64: a client makes it of its directory.
 RepositorySource = Union[Files, str, os.PathLike[str]]
@@ -39,6 +41,8 @@ def check_type(name: str, type_: Any, value: Any, also: str = "") -> None:
         check(name, value)
     elif type_ == Text:
         check_text(name, value, also)
+    elif type_ == Names:
+        check_names(name, value)
     elif type_ == RepositorySource:
         check_source(name, value)
     elif get_origin(type_) is Literal:
@@ -87,6 +91,13 @@ def check_text(name: str, value: Any, also: str = "") -> None:
     for piece in value:
         if not isinstance(piece, str):
             raise TypeError(f"{name}: {allowed}; it contains {piece!r}")
+
+
+def check_names(name: str, value: Any) -> None:
+    """Raise TypeError unless the value is a sequence of str, and not a str itself."""
+    if isinstance(value, str):
+        raise TypeError(f"{name}: must be a list of str, not the str {value!r}")
+    check_text(name, value)
 
 
 def check_source(name: str, value: Any) -> None:
@@ -144,6 +155,8 @@ def from_json(name: str, type_: Any, value: Any) -> Any:
         return None
     if type_ == TextPattern:
         return TextPattern.of(name, value)
+    if type_ == Names:
+        return tuple(value)
     if type_ == Files or (type_ == RepositorySource and isinstance(value, Mapping)):
         return {path: _content(f"{name}[{path!r}]", content) for path, content in value.items()}
     return value

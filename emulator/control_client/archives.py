@@ -53,6 +53,14 @@ def download(admin: AdminClient, target: Path, account: str, on_progress: Option
         raise ValueError(f"account {account} is unknown; nothing was exported") from None
 
 
+def send(admin: AdminClient, source: Union[str, os.PathLike[str]], path: str) -> None:
+    """Upload an archive file to a path below the admin prefix. Raises as `upload`."""
+    if not os.path.exists(source):
+        raise ValueError(f"{os.fspath(source)} does not exist; name a file that `export` has written")
+    with open(source, "rb") as file:
+        admin.upload(path, _pieces(file, None), account="*", timeout=TRANSFER_SECONDS)
+
+
 def upload(admin: AdminClient, source: Union[str, os.PathLike[str]], on_progress: Optional[OnProgress] = None) -> None:
     """Add the accounts of an archive file to the emulator.
 

@@ -1,4 +1,4 @@
-"""What the collections of faults, stubs, replies and fake repositories have in common."""
+"""What the collections of faults, stubs, replies, fake repositories and prepared sandboxes have in common."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ..control.description import options_of
 from ..control.faults import FaultInfo
 from ..control.identifiers import IdOrObject, id_of
 from ..control.patterns import TextPattern
+from ..control.prepared import PreparedInfo
 from ..control.repositories import RepositoryInfo
 from ..control.stubs import StubInfo
 from ..control.values import seconds_of, to_json
 from .admin_client import AdminClient
 
-Info = TypeVar("Info", bound=Union[FaultInfo, StubInfo, ReplyInfo, RepositoryInfo])
+Info = TypeVar("Info", bound=Union[FaultInfo, StubInfo, ReplyInfo, RepositoryInfo, PreparedInfo])
 
 
 class Collection(Generic[Info]):

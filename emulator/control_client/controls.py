@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from ..control.agent_replies import ReplyInfo
 from ..control.faults import FaultInfo
 from ..control.identifiers import IdOrObject, id_of
+from ..control.prepared import PreparedInfo, PreparedMethods
 from ..control.records import CallbackErrorRecord
 from ..control.repositories import RepositoryInfo
 from ..control.stubs import StubInfo
@@ -23,6 +24,7 @@ from .commands import Commands, nearest_to_stub, unused_stubs
 from .faults import Faults, reason_unused, unused_faults
 from .inventory import Inventory
 from .journal import Journal
+from .prepared import Prepared, PreparedHandle, prepare, unused_prepared
 from .repositories import Repos, unused_repositories
 from .transport import EmulatorError
 
@@ -37,7 +39,7 @@ T = TypeVar("T")
 SCENARIO_SECONDS = 600.0
 
 
-class Controls:
+class Controls(PreparedMethods[PreparedHandle]):
     """Faults, stubs, agents, clock, journal and inventory of one account.
 
     An `AccountView` has those of its account, `Emulator` and `RemoteEmulator` those of the emulator's first account.
@@ -85,6 +87,14 @@ class Controls:
     def repos(self) -> Repos:
         """Fake repositories that sandboxes clone from and push to."""
         return Repos(self._admin)
+
+    @property
+    def prepared(self) -> Prepared:
+        """Prepared sandboxes: file systems that are built once; `prepare` adds one."""
+        return Prepared(self._admin)
+
+    def _prepare(self, arguments: dict[str, Any]) -> PreparedHandle:
+        return prepare(self._admin, arguments)
 
     @property
     def clock(self) -> Clock:
@@ -166,17 +176,18 @@ class Controls:
 
     def reset(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies,
-        fake repositories, the journal, its time. Its keys stay, and so do exceptions of its functions until they were
-        raised or cleared."""
+        fake repositories, prepared sandboxes, the journal, its time. Its keys stay, and so do exceptions of its
+        functions until they were raised or cleared."""
         self._admin.call("POST", "/reset", account=account)
 
     def reset_controls(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Remove the account's controls (faults, stubs, agents' replies, fake repositories, its time) and clear its
-        journal. Its sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
+        """Remove the account's controls (faults, stubs, agents' replies, fake repositories, prepared sandboxes, its
+        time) and clear its journal. Its sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
         self._admin.call("POST", "/reset-controls", account=account)
 
     def unused(self) -> list[str]:
-        """List the faults, stubs, agents' replies and fake repositories that were never used and are not optional.
+        """List the faults, stubs, agents' replies, fake repositories and prepared sandboxes that were never used and
+        are not optional.
 
         Those of all accounts (`account="*"`) are listed if they were added through this object.
 
@@ -184,7 +195,7 @@ class Controls:
             A text for each kind, which names them.
         """
         texts: list[str] = []
-        faults, stubs, replies, repositories = self._unused_controls()
+        faults, stubs, replies, repositories, prepared = self._unused_controls()
         if faults:
             texts.append(unused_faults(faults))
         if stubs:
@@ -193,30 +204,36 @@ class Controls:
             texts.append(unused_replies(replies))
         if repositories:
             texts.append(unused_repositories(repositories))
+        if prepared:
+            texts.append(unused_prepared(prepared))
         return texts
 
     def describe_unused(self) -> list[UnusedControl]:
         """List the same controls, each with the line that added it and with what came nearest to it."""
-        faults, stubs, replies, repositories = self._unused_controls()
+        faults, stubs, replies, repositories, prepared = self._unused_controls()
         commands = self._commands_that_ran() if stubs else []
         prompts = [one.prompt for one in self.journal.prompts()] if replies and self._admin.account != "*" else []
         found = [UnusedControl(one.id, one.described, nearest=[reason_unused(one)]) for one in faults]
         found += [UnusedControl(one.id, one.described, nearest=nearest_to_stub(one, commands)) for one in stubs]
         found += [UnusedControl(one.id, one.described, nearest=nearest_to_reply(one, prompts)) for one in replies]
         found += [UnusedControl(one.id, one.described, nearest=["no sandbox used it"]) for one in repositories]
+        found += [UnusedControl(one.id, one.described, nearest=["no sandbox used it"]) for one in prepared]
         for one in found:
             path, line = self._admin.usage.sources.get(one.id, ("", 0))
             one.source = f"{path}:{line}" if path else ""
         return found
 
-    def _unused_controls(self) -> tuple[list[FaultInfo], list[StubInfo], list[ReplyInfo], list[RepositoryInfo]]:
+    def _unused_controls(
+        self,
+    ) -> tuple[list[FaultInfo], list[StubInfo], list[ReplyInfo], list[RepositoryInfo], list[PreparedInfo]]:
         if not self._admin.may_have_controls():
-            return [], [], [], []
+            return [], [], [], [], []
         return (
             self._own_controls(self.faults.unused(), lambda fault: f"/faults/{fault.id}"),
             self._own_controls(self.commands.unused(), lambda stub: f"/commands/{stub.id}"),
             self._own_controls(self.agents.unused(), lambda reply: f"/agents/{reply.agent}/replies/{reply.id}"),
             self._own_controls(self.repos.unused(), lambda repository: f"/repos/{repository.id}"),
+            self._own_controls(self.prepared.unused(), lambda prepared: f"/prepared/{prepared.id}"),
         )
 
     def _commands_that_ran(self) -> list[str]:
@@ -258,8 +275,8 @@ class Controls:
         callbacks.raise_errors(self._admin, account=account)
 
     def remove_shared_controls(self) -> None:
-        """Remove the faults, stubs, agents' replies and fake repositories that were added for all accounts
-        (`account="*"`) through this object, and reset all accounts' time if it was changed through it."""
+        """Remove the faults, stubs, agents' replies, fake repositories and prepared sandboxes that were added for all
+        accounts (`account="*"`) through this object, and reset all accounts' time if it was changed through it."""
         self._admin.remove_shared_controls()
 
     # --- clients

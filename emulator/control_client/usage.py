@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 from caged._frames import Place, user_line
 
 #: Where a POST adds a control with an id, which stays until it is deleted.
-_COLLECTIONS = re.compile("/faults|/commands|/repos|/agents/[^/]+/replies")
+_COLLECTIONS = re.compile("/faults|/commands|/repos|/prepared|/agents/[^/]+/replies")
 #: What the calls of an account's controls and queries are called in Python, by the beginning of their path.
 _NAMES = {
     "/agents": "agent()",
@@ -21,6 +21,7 @@ _NAMES = {
     "/device-login": "allow_device_login()",
     "/faults": "faults",
     "/journal": "journal",
+    "/prepared": "prepare()",
     "/repos": "repos",
     "/reset": "reset()",
     "/reset-controls": "reset_controls()",

@@ -15,7 +15,7 @@ from ..cage.init_client import SandboxGone
 from ..output_file import replacement
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
-from .archive_file import PLACES, Contents, TransferError, pack, write_manifest
+from .archive_file import PLACES, SYSTEM, Contents, TransferError, pack, write_manifest
 from .change_tracker import ChangeTracker
 from .codec import snapshot_file
 from .database import NAME, Error, merge_journal, open_database
@@ -120,6 +120,8 @@ class _Export:
                 await copy.run(crash_recovery.recreate_missing_places, layout)
                 for place in PLACES:
                     await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
+                if layout.overlays:
+                    await copy.run(tar_writer.pack_file_system, layout, target / f"{SYSTEM}.tar", None, True)
             finally:
                 if frozen and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()

@@ -3,6 +3,7 @@
 manifest.json                            format, version and content
 state.db                                 the records, as in a state directory
 sandboxes/<id>/<workspace|root|tmp>.tar  with paths and owners as they are inside the sandbox
+sandboxes/<id>/system.tar                what was changed elsewhere in its file system (cage/archive_form.py)
 snapshots/<id>.tar
 
 An archive to import may come from anywhere, so anything but these members is rejected.
@@ -20,9 +21,9 @@ import warnings
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Optional, cast
 
-from ..cage import tar_extractor
+from ..cage import archive_form, disk, restore, tar_extractor
 from ..cage.paths import Layout
 from ..cage.tar_reader import ArchiveError, TarMember, TarReader, printable
 from ..store import Store
@@ -34,11 +35,12 @@ from .field_validation import IDENTIFIER
 FORMAT, VERSION = "caged-state", 1
 MANIFEST = "manifest.json"
 PLACES = ("workspace", "root", "tmp")
+SYSTEM = "system"
 #: Of the unpacked content.
 MOST_BYTES = 64 * 1024**3
 _MOST_MANIFEST_BYTES = 16 << 20
 _MEMBER = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(NAME)}|sandboxes/{IDENTIFIER.pattern}/(?:{'|'.join(PLACES)})\.tar"
+    rf"{re.escape(MANIFEST)}|{re.escape(NAME)}|sandboxes/{IDENTIFIER.pattern}/(?:{'|'.join((*PLACES, SYSTEM))})\.tar"
     rf"|snapshots/{IDENTIFIER.pattern}\.tar"
 )
 
@@ -127,9 +129,16 @@ def _unpack_members(packed: TarReader, work: Path) -> None:
                 file.write(piece)
         if name.endswith(".tar"):
             try:
-                tar_extractor.check(target)
+                tar_extractor.check(target, _form_of(name))
             except ArchiveError as error:
                 raise TransferError(f"the archive is damaged: {name}: {error}") from error
+
+
+def _form_of(name: str) -> Optional[bytes]:
+    """Return the form that a tar file in the archive must have; None for any."""
+    if name.startswith("snapshots/"):
+        return None
+    return archive_form.WHOLE if name.endswith(f"/{SYSTEM}.tar") else archive_form.ONE_DIRECTORY
 
 
 def _check_size(name: str, size: int, total: int, free: int) -> None:
@@ -175,9 +184,30 @@ def extract_sandbox(layout: Layout, source: Path) -> None:
     for place, path in layout.roots().items():
         packed = source / f"{place}.tar"
         if packed.is_file():
-            try:
-                top = tar_extractor.extract(packed, Path(path), layout)
-            except ArchiveError as error:
-                raise TransferError(f"the archive is damaged: {layout.directory.name}, {place}.tar: {error}") from error
+            top = _extract(packed, Path(path), layout).top
+            if layout.keeps_owners:
+                os.chown(path, *top.owner)
             os.chmod(path, top.mode)
             os.utime(path, ns=top.times)
+    packed = source / f"{SYSTEM}.tar"
+    if packed.is_file() and layout.overlays:
+        _extract_system(packed, layout)
+
+
+def _extract(packed: Path, target: Path, layout: Layout) -> tar_extractor.Extracted:
+    try:
+        return tar_extractor.extract(packed, target, layout)
+    except ArchiveError as error:
+        raise TransferError(f"the archive is damaged: {layout.directory.name}, {packed.name}: {error}") from error
+
+
+def _extract_system(packed: Path, layout: Layout) -> None:
+    disk.remove(layout.system)
+    layout.system.mkdir()
+    tree = layout.system / "tree"
+    tree.mkdir()
+    extracted = _extract(packed, tree, layout)
+    restore.stage_system(tree, layout.system, extracted)
+    layout.make_system()  # what something is mounted on
+    os.chmod(layout.top, extracted.top.mode)
+    os.utime(layout.top, ns=extracted.top.times)

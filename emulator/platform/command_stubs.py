@@ -144,6 +144,10 @@ class CommandStubs:
         """Whether some stub of commands applies to the sandbox."""
         return bool(self._usable(sandbox, "command"))
 
+    def has_programs(self, sandbox: Sandbox) -> bool:
+        """Whether some program is stubbed in the sandbox."""
+        return bool(self._usable(sandbox, "program"))
+
     def _usable(self, sandbox: Sandbox, kind: Kind) -> Sequence[Stub]:
         return self._stubs.usable(sandbox.account_id, sandbox.id, kind) if self._stubs else []
 

@@ -19,6 +19,7 @@ from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.fault_registry import Faults
 from ..control.journal import Journal
+from ..control.prepared_registry import PreparedRegistry
 from ..control.randomness import Randomness
 from ..control.registry import Registry
 from ..control.reply_registry import AgentReplies
@@ -49,7 +50,9 @@ from .logins import Logins
 from .mcp_server import McpServer
 from .notifications import Notifications
 from .open_sockets import OpenSockets
+from .package_layers import PackageLayers
 from .ports import Ports
+from .prepared_sandboxes import PreparedSandboxes
 from .recorder import SandboxRecorder
 from .rules import Rules
 from .sandbox_lifecycle import SandboxLifecycle
@@ -100,6 +103,7 @@ class Platform:
     stubs: Stubs
     agent_replies: AgentReplies
     repositories: Repositories
+    prepared: PreparedRegistry
     callback_errors: CallbackErrors
     # Processes and their isolation.
     chosen_isolation: ChosenIsolation
@@ -107,6 +111,7 @@ class Platform:
     toolchains: Toolchains
     provisioner: Provisioner
     memory_groups: Optional[MemoryGroups]
+    package_layers: PackageLayers
     # The rules of the platform.
     accounts: Accounts
     billing: Billing
@@ -123,6 +128,7 @@ class Platform:
     lifecycle: SandboxLifecycle
     command_stubs: CommandStubs
     fake_repositories: FakeRepositories
+    prepared_sandboxes: PreparedSandboxes
     execs: Execs
     files: Files
     terminals: Terminals
@@ -141,7 +147,7 @@ class Platform:
     @property
     def registries(self) -> tuple[Registry[Any], ...]:
         """The controls that are added one by one, by kind. A kind that is missing here is never reported as unused."""
-        return self.faults, self.stubs, self.agent_replies, self.repositories
+        return self.faults, self.stubs, self.agent_replies, self.repositories, self.prepared
 
     @property
     def isolation(self) -> IsolationLevel:
@@ -216,6 +222,7 @@ class Platform:
         await self.command_stubs.clear(account_id)
         self.agent_replies.clear(account_id)
         await self.fake_repositories.clear(account_id)
+        await self.prepared_sandboxes.clear(account_id)
         self.device_logins.allow_sandboxes(account_id, False)
         self.file_changes.enable(account_id, False)
         self.clock.reset(account_id)

@@ -323,7 +323,12 @@ class _Progress:
         self._recorder, self._run, self._watch = recorder, run, watch
         self._shown = 0
         self._wait = PROGRESS_SECONDS
-        self._timer = asyncio.get_running_loop().call_later(self._wait, self._show)
+        self._timer: Optional[asyncio.TimerHandle] = None
+        watch.on_reading = self._start  # most commands are over before that
+
+    def _start(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._wait, self._show)
 
     def _show(self) -> None:
         size = self._watch.size
@@ -339,4 +344,5 @@ class _Progress:
         self._timer = asyncio.get_running_loop().call_later(self._wait, self._show)
 
     def stop(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()

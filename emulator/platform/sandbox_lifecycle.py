@@ -14,6 +14,7 @@ from ..cage.git import Repo
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.current_account import acting_for
+from ..control.prepared import PreparedSandbox
 from ..control.randomness import Randomness
 from ..store import Account, Sandbox, Store
 from ..workers import Workers
@@ -105,15 +106,21 @@ class SandboxLifecycle:
         self._store.sandboxes[sandbox.id] = sandbox
         return sandbox
 
-    async def build(self, sandbox: Sandbox, failing: Callable[[], Optional[str]] = lambda: None) -> None:
+    async def build(
+        self,
+        sandbox: Sandbox,
+        failing: Callable[[], Optional[str]] = lambda: None,
+        prepared: Optional[PreparedSandbox] = None,
+    ) -> None:
         """Take a pending sandbox to `running`, or to `error` with the reason in its log. 404 when it was destroyed
         meanwhile.
 
         Args:
             failing: Called as the last step; returns the reason why that fails, or None.
+            prepared: What it begins with.
         """
         try:
-            await self._setup.build(sandbox)
+            await self._setup.build(sandbox, prepared)
             reason = failing() if sandbox.status == "pending" else None
             if reason is not None:
                 raise SetupError(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -106,18 +107,28 @@ class SandboxStarter:
         self._background = background
         self._fake_repositories = fake_repositories
 
-    async def start(self, sandbox: Sandbox, again: bool = False) -> Cage:
+    async def start(
+        self,
+        sandbox: Sandbox,
+        again: bool = False,
+        layers: Sequence[Path] = (),
+        owns_layers: bool = False,
+        directory: Optional[Path] = None,
+    ) -> Cage:
         """Start the sandbox's processes and install its template's programs.
 
         Args:
             again: Over the directory that it has, which stays whatever happens.
+            layers: Directories of layers that it sees below what it changes itself, topmost first.
+            owns_layers: Whether they are copied, since the sandbox has to outlive them.
+            directory: Its directory; by default one of those in which sandboxes are kept.
 
         Raises:
             SetupError: The processes cannot be started.
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         chain = await self._toolchains.find_soon(sandbox.template)
-        cage = await self._open(sandbox, chain, again)
+        cage = await self._open(sandbox, chain, again, layers, owns_layers, directory)
         self._log_isolation(sandbox)
         cage.programs.install_toolchain(chain)
         await self._command_stubs.install_shims(sandbox)
@@ -141,7 +152,15 @@ class SandboxStarter:
                 sandbox, f"network_mode {mode} is not enforced by {isolation.level} isolation: the network is open"
             )
 
-    async def _open(self, sandbox: Sandbox, chain: Toolchain, again: bool) -> Cage:
+    async def _open(
+        self,
+        sandbox: Sandbox,
+        chain: Toolchain,
+        again: bool,
+        layers: Sequence[Path],
+        owns_layers: bool,
+        directory: Optional[Path],
+    ) -> Cage:
         own_network = self._isolation.current.own_network
         spec = SandboxSpec(
             sandbox.id,
@@ -149,6 +168,8 @@ class SandboxStarter:
             show=chain.needs,
             proxy=self._proxy(sandbox) if sandbox.network_mode == "allowlist" and own_network else None,
             limits=self._limits(sandbox),
+            layers=layers,
+            owns_layers=owns_layers,
             again=again,
             memory=self._memory(sandbox),
             on_lost=functools.partial(self._loss.handle_loss, sandbox),
@@ -158,7 +179,7 @@ class SandboxStarter:
         )
         live = self._live.of(sandbox)
         try:
-            live.cage = await self._provisioner.open(self._files_dir / "sandboxes" / sandbox.id, spec)
+            live.cage = await self._provisioner.open(directory or self._files_dir / "sandboxes" / sandbox.id, spec)
         except (OSError, SandboxGone, ZygoteError) as error:
             raise SetupError(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":

@@ -1,4 +1,5 @@
-"""What applies to all accounts (`account="*"`): faults, stubs, agents' replies, fake repositories, and the time."""
+"""What applies to all accounts (`account="*"`): faults, stubs, agents' replies, fake repositories, prepared
+sandboxes, and the time."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ def shared_controls(platform: Platform) -> list[SharedControl]:
             ("faults", platform.faults),
             ("commands", platform.stubs),
             ("repos", platform.repositories),
+            ("prepared", platform.prepared),
         )
         for one in registry.added_for(ALL_ACCOUNTS)
     ]

@@ -1,4 +1,4 @@
-"""Snapshots: copies of a workspace that outlive their sandbox."""
+"""Snapshots: copies of a sandbox's files that outlive it."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class Snapshots:
     # --- using
 
     async def restore(self, snapshot: Snapshot, target: Sandbox) -> None:
-        """Replace the target's whole workspace, or leave it unchanged. 404, 409; 507 when files cannot be written."""
+        """Replace the target's files, or leave them unchanged. 404, 409; 507 when files cannot be written."""
         live = self._live.of(target)
         if target.status != "running" or live.cage is None:
             raise not_running(target.id, target.status)
@@ -213,7 +213,7 @@ class Snapshots:
                 await cage.freeze()
                 stop = self._restoring[target.id] = StopToken()
                 try:
-                    await cage.restore(snapshot.file, stop)
+                    restored = await cage.restore(snapshot.file, snapshot.sandbox_id, stop)
                 finally:
                     del self._restoring[target.id]
                     await cage.thaw()
@@ -223,9 +223,13 @@ class Snapshots:
             except OSError as error:
                 self._require_restorable(snapshot, target)
                 self._recorder.record_error(target, f"restore of {snapshot.id} failed: {error}")
-                raise ApiError(507, f"restoring {snapshot.id} failed, the workspace is untouched: {error}") from None
+                raise ApiError(507, f"restoring {snapshot.id} failed, the files are untouched: {error}") from None
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
         step = self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
+        if restored.left_out:
+            names = ", ".join(f"/{name}" for name in restored.left_out)
+            reason = "only /workspace, /root and /tmp can be restored without overlays (see `caged-emulator doctor`)"
+            self._recorder.log(target, f"not restored from {snapshot.id}: {names}: {reason}")
         after = None if before is None else await self._recorder.file_changes.look(target)
         self._recorder.file_changes.add(target, step, before, after)
 

@@ -135,7 +135,7 @@ class GitProcesses:
                 _kill(process.pid)
                 stdin.close()
                 # `wait` returns only when the pipes have ended, too, which nothing reads any more.
-                await asyncio.wait_for(asyncio.gather(_drop(stdout), _drop(stderr)), END_SECONDS)
+                await asyncio.wait_for(asyncio.gather(_drop(stdout), _drop(stderr), _closed(stdin)), END_SECONDS)
                 await process.wait()
 
     async def run(self, arguments: Sequence[str], stdin: bytes = b"", env: Optional[Mapping[str, str]] = None) -> bytes:
@@ -187,6 +187,12 @@ class GitProcesses:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _closed(stream: asyncio.StreamWriter) -> None:
+    """Wait for the end of a pipe; that git has not read all of it is no error."""
+    with contextlib.suppress(OSError):
+        await stream.wait_closed()
 
 
 async def _drop(stream: asyncio.StreamReader) -> None:

@@ -53,7 +53,7 @@ async def apply(platform: Platform, account: Account, scenario: Scenario, caller
     Args:
         platform: Where it is made.
         account: The account. The one that means all accounts (`*`) may have a clock, stubs, programs, agents, fake
-            repositories and faults, but no sandboxes and keys.
+            repositories, prepared sandboxes and faults, but no sandboxes and keys.
         scenario: What is made.
         caller: Performs the operations for the account.
 
@@ -125,6 +125,9 @@ class _Application:
         for index, entry in enumerate(scenario.keys):
             with _at(f"keys[{index}]"):
                 await self._make_key(entry)
+        for index, entry in enumerate(scenario.prepared):
+            with _at(f"prepared[{index}]"):
+                await self._add("/prepared", entry)
         for index, entry in enumerate(scenario.sandboxes):
             with _at(f"sandboxes[{index}]"):
                 box = await self._create(self._names[index], entry)

@@ -25,6 +25,7 @@ LISTS = {
     "repos": schema.check_repository,
     "stubs": schema.check_stub,
     "programs": schema.check_program,
+    "prepared": schema.check_prepared,
     "sandboxes": schema.check_sandbox,
     "faults": schema.check_fault,
 }
@@ -45,6 +46,7 @@ class Scenario:
     repos: tuple[dict[str, Any], ...] = ()
     stubs: tuple[dict[str, Any], ...] = ()
     programs: tuple[dict[str, Any], ...] = ()
+    prepared: tuple[dict[str, Any], ...] = ()
     agents: Mapping[str, Any] = field(default_factory=dict)
     sandboxes: tuple[dict[str, Any], ...] = ()
     faults: tuple[dict[str, Any], ...] = ()
@@ -146,8 +148,9 @@ def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
         if name in LISTS and not (isinstance(value, list) and all(isinstance(entry, dict) for entry in value)):
             raise ScenarioError(f"{name}: must be a list of tables ([[{name}]] in TOML)")
     plain = {name: _plain(value, name) for name, value in document.items()}
-    for index, entry in enumerate(plain.get("sandboxes", ())):
-        _resolve_files(entry, f"sandboxes[{index}]", folder)
+    for kind in ("prepared", "sandboxes"):
+        for index, entry in enumerate(plain.get(kind, ())):
+            _resolve_files(entry, f"{kind}[{index}]", folder)
     for index, entry in enumerate(plain.get("repos", ())):
         _resolve_source(entry, f"repos[{index}]", folder)
     _check(plain)

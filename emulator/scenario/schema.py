@@ -1,7 +1,7 @@
 """The schema of scenario files: models of their entries, and the errors of entries that do not fit.
 
-An entry is a call. The entries of stubs, programs, replies, faults and fake repositories have the options
-of the control, from its description; those of sandboxes and keys have the arguments of the SDK's functions.
+An entry is a call. The entries of stubs, programs, replies, faults, fake repositories and prepared sandboxes have
+the options of the control, from its description; those of sandboxes and keys have the arguments of the SDK's functions.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from ..control.description import Option, build, options_of
 from ..control.faults import Fault
 from ..control.names import suggestion
 from ..control.patterns import TextPattern
+from ..control.prepared import PreparedSandbox
 from ..control.repositories import Repository
 from ..control.schema import options_model, values_in
 from ..control.stubs import Stub
-from ..control.values import Files, RepositorySource, RetryAfter, Text
+from ..control.values import Files, Names, RepositorySource, RetryAfter, Text
 
 States = Literal["running", "paused"]
 _ACCOUNT = {"account": (Optional[str], None)}
@@ -65,6 +66,7 @@ _NAMES: list[tuple[Any, str]] = [
     (str, "a text"),
     (TextPattern, 'a text or { regex = "..." }'),
     (Text, "a text or a list of texts"),
+    (Names, "a list of texts"),
     (Files, "a table of path and content"),
     (RepositorySource, "a table of path and content, or the path of a directory"),
     (RetryAfter, "seconds or { retry_after = seconds }"),
@@ -162,6 +164,13 @@ def check_program(place: str, entry: Mapping[str, Any]) -> None:
 def check_repository(place: str, entry: Mapping[str, Any]) -> None:
     """Check an entry of `repos`."""
     check_control(place, Repository, "add", entry)
+
+
+def check_prepared(place: str, entry: Mapping[str, Any]) -> None:
+    """Check an entry of `prepared`."""
+    check_control(place, PreparedSandbox, "prepare", entry)
+    if entry.get("from_archive") is not None:
+        raise ScenarioError(f"{place}: from_archive: is not possible in a scenario; use prepare() or the command line")
 
 
 def check_fault(place: str, entry: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import Optional
 from urllib.parse import urlsplit
@@ -96,6 +97,7 @@ def _is_for_inspector(scope: Scope) -> bool:
     return bool(path == INSPECTOR_PATH or path.startswith(f"{INSPECTOR_PATH}/"))
 
 
+@functools.lru_cache(maxsize=64)
 def _host_name(url: str) -> Optional[str]:
     try:
         return urlsplit(url).hostname

@@ -91,7 +91,12 @@ def serialize(sandbox: Sandbox, now: float) -> SandboxOut:
 )
 async def create(call: Call[CreateSandbox]) -> Response:
     platform = call.platform
-    sandbox = call.platform.lifecycle.new(call.account, **sandbox_fields(call.body))
+    # A prepared sandbox is used under its name, in place of a template.
+    prepared = platform.prepared_sandboxes.find(call.account, call.body.template)
+    body = call.body if prepared is None else call.body.model_copy(update={"template": prepared.template})
+    sandbox = call.platform.lifecycle.new(call.account, **sandbox_fields(body))
+    if prepared is not None:
+        platform.prepared_sandboxes.use(prepared, sandbox)
     for warning in unused_options(call.body, sandbox, platform.config):
         call.warnings.append(warning)
         platform.recorder.log(sandbox, warning, "warning")
@@ -99,7 +104,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
         call.warnings.append(f"network_mode {sandbox.network_mode} is not enforced: the network is open")
     if sandbox.template in limits.OLDER_TEMPLATES:
         call.warnings.append(f"template {sandbox.template} is in older documentation only; the platform may refuse it")
-    await call.platform.lifecycle.build(sandbox, lambda: call.injected_failure("error"))
+    await call.platform.lifecycle.build(sandbox, lambda: call.injected_failure("error"), prepared)
     return json_reply(serialize(sandbox, call.platform.clock.time()), 201)
 
 

@@ -210,7 +210,7 @@ def test_check_and_restore_refuse_hostile_tree(out, tmp_path, shape, mounted):
     with pytest.raises(ArchiveError):
         tar_extractor.extract(source, tmp_path / "extracted", layout)
     with pytest.raises(OSError, match="the archive is damaged"):
-        restore.restore_workspace(source, layout)
+        restore.restore_files(source, layout)
     assert os.listdir(layout.workspace) == ["mine"]
     assert sorted(os.listdir(layout.directory)) == ["opt", "root", "tmp", "workspace"]
 
@@ -234,7 +234,7 @@ def test_unusual_but_harmless_tree_is_extracted(tmp_path, shape):
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
     tar_extractor.check(tmp_path / "a.tar")
-    restore.restore_workspace(tmp_path / "a.tar", layout)
+    restore.restore_files(tmp_path / "a.tar", layout)
     assert os.listdir(layout.workspace) == [name]
 
 
@@ -255,7 +255,7 @@ def test_randomly_damaged_tree_writes_nothing_outside_its_directory(out, tmp_pat
             damaged[chance.randrange(len(damaged))] = chance.choice([0, 0x2E, 0x2F, 0x35, 0x31, chance.randrange(256)])
         (tmp_path / "damaged.tar").write_bytes(damaged)
         try:
-            restore.restore_workspace(tmp_path / "damaged.tar", layout)
+            restore.restore_files(tmp_path / "damaged.tar", layout)
         except OSError:
             pass
         assert sorted(os.listdir(layout.directory)) == ["opt", "root", "tmp", "workspace"]
@@ -473,5 +473,5 @@ def test_restore_refuses_replaced_snapshot_file(tmp_path, out, shape):
         (state / "snapshots" / f"{snapshot}.tar").write_bytes(TREES[shape](os.fsencode(out)))
         refused = api.restore(snapshot, box)
         assert refused.status_code == 507
-        assert "the workspace is untouched" in refused.json()["detail"]
+        assert "the files are untouched" in refused.json()["detail"]
         assert api.read(box, "/workspace/a").text == "kept"

@@ -96,7 +96,7 @@ def test_packing_deep_tree_is_deterministic_and_needs_one_descriptor(tmp_path):
         deep(layouts[0], 150)
         before = len(os.listdir("/dev/fd"))
         tar_writer.pack(layouts[0], tmp_path / "first.tar")
-        restore.restore_workspace(tmp_path / "first.tar", layouts[1])
+        restore.restore_files(tmp_path / "first.tar", layouts[1])
         tar_writer.pack(layouts[1], tmp_path / "second.tar")
         assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
         assert len(os.listdir("/dev/fd")) == before

@@ -13,7 +13,7 @@ from net_testing import SECONDS, api, emulator
 
 from caged.emulator.cage import restore
 
-Unpack = Callable[..., None]
+Unpack = Callable[..., restore.Restored]
 
 
 class Gate:
@@ -24,10 +24,10 @@ class Gate:
         self.reached = threading.Event()
         self._open = threading.Event()
 
-    def __call__(self, source: Path, *rest: Any) -> None:
+    def __call__(self, source: Path, *rest: Any) -> restore.Restored:
         self.reached.set()
         assert self._open.wait(SECONDS)
-        self._unpack(source, *rest)
+        return self._unpack(source, *rest)
 
     def open(self) -> None:
         self._open.set()
@@ -35,8 +35,8 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(restore.restore_workspace)
-    monkeypatch.setattr(restore, "restore_workspace", gate)
+    gate = Gate(restore.restore_files)
+    monkeypatch.setattr(restore, "restore_files", gate)
     return gate
 
 
@@ -89,4 +89,4 @@ def test_restore_without_archive_file_returns_507(api: Api) -> None:
     runtime = api.emulator._runtime
     assert runtime is not None
     runtime.platform.store.snapshots[snapshot].file.unlink()
-    assert_problem(api.restore(snapshot, box), 507, "the workspace is untouched")
+    assert_problem(api.restore(snapshot, box), 507, "the files are untouched")

@@ -57,6 +57,7 @@ THEMES = {
     "Where to begin from": {
         "The same ids twice": "test_same_ids.py",
         "A scenario": "test_scenario.py",
+        "A sandbox that is prepared once": "test_prepared_sandbox.py",
         "State survives a restart": "test_restart.py",
         "Export and import": "test_export.py",
     },

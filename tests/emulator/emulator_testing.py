@@ -111,7 +111,7 @@ class Api(httpx.Client):
 def has_own_root(api: Api) -> bool:
     """Whether the emulator's sandboxes have a root of their own, in which everything can be written."""
     assert api.emulator._runtime is not None
-    return api.emulator._runtime.platform.isolation.own_root
+    return api.emulator._runtime.platform.isolation.root == "overlays"
 
 
 def require_own_root(api: Api) -> None:

@@ -10,12 +10,25 @@ import cli_testing
 import pytest
 from cases import each
 
-from caged.emulator import Agent, Commands, Emulator, EmulatorConfig, Faults, Journal, Output, Reply, Repos
+from caged.emulator import (
+    Agent,
+    Commands,
+    Controls,
+    Emulator,
+    EmulatorConfig,
+    Faults,
+    Journal,
+    Output,
+    Prepared,
+    Reply,
+    Repos,
+)
 from caged.emulator.control import queries, records
 from caged.emulator.control.agent_replies import AgentReply
 from caged.emulator.control.clock import Advance, Tick
 from caged.emulator.control.description import options_of
 from caged.emulator.control.faults import Fault
+from caged.emulator.control.prepared import PreparedSandbox
 from caged.emulator.control.repositories import Repository
 from caged.emulator.control.stubs import Stub
 from caged.emulator.control_client.clock import Clock
@@ -32,6 +45,7 @@ METHODS = [
     (Agent.reply_to, AgentReply, "reply_to"),
     (Agent.passthrough, AgentReply, "passthrough"),
     (Repos.add, Repository, "add"),
+    (Controls.prepare, PreparedSandbox, "prepare"),
     (Journal.requests, queries.RequestQuery, ""),
     (Journal.commands, queries.CommandQuery, ""),
     (Journal.prompts, queries.PromptQuery, ""),
@@ -42,12 +56,13 @@ METHODS = [
     (Commands.list, queries.ControlQuery, ""),
     (Agent.list, queries.ControlQuery, ""),
     (Repos.list, queries.ControlQuery, ""),
+    (Prepared.list, queries.ControlQuery, ""),
     (Inventory.sandboxes, queries.SandboxQuery, ""),
     (Inventory.snapshots, queries.SnapshotQuery, ""),
     (Inventory.sockets, queries.SocketQuery, ""),
     (Clock.tick, Tick, ""),
 ]
-CONTROLS = METHODS[:7]
+CONTROLS = METHODS[:8]
 
 
 def name(value: object) -> str:
@@ -86,7 +101,9 @@ def test_docstring_has_the_help_of_every_option(method, description, kind):
         assert one.unit in arguments
 
 
-@pytest.mark.parametrize("description", [Fault, Stub, AgentReply, Repository, Output, Reply, EmulatorConfig], ids=name)
+@pytest.mark.parametrize(
+    "description", [Fault, Stub, AgentReply, Repository, PreparedSandbox, Output, Reply, EmulatorConfig], ids=name
+)
 def test_every_option_has_a_help_text(description):
     options = options_of(description)
     assert options
@@ -101,6 +118,8 @@ COMMANDS = [
     (("agents", "reply"), AgentReply, "reply_to", ["text"]),
     (("agents", "passthrough"), AgentReply, "passthrough", []),
     (("repos", "add"), Repository, "add", ["url", "source"]),
+    (("prepared", "add"), PreparedSandbox, "prepare", ["name"]),
+    (("prepared", "list"), queries.ControlQuery, "", []),
     (("repos", "list"), queries.ControlQuery, "", []),
     (("faults", "list"), queries.ControlQuery, "", []),
     (("commands", "list"), queries.ControlQuery, "", []),
@@ -137,7 +156,13 @@ def test_help_of_the_command_line_has_every_option_with_its_allowed_values(words
 
 @pytest.mark.parametrize(
     ("path", "description"),
-    [("/faults", Fault), ("/commands", Stub), ("/agents/{name}/replies", AgentReply), ("/repos", Repository)],
+    [
+        ("/faults", Fault),
+        ("/commands", Stub),
+        ("/agents/{name}/replies", AgentReply),
+        ("/repos", Repository),
+        ("/prepared", PreparedSandbox),
+    ],
 )
 def test_openapi_document_has_every_option_with_its_help(emulator, path, description):
     import httpx
@@ -162,6 +187,7 @@ def test_openapi_document_has_every_option_with_its_help(emulator, path, descrip
         ("stubs", {"match": "x"}, Stub, "stub"),
         ("programs", {"program": "x"}, Stub, "program"),
         ("repos", {"url": "https://github.com/a/b", "source": {}}, Repository, "add"),
+        ("prepared", {"name": "ready"}, PreparedSandbox, "prepare"),
     ],
 )
 def test_scenario_entry_has_every_option_and_names_them_for_an_unknown_one(place, entry, description, kind):

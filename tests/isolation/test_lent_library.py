@@ -28,7 +28,7 @@ def test_bytecode_of_copied_modules_is_used_by_python(tmp_path: Path) -> None:
         assert (copy.st_mtime_ns, copy.st_size) == (original.st_mtime_ns, original.st_size)
 
 
-@pytest.mark.parametrize("modules", [("shim", "frames"), ("fetch",), ()], ids=" ".join)
+@pytest.mark.parametrize("modules", [("shim",), ("fetch",), ()], ids=" ".join)
 def test_copied_modules_can_be_imported_without_their_origin(tmp_path: Path, modules: tuple[str, ...]) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
@@ -49,10 +49,10 @@ def test_copying_more_modules_keeps_earlier_ones(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "box", mounted=True)
     layout.make()
     library = layout.opt / "lib" / "inside"
-    layout.copy_library("shim", "frames")
-    first = (library / "frames.py").stat().st_ino
+    layout.copy_library("shim")
+    first = (library / "shim.py").stat().st_ino
     layout.copy_library("fetch")
     layout.copy_library()
-    assert (library / "frames.py").stat().st_ino == first, "a module that is there may be in use"
+    assert (library / "shim.py").stat().st_ino == first, "a module that is there may be in use"
     assert (library / "startup.py").exists()
-    assert not [path for path in library.iterdir() if path.suffix not in (".py", "")]
+    assert not [path for path in library.iterdir() if path.suffix not in (".py", ".pl", "")]

@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("workers", "discovery"),
     ("repositories",),
     ("cage",),
-    ("config", "store"),
+    ("cache", "config", "store"),
     ("platform", "listening_socket", "run_directory"),
     ("persistence", "composition", "doctor", "isolation_choice", "scenario"),
     ("wire", "half_closed", "http_protocol", "websocket_protocol"),

@@ -128,7 +128,7 @@ def test_metadata_names_versions_and_license(metadata: Message) -> None:
     assert metadata["Name"] == "caged"
     assert metadata["Requires-Python"] == ">=3.9"
     assert "MIT" in (metadata["License-Expression"] or metadata["License"])
-    assert metadata.get_all("Provides-Extra") == ["emulator", "otel", "benchmarks", "dev"]
+    assert metadata.get_all("Provides-Extra") == ["emulator", "otel", "dev"]
 
 
 def test_base_install_needs_only_httpx_and_websockets(metadata: Message) -> None:

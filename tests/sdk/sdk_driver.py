@@ -29,15 +29,17 @@ class Driver:
     """`run(answer, use)`: make a client whose requests `answer` answers, and give it to `use`.
 
     `answer` is a function of the request, a response, an exception to raise, or a list of those, one per
-    request. The requests of the last run are in `requests`.
+    request. Requests are kept in `requests`, until the next case of a test that has several.
     """
 
     def __init__(self, kind):
         self.kind = kind
         self.requests = []
 
+    def begin_case(self):
+        self.requests.clear()
+
     def run(self, answer, use, base_url="http://api.test", **options):
-        self.requests = []
         transport = httpx.MockTransport(self._handler(answer))
         return self.use(use, base_url=base_url, transport=transport, **options)
 

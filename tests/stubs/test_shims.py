@@ -5,6 +5,8 @@ A sandbox has both, and runs the one in Python where the environment has setting
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from sockets import Term
 
 from caged.emulator import Output
+from caged.emulator.cage.inside import frames, shim
 
 INTERPRETERS = ("perl", "python")
 
@@ -134,3 +137,9 @@ def test_interrupt_in_terminal_ends_shim(emulator, account, client, box, prefix)
         person.type("\x03")
         person.prompt().type("echo code=$?\r")
         person.until("code=130\r\n")
+
+
+def test_largest_request_is_the_one_that_init_accepts() -> None:
+    assert shim.REQUEST_BYTES == frames.SHIM_REQUEST_BYTES
+    [size] = re.findall(r"my \$REQUEST_BYTES = ([0-9 *]+);", Path(shim.__file__).with_suffix(".pl").read_text())
+    assert math.prod(map(int, size.split("*"))) == frames.SHIM_REQUEST_BYTES

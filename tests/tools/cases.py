@@ -2,7 +2,8 @@
 
 For each test pytest and xdist need 1.5 ms of processor time besides what the test does, which is more than a case of a
 table takes that refuses one argument. `each` is written like `pytest.mark.parametrize`, for cases that need nothing of
-their own from a fixture: the fixtures of the test are set up once for all of its cases.
+their own from a fixture: the fixtures of the test are set up once for all of its cases. One with a method `begin_case`
+is called before each case, to forget the one before.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def each(names: Union[str, Sequence[str]], cases: Iterable[Any]) -> Callable[[Te
         def run(**fixtures: Any) -> None:
             for values in given:
                 case = dict(zip(parted, values))
+                for fixture in fixtures.values():
+                    if hasattr(type(fixture), "begin_case"):
+                        fixture.begin_case()
                 try:
                     function(**fixtures, **case)
                 except BaseException:

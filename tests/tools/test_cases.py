@@ -11,15 +11,19 @@ from cases import each
 
 ran = []
 
+class Fresh(list):
+    begin_case = list.clear
+
 @pytest.fixture
 def fresh():
-    return []
+    return Fresh()
 
 @each("n", [1, pytest.param(2, id="two"), 3])
 @each(("text", "size"), [("a", 1), ("bc", 2)])
 def test_all(fresh, n, text, size):
     ran.append((n, text))
     fresh.append(n)
+    assert fresh == [n]
     assert len(text) == size
 
 def test_each_case_ran():

@@ -26,6 +26,8 @@ SHIM_REQUEST_BYTES = 4 * 1024 * 1024
 #: The longest message between the emulator, its zygote and the inits.
 MESSAGE_BYTES = 256 * 1024 * 1024
 
+#: `json.dumps` would make a new encoder for each message.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _HEADER = struct.Struct("!I")
 _MAX_FDS = 16
 _FD_SIZE = array.array("i").itemsize
@@ -36,7 +38,7 @@ def encode(message: Message, fds: Sequence[int] = ()) -> bytes:
     """Return the bytes of a message, which says how many descriptors are sent with it."""
     if fds:
         message = dict(message, fds=len(fds))
-    payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+    payload = _encode(message).encode("ascii")
     return _HEADER.pack(len(payload)) + payload
 
 

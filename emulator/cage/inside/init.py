@@ -14,6 +14,7 @@ One control socket leads to the emulator. Requests (`op`), each with the events 
     freeze {id}, thaw {id}                          done {id}
     listen {id, directory}                          done {id}, or exit {id, error}; programs inside can send shim
                                                     requests from now on
+    remount {id}                                    done {id}, or exit {id, error}: the overlays are those of before
     shim_reply {id, output?, then?, exit_code?}     none; goes to the shim, and exit_code ends the conversation
     stop   {}                                       stopped {survivors}, then init ends
 
@@ -36,7 +37,7 @@ import select
 import signal
 import socket
 
-from . import command_start, frames, libc, memory, network, processes, shim_server
+from . import command_start, frames, libc, memory, network, processes, remount, shim_server
 from .process_limit import ProcessLimit
 
 TYPE_CHECKING = False
@@ -73,6 +74,8 @@ class Init:
         memory_mb = limits.get("memory_mb", 0)
         self._shared_memory = memory.SharedMemory(memory_mb) if memory_mb and processes.LINUX else None
         self._shim_server: Optional[shim_server.ShimServer] = None
+        #: What it takes to mount the overlays again; None without overlays.
+        self.sources: Optional[remount.Sources] = None
         self._devnull = -1
         self._has_host_name = spec["isolation"] != "process"
         self._ending = False
@@ -90,6 +93,7 @@ class Init:
             "freeze": self._freeze,
             "thaw": self._thaw,
             "listen": self._listen,
+            "remount": self._remount,
             "shim_reply": self._reply_to_shim,
             "stop": self._stop,
         }
@@ -249,6 +253,18 @@ class Init:
                 self._shim_server = shim_server.ShimServer(message["directory"], self._poll, self._send)
         except OSError as error:
             self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            return
+        self._send({"ev": "done", "id": message["id"]})
+
+    def _remount(self, message: dict[str, Any], _fds: list[int]) -> None:
+        try:
+            if self.sources is not None:
+                self.sources.remount()
+        except (OSError, libc.IsolationError) as error:
+            self._send({"ev": "exit", "id": message["id"], "error": str(error)})
+            return
+        except remount.RemountFailed:
+            self._ending = True  # nothing in the sandbox can go on
             return
         self._send({"ev": "done", "id": message["id"]})
 

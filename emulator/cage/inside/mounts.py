@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import struct
 
 from . import libc
@@ -19,6 +20,7 @@ MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
+MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
@@ -46,6 +48,20 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 def bind(source: str, target: str, recursive: bool = True) -> None:
     """Bind a file or directory to a target that exists."""
     mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
+
+
+def make_mount_point(root: str, path: str) -> bool:
+    """Make a directory and its parents. Returns False when there is something else: the sandbox may have put a link
+    there, which must not be followed, since it leads to the host's files before the new root is in place."""
+    target = root
+    for name in path.strip("/").split("/"):
+        target += "/" + name
+        try:
+            os.mkdir(target)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(target).st_mode):
+                return False
+    return True
 
 
 def read_only(target: str, recursive: bool = True) -> None:

@@ -18,7 +18,7 @@ import errno
 import os
 import stat
 
-from . import libc, limits, network, rights
+from . import libc, limits, network, remount, rights
 from .mounts import (
     MS_NODEV,
     MS_NOEXEC,
@@ -27,6 +27,7 @@ from .mounts import (
     MS_RDONLY,
     MS_REC,
     bind,
+    make_mount_point,
     mount,
     overlay,
     own_inodes,
@@ -36,13 +37,14 @@ from .mounts import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import Any, Optional
 
 OWN_TOP = ("dev", "home", "proc", "root", "run", "sys", "tmp", "workspace")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
-def build(spec: dict[str, Any]) -> None:
+def build(spec: dict[str, Any]) -> Optional[remount.Sources]:
     """Build the new root, and move into it. Called by init, which is process 1 of its namespaces.
 
     Args:
@@ -50,21 +52,25 @@ def build(spec: dict[str, Any]) -> None:
             since each has mounts of its own; `network`; `show`: host directories that must be seen, although nothing
             is there otherwise; `python`: the prefix of the interpreter for the emulator's programs, when it has to be
             shown elsewhere; `limits`, `counted`, `real_root`: see `IsolationLevel.spec`; `root_kind`, and for
-            "overlays" `mask`, `overlaid` and `own_user`: see `_overlays`, else `hide`, `programs`, `copied` and
-            `bound`: see `_copies`.
+            "overlays" `mask`, `overlaid`, `own_user` and `layers`: see `_overlays`, else `hide`, `programs`, `copied`
+            and `bound`: see `_copies`.
+
+    Returns:
+        What it takes to mount the overlays again; None without overlays.
 
     Raises:
         IsolationError, OSError: A step failed; the text names it.
     """
+    sources = None
     directory = spec["directory"]
     root = spec["root"]
     # Private: what the host mounts later must not turn up inside, where it would not be read-only.
     mount("", "/", "", MS_REC | MS_PRIVATE)
     rights.leave_keyring()
-    bind(directory + "/system/top", root, recursive=False)
-    own_inodes(root)
+    _top(root, spec)
     if spec["root_kind"] == "overlays":
         _overlays(root, spec)
+        sources = remount.Sources(root + "/run", spec, _lower_layers(spec, {}))  # covered by `_own_places`
     else:
         _copies(root, spec)
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -73,7 +79,7 @@ def build(spec: dict[str, Any]) -> None:
         limits.limit_segments(spec["limits"]["memory_mb"], root)
     if spec["real_root"]:
         _protect_kernel_files(root)
-    _own_places(root, directory, spec["network"])
+    _own_places(root, spec)
     _devices(root)
     for path in spec["show"]:
         if os.path.isdir(path):
@@ -87,6 +93,7 @@ def build(spec: dict[str, Any]) -> None:
     libc.call("sethostname", os.fsencode(spec["id"]), len(spec["id"]))
     if spec["network"] != "full":
         network.loopback_up()
+    return sources
 
 
 def protect_host_inodes(real_root: bool) -> None:
@@ -105,21 +112,40 @@ def is_own(path: str) -> bool:
     return path.split("/")[1] in OWN_TOP or path == "/var/tmp"
 
 
+def _top(root: str, spec: dict[str, Any]) -> None:
+    """Mount the sandbox's own root, over that of its layers if they have new entries in it."""
+    system, lower = spec["directory"] + "/system", spec["layers"].get("top")
+    if lower:
+        overlay(root, lower, system + "/top", system + "/work/top", spec["own_user"])
+    else:
+        bind(system + "/top", root, recursive=False)
+    own_inodes(root)
+
+
 def _overlays(root: str, spec: dict[str, Any]) -> None:
     """Mount an overlay over each directory of the host that a sandbox has.
 
     Args:
         root: Where to mount.
         spec: `directory`: the sandbox's; `mask`: the directory of the emulator's mask, with a directory for each
-            overlaid one; `overlaid`: their names; `own_user`: whether this is in a user namespace.
+            overlaid one; `overlaid`: their names; `own_user`: whether this is in a user namespace; `layers`: lower
+            directories above the mask, by the name of the overlay (`layers.mounted_parts`).
     """
     system = spec["directory"] + "/system"
-    for name in spec["overlaid"]:
-        lower = [f"{spec['mask']}/{name}"]
-        if os.path.isdir("/" + name):
-            lower.append("/" + name)
+    for name, lower in _lower_layers(spec, spec["layers"]).items():
         upper, work = f"{system}/changed/{name}", f"{system}/work/{name}"
         overlay(f"{root}/{name}", lower, upper, work, spec["own_user"])
+
+
+def _lower_layers(spec: dict[str, Any], layers: dict[str, list[str]]) -> dict[str, Sequence[str]]:
+    """Return the lower directories of each overlay, topmost first, by its name. `layers`: those above the mask."""
+    found: dict[str, Sequence[str]] = {}
+    for name in spec["overlaid"]:
+        lower = [*layers.get(name, ()), f"{spec['mask']}/{name}"]
+        if os.path.isdir("/" + name):
+            lower.append("/" + name)
+        found[name] = lower
+    return found
 
 
 def _copies(root: str, spec: dict[str, Any]) -> None:
@@ -148,9 +174,9 @@ def _copies(root: str, spec: dict[str, Any]) -> None:
 def _bind_read_only(root: str, path: str) -> None:
     """Bind a directory or file of the host. Nothing happens where the sandbox has put something of another kind."""
     if os.path.isdir(path):
-        if not _make_mount_point(root, path):
+        if not make_mount_point(root, path):
             return
-    elif not _make_mount_point(root, os.path.dirname(path)) or not _is_file(root + path):
+    elif not make_mount_point(root, os.path.dirname(path)) or not _is_file(root + path):
         return
     try:
         bind(path, root + path)
@@ -161,20 +187,6 @@ def _bind_read_only(root: str, path: str) -> None:
     read_only(root + path)
 
 
-def _make_mount_point(root: str, path: str) -> bool:
-    """Make a directory and its parents. Returns False when there is something else: the sandbox may have put a link
-    there, which must not be followed, since it leads to the host's files before the new root is in place."""
-    target = root
-    for name in path.strip("/").split("/"):
-        target += "/" + name
-        try:
-            os.mkdir(target)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(target).st_mode):
-                return False
-    return True
-
-
 def _is_file(path: str) -> bool:
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
@@ -182,9 +194,15 @@ def _is_file(path: str) -> bool:
         return False
 
 
-def _own_places(root: str, directory: str, network: str) -> None:
+def _own_places(root: str, spec: dict[str, Any]) -> None:
+    directory, network = spec["directory"], spec["network"]
     for name in ("workspace", "root", "tmp"):
-        bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
+        lower = spec["layers"].get(name)
+        if lower:
+            upper, work = f"{directory}/{name}", f"{directory}/system/work/{name}"
+            overlay(f"{root}/{name}", lower, upper, work, spec["own_user"])
+        else:
+            bind(f"{directory}/{name}", f"{root}/{name}", recursive=False)
     mount("run", root + "/run", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
     os.mkdir(root + "/run/lock")
     if network == "full":

@@ -6,21 +6,26 @@ program, or what a shell runs in place of a stubbed command.
 DIRECTORY holds the socket of the sandbox's init, OPT is its /opt/caged. The emulator decides what the arguments mean;
 standard input is read only when the emulator requests it, and never from a terminal. The emulator may also reply that
 the real program is to run, with the input that was read.
+
+It imports nothing that is written in Python but `os`: with `socket` and `json` it would start in twice the time. Where
+a sandbox has Perl, `shim.pl` does the same, and starts in a quarter of the time.
 """
 
 from __future__ import annotations
 
+import _json
+import _signal  # type: ignore[import-not-found]
+import _socket
 import errno
 import os
-import signal
-import socket
 import sys
-
-from . import frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
+
+#: frames.SHIM_REQUEST_BYTES, which is in a module that imports more.
+REQUEST_BYTES = 4 * 1024 * 1024
 
 #: What the starting script has set for the interpreter alone, and where it keeps what was there.
 _LIBRARIES, _KEPT = "LD_LIBRARY_PATH", "CAGED_LD_LIBRARY_PATH"
@@ -29,8 +34,8 @@ _LIBRARIES, _KEPT = "LD_LIBRARY_PATH", "CAGED_LD_LIBRARY_PATH"
 def main(directory: str, opt: str, kind: str, program: str, *arguments: str) -> int:
     """Send the request, print the reply, and return the exit code."""
     # As if it were the program itself: no traceback for Ctrl-C, nor for a closed pipe.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _restore_library_path()
     return _Shim(opt, kind, program, arguments).run(directory)
 
@@ -51,27 +56,28 @@ class _Shim:
         self._program = program
         self._arguments = arguments
         self._cwd = _working_directory()
-        self._request = {"kind": kind, "program": program, "arguments": arguments, "cwd": self._cwd}
+        words = ",".join(map(_json.encode_basestring_ascii, arguments))
+        fields = {"kind": kind, "program": program, "cwd": self._cwd}
+        self._request = f'{{"arguments":[{words}],{_fields(fields)}'
         self._stdin: Optional[bytes] = None
 
     def run(self, directory: str) -> int:
         try:
             connection = _connect(directory, self._cwd)
-            _send(connection, self._request)
+            _send(connection, f"{self._request}}}")
         except (OSError, ValueError) as error:
             return self._fail(f"the emulator does not answer ({error})")
-        receiver = frames.Receiver(connection)
         while True:
             try:
-                messages = receiver.receive()
+                length = int.from_bytes(_read_exactly(connection, 4), "big")
+                message = _decoded(_read_exactly(connection, length))
             except (EOFError, OSError):
                 return self._fail("the emulator went away before it answered")
-            for message, _ in messages:
-                code = self._follow(message, connection)
-                if code is not None:
-                    return code
+            code = self._follow(message, connection)
+            if code is not None:
+                return code
 
-    def _follow(self, message: dict[str, Any], connection: socket.socket) -> Optional[int]:
+    def _follow(self, message: dict[str, Any], connection: _socket.socket) -> Optional[int]:
         """Do what one message says. The exit code, once the reply is complete."""
         sys.stdout.write(message.get("output", ""))
         sys.stdout.flush()
@@ -82,10 +88,11 @@ class _Shim:
             return self._run_real(message)
         return int(message["exit_code"]) if "exit_code" in message else None
 
-    def _send_stdin(self, connection: socket.socket) -> Optional[int]:
+    def _send_stdin(self, connection: _socket.socket) -> Optional[int]:
         self._stdin = _read_stdin()
+        text = _fields({"stdin": self._stdin.decode("utf-8", "replace")})
         try:
-            _send(connection, {**self._request, "stdin": self._stdin.decode("utf-8", "replace")})
+            _send(connection, f"{self._request},{text}}}")
         except ValueError as error:
             return self._fail(f"standard input is too large for the emulator ({error})")
         except OSError:
@@ -101,7 +108,7 @@ class _Shim:
             return 127
         if self._stdin is not None and not (sys.stdin is None or sys.stdin.isatty()):
             _replace_stdin(self._stdin)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, and it would be inherited
+        _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)  # Python ignores it, and it would be inherited
         try:
             os.execv(path, [self._program, *self._arguments])
         except OSError as error:
@@ -132,8 +139,8 @@ def _working_directory() -> str:
         return ""  # it was removed
 
 
-def _connect(directory: str, cwd: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _connect(directory: str, cwd: str) -> _socket.socket:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     os.chdir(directory)  # the full path may exceed what a socket address holds
     try:
         connection.connect("init.sock")
@@ -143,18 +150,50 @@ def _connect(directory: str, cwd: str) -> socket.socket:
     return connection
 
 
-def _send(connection: socket.socket, request: dict[str, Any]) -> None:
+def _send(connection: _socket.socket, request: str) -> None:
     """Raises ValueError for a request that would not be accepted."""
-    size = len(frames.encode(request))
-    if size > frames.SHIM_REQUEST_BYTES:
-        raise ValueError(f"the request has {size} bytes; at most {frames.SHIM_REQUEST_BYTES} are accepted")
-    frames.send(connection, request)
+    content = request.encode("ascii")
+    size = 4 + len(content)
+    if size > REQUEST_BYTES:
+        raise ValueError(f"the request has {size} bytes; at most {REQUEST_BYTES} are accepted")
+    connection.sendall(len(content).to_bytes(4, "big") + content)
+
+
+def _read_exactly(connection: _socket.socket, length: int) -> bytes:
+    """Raises EOFError at the end of the connection."""
+    read = bytearray()
+    while len(read) < length:
+        piece = connection.recv(min(length - len(read), 1 << 20))
+        if not piece:
+            raise EOFError
+        read += piece
+    return bytes(read)
+
+
+def _fields(fields: dict[str, str]) -> str:
+    """The members of an object in JSON."""
+    return ",".join(f'"{name}":{_json.encode_basestring_ascii(text)}' for name, text in fields.items())
+
+
+class _JsonOptions:
+    """What the scanner of `_json` reads of a `json.JSONDecoder`."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int = float, int
+    parse_constant = float
+
+
+def _decoded(content: bytes) -> dict[str, Any]:
+    options: Any = _JsonOptions
+    message: dict[str, Any] = _json.make_scanner(options)(content.decode("ascii"), 0)[0]
+    return message
 
 
 def _read_stdin() -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
         return b""
-    return sys.stdin.buffer.read(frames.SHIM_REQUEST_BYTES + 1)  # more could not be sent, and must not be held
+    return sys.stdin.buffer.read(REQUEST_BYTES + 1)  # more could not be sent, and must not be held
 
 
 def _replace_stdin(content: bytes) -> None:

@@ -49,7 +49,7 @@ def main_in_namespaces(control: socket.socket, spec: dict[str, Any], user: Optio
         user: The emulator's user and group when there is a new user namespace, in which init becomes root first.
     """
 
-    def build() -> bool:
+    def build(init: Init) -> bool:
         # The death of process 1 ends everything in its process table. A zygote that died before this was armed is not
         # its parent any more; the number is read from the host's /proc, which shows it.
         processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -57,7 +57,7 @@ def main_in_namespaces(control: socket.socket, spec: dict[str, Any], user: Optio
             return False
         if user:
             namespaces.become_root(*user)
-        root_filesystem.build(spec)
+        init.sources = root_filesystem.build(spec)
         return True
 
     _run_as_process_1(control, spec, build)
@@ -67,9 +67,9 @@ def main_of_bwrap(control_fd: int, spec: dict[str, Any]) -> None:
     """Run init at level `bwrap`: bwrap has made the namespaces, or the whole isolation, and replaced itself by this
     interpreter."""
 
-    def complete() -> bool:
+    def complete(init: Init) -> bool:
         if spec["root_kind"] == "overlays":
-            root_filesystem.build(spec)
+            init.sources = root_filesystem.build(spec)
             return True
         rights.leave_keyring()
         if spec.get("limits"):
@@ -83,7 +83,7 @@ def main_of_bwrap(control_fd: int, spec: dict[str, Any]) -> None:
     _run_as_process_1(socket.socket(fileno=control_fd), spec, complete)
 
 
-def _run_as_process_1(control: socket.socket, spec: dict[str, Any], build: Callable[[], bool]) -> None:
+def _run_as_process_1(control: socket.socket, spec: dict[str, Any], build: Callable[[Init], bool]) -> None:
     """Build the isolation, limit and lock what commands may do, and serve. `build` returns False when the zygote has
     ended meanwhile."""
     os.setsid()
@@ -92,7 +92,7 @@ def _run_as_process_1(control: socket.socket, spec: dict[str, Any], build: Calla
     processes.prctl(processes.PR_SET_NAME, b"init")
     try:
         init = Init(control, spec, processes.ProcessTable())
-        if not build():
+        if not build(init):
             return
         proxy = network.listen_on_loopback(spec["proxy_port"]) if spec["network"] == "allowlist" else None
         init.process_limit.watched = limits.apply(spec, own_table=True)

@@ -61,7 +61,7 @@ async def import_(call: Call[EmptyBody]) -> Response:
 
     path = _temporary(call)
     try:
-        await _receive(call.request.stream(), path)
+        await receive(call.request.stream(), path)
         contents = await import_archive(call.platform, path)
     except (TransferError, OSError) as error:
         raise invalid(str(error)) from None
@@ -72,7 +72,8 @@ async def import_(call: Call[EmptyBody]) -> Response:
     )
 
 
-async def _receive(pieces: AsyncIterator[bytes], path: Path) -> None:
+async def receive(pieces: AsyncIterator[bytes], path: Path) -> None:
+    """Write an uploaded archive to a file. Raises ApiError when it is larger than MOST_BYTES."""
     size = 0
     with open(path, "wb") as file:  # noqa: ASYNC230  a temporary file of ours, opened in microseconds
         async for piece in pieces:

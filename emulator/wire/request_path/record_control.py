@@ -52,7 +52,13 @@ def _account(exchange: HttpExchange) -> str:
     """The id of the account that a call is about: the one of the query, or of what the path names."""
     platform, named = exchange.platform, exchange.id_in_path
     if named and exchange.request.query_params.get("account") in (None, ALL_ACCOUNTS):
-        for found in (platform.faults, platform.stubs, platform.agent_replies, platform.repositories):
+        for found in (
+            platform.faults,
+            platform.stubs,
+            platform.agent_replies,
+            platform.repositories,
+            platform.prepared,
+        ):
             control = found.get(named)
             if control is not None:
                 return control.account

@@ -281,8 +281,9 @@ def test_write_to_hard_link_of_host_file_does_not_change_it(process_api, process
 def test_snapshot_stores_links_as_links(api, box, host):
     api.output(box, f"ln -s {host}/secret file; ln -s {host} dir; ln -s /etc etc")
     members = members_of(api, api.snapshot(box))
-    assert {name for name, member in members.items() if member.issym()} == {"./file", "./dir", "./etc"}
-    assert set(members) == {".", "./file", "./dir", "./etc"}
+    inside = {name: member for name, member in members.items() if name.startswith("./workspace/")}
+    assert {name for name, member in inside.items() if member.issym()} == set(inside)
+    assert set(inside) == {"./workspace/file", "./workspace/dir", "./workspace/etc"}
 
 
 @pytest.mark.parametrize("target", ["HOST", "/etc", "/"])

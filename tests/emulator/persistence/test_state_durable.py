@@ -94,7 +94,7 @@ def test_interrupted_restore_is_completed_or_undone(layout, tmp_path, monkeypatc
     # a kill runs no `finally`
     monkeypatch.setattr(restore._Paths, "clear", lambda places: None)
     try:
-        restore.restore_workspace(tmp_path / "new.tar", layout)
+        restore.restore_files(tmp_path / "new.tar", layout)
     except Killed:
         pass
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Copies of a workspace: what they keep, when they are taken, restored, downloaded, and refused."""
+"""Copies of a sandbox's files: what they keep, when they are taken, restored, downloaded, and refused."""
 
 import gzip
 import hashlib
@@ -6,13 +6,16 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from emulator_testing import assert_problem, eventually
+from emulator_testing import assert_problem, eventually, require_own_root
 from sockets import Term
+
+from caged.emulator.cage.init_client import InitClient
 
 # --- the record
 
@@ -202,12 +205,159 @@ def test_a_socket_is_left_out(api, box):
     assert api.output(target, "ls") == "file\n"
 
 
-def test_home_and_tmp_are_not_part_of_a_snapshot(api, box):
-    api.output(box, "touch ~/h /tmp/t w")
+def test_home_and_tmp_are_part_of_it(api, box):
+    api.output(box, "touch ~/h /tmp/t w; chmod 700 ~; chmod 1770 /tmp")
     target = api.sandbox()
-    api.write(target, "/root/kept", "x")
+    api.write(target, "/root/other", "x")
     api.restore(api.snapshot(box), target)
-    assert api.output(target, "ls; ls ~ /tmp") == "w\n/root:\nkept\n\n/tmp:\n"
+    assert api.output(target, "ls; ls ~ /tmp; stat -c %a ~ /tmp") == "w\n/root:\nh\n\n/tmp:\nt\n700\n1770\n"
+
+
+#: Changes everywhere in the file system, and a command that prints what has come of them.
+CHANGES = """
+mkdir -p /app/d /var/lib/mine /data; echo app > /app/d/f; ln -s d /app/link; chmod 700 /app/d
+chown 7:8 /app/d/f 2> /dev/null; rm -r /usr/share/doc 2> /dev/null  # root of an ordinary user may not
+echo etc > /etc/mine; echo 10.1.1.1 example >> /etc/hosts; rm /etc/issue; chmod 600 /etc/motd; touch /file
+rm -r /etc/skel; mkdir /etc/skel; touch /etc/skel/new; rmdir /srv; mkdir /home/me
+echo '#!/bin/sh' > /usr/local/bin/tool; chmod 4755 /usr/local/bin/tool; ln /usr/local/bin/tool /usr/local/bin/same
+ln -s /app /usr/local/app; echo x > /opt/x
+"""
+WHOLE = """
+cd /; find app data file home etc/mine etc/motd etc/skel usr/local/bin/tool usr/local/app opt/x var/lib/mine -printf \
+  '%p %y %m %U %G %n %l %TY\n' | sort
+ls -A1 / /etc /home /opt /usr/local/bin; cat app/d/f etc/mine opt/x; grep -c example etc/hosts
+ls -d etc/issue usr/share/doc srv 2>&1; test usr/local/bin/tool -ef usr/local/bin/same && echo same; tool && echo runs
+"""
+
+
+def test_everything_that_a_sandbox_changed_is_restored_with_its_deletions(api, box):
+    require_own_root(api)
+    clean = api.snapshot(box)
+    unchanged = api.output(box, WHOLE + "true")
+    api.output(box, CHANGES)
+    before = api.output(box, WHOLE)
+    assert f"app/d/f f 644 {'7 8' if os.geteuid() == 0 else '0 0'}" in before
+    assert before.count("No such file") == (3 if os.geteuid() == 0 else 2)
+    assert before.endswith("same\nruns\n")
+    snapshot = api.snapshot(box)
+    assert api.output(box, WHOLE) == before
+    # Into a sandbox that has other changes, among them where the snapshot has none, with processes that go on.
+    target = api.sandbox()
+    api.output(
+        target,
+        "mkdir -p /app/d/f /other /srv/x /var/lib/else; rm /etc/motd /bin/ls; ln -s /etc /data; echo x > /etc/issue\n"
+        "rm -r /home; echo home > /home; exec 3< /usr/bin/env; touch /run/kept\n"
+        "(while :; do date +%N > /tmp/alive; sleep 0.02; done) > /dev/null 2>&1 &",
+    )
+    assert api.restore(snapshot, target).status_code == 200
+    assert api.output(target, WHOLE) == before
+    assert eventually(lambda: api.read(target, "/tmp/alive").status_code == 200, "the process to go on")
+    assert api.output(target, "pwd; ls /run/kept; ls /other /var/lib/else 2>&1 | grep -c 'No such'").endswith(
+        "kept\n2\n"
+    )
+    # A host name of its own stays; what the other had added is there.
+    assert api.output(target, "getent hosts $(hostname) | wc -l; grep -c cage_ /etc/hosts") == "1\n1\n"
+    assert api.output(target, "cat /etc/hosts").count(target) == 1
+    # The restored one changes as before, and can be saved again.
+    api.output(
+        target, "echo more >> /etc/mine; rm /app/link /usr/local/bin/same; touch /etc/new; apt-config dump > /dev/null"
+    )
+    again = api.snapshot(target)
+    assert api.restore(again, box).status_code == 200
+    assert api.run(box, "cat /etc/mine; ls /app; ls /etc/new; ls /usr/local/bin | grep -cx same")["output"] == (
+        "etc\nmore\nd\n/etc/new\n0\n"
+    )
+    assert api.restore(clean, box).status_code == 200
+    assert api.output(box, WHOLE + "true") == unchanged
+    # The file API and programs of the emulator work as before, and no directory is left of the restores.
+    assert api.write(box, "/usr/local/bin/by-api", "x").status_code == 200
+    assert api.output(box, "cat /usr/local/bin/by-api; ls /opt/caged") != ""
+    assert not [name for name in os.listdir(api.emulator.run_dir / "sandboxes" / box) if name.startswith("restore")]
+    host = [path for path in ("/app", "/data", "/etc/mine", "/usr/local/bin/tool", "/file") if os.path.lexists(path)]
+    assert host == []
+
+
+def test_restore_that_cannot_mount_keeps_everything_as_it_was(api, box, monkeypatch):
+    require_own_root(api)
+    api.output(box, CHANGES)
+    snapshot = api.snapshot(box)
+    api.output(box, "rm -r /app /etc/mine; echo mine > w; echo later > /etc/later")
+    before = api.output(box, WHOLE + "cd /workspace" + FACTS)
+    real = InitClient.remount
+    system = api.emulator.run_dir / "sandboxes" / box / "system"
+
+    async def refuse(client):
+        raise OSError(5, "refused")
+
+    async def fail(client):
+        (system / "work" / "var").rmdir()  # of the last overlay: the others have been mounted by then
+        await real(client)
+
+    for broken, words in ((refuse, "refused"), (fail, "cannot be mounted again")):
+        monkeypatch.setattr(InitClient, "remount", broken)
+        answer = api.restore(snapshot, box)
+        assert_problem(answer, 507, "untouched")
+        assert words in answer.json()["detail"]
+        monkeypatch.undo()
+        assert api.output(box, WHOLE + "cd /workspace" + FACTS) == before
+        assert api.output(box, "touch /var/new /etc/new && rm /var/new /etc/new") == ""
+        assert not [name for name in os.listdir(system.parent) if name.startswith("restore")]
+    assert api.restore(snapshot, box).status_code == 200
+    assert api.output(box, "cat /app/d/f /etc/mine; ls w 2>&1 | grep -c 'No such'") == "app\netc\n1\n"
+
+
+def test_process_level_restores_workspace_home_and_tmp_of_an_archive_of_all(api, box, process_api):
+    require_own_root(api)
+    api.output(
+        box, "mkdir /app; touch /app/x /etc/mine w ~/h /tmp/t; rm /etc/issue; echo link > f; ln -s /workspace/f l"
+    )
+    snapshot = api.snapshot(box)
+    source = api.emulator._runtime.platform.store.snapshots[snapshot].file
+    target = process_api.sandbox()
+    made = process_api.snapshot(target)
+    shutil.copy(source, process_api.emulator._runtime.platform.store.snapshots[made].file)
+    assert process_api.restore(made, target).status_code == 200
+    assert process_api.output(target, "ls; ls ~ /tmp; cat l") == "f\nl\nw\n/root:\nh\n\n/tmp:\nt\nlink\n"
+    assert "not restored" in process_api.log_text(target)
+    assert "/app" in process_api.log_text(target)
+    # The other way round, everything else stays.
+    process_api.write(target, "only", "process")
+    plain = process_api.snapshot(target)
+    shutil.copy(process_api.emulator._runtime.platform.store.snapshots[plain].file, source)
+    api.output(box, "touch /etc/stays; rm w")
+    assert api.restore(snapshot, box).status_code == 200
+    assert api.output(box, "ls; ls /etc/stays /app") == "f\nl\nonly\nw\n/etc/stays\n\n/app:\nx\n"
+
+
+def test_an_archive_of_a_workspace_alone_is_restored(api, box, tmp_path):
+    """The form of snapshots before they had everything."""
+    snapshot = api.snapshot(box)
+    with tarfile.open(api.emulator._runtime.platform.store.snapshots[snapshot].file, "w") as archive:
+        top = tarfile.TarInfo(".")
+        top.type, top.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(top)
+        for name in ("./.wh.literal", "./etc"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+    api.output(box, "touch ~/stays; touch gone")
+    assert api.restore(snapshot, box).status_code == 200
+    assert api.output(box, "ls -A; ls ~; cat .wh.literal etc") == ".wh.literal\netc\nstays\nxx"
+
+
+def test_a_name_that_marks_deletions_fails_the_snapshot_outside_of_the_own_directories(api, box):
+    require_own_root(api)
+    api.output(box, "mkdir /app; touch .wh.f ~/.wh.f /app/.wh.f /home/.wh..wh..opq")
+    target = api.sandbox()
+    assert api.restore(api.snapshot(box), target).status_code == 200
+    assert api.output(target, "ls -A; ls -A /app /home") == ".wh.f\n/app:\n.wh.f\n\n/home:\n.wh..wh..opq\n"
+    for path in ("/etc/.wh.f", "/usr/local/.wh..wh..opq", "/.wh.f"):
+        api.output(box, f"touch {path}")
+        made = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
+        assert api.settled(made)["status"] == "failed"
+        assert "marks deletions" in api.log_text(box)
+        api.output(box, f"rm {path}")
+    api.snapshot(box)
 
 
 def test_a_tree_deeper_than_pythons_recursion_is_kept(api, box):
@@ -261,7 +411,7 @@ def test_a_write_during_a_snapshot_comes_after_it(api, box):
     api.output(box, "head -c 30000000 /dev/zero > big")
     made = api.post(f"/sandboxes/{box}/snapshots").json()["id"]
     api.write(box, "later", "x")
-    assert "later" not in names_in(api, made)
+    assert "./workspace/later" not in names_in(api, made)
 
 
 def test_a_terminal_opened_during_a_snapshot_comes_after_it(api, box):
@@ -360,7 +510,7 @@ def test_a_restore_that_fails_leaves_the_workspace_untouched(api, box, damage):
     assert "untouched" in api.log_text(box) or "failed" in api.log_text(box)
     # The hosts file is there at the levels that have one.
     left = {"opt", "root", "tmp", "workspace"}
-    assert set(os.listdir(api.emulator.run_dir / "sandboxes" / box)) - {"hosts"} == left
+    assert set(os.listdir(api.emulator.run_dir / "sandboxes" / box)) - {"hosts", "system"} == left
 
 
 def test_restores_at_once_leave_one_of_the_two(api, box):
@@ -400,10 +550,10 @@ def test_a_download_is_a_url_that_works_without_a_key(api, box):
     assert (response.status_code, response.headers["content-type"]) == (200, "application/gzip")
     assert ".tar.gz" in response.headers["content-disposition"]
     with tarfile.open(fileobj=io.BytesIO(response.content), mode="r:gz") as archive:
-        assert archive.extractfile("./file").read() == b"hello\n"
-        assert archive.getmember("./file").mode == 0o750
-        assert archive.getmember("./link").linkname == "file"
-        assert archive.getmember("./empty").isdir()
+        assert archive.extractfile("./workspace/file").read() == b"hello\n"
+        assert archive.getmember("./workspace/file").mode == 0o750
+        assert archive.getmember("./workspace/link").linkname == "file"
+        assert archive.getmember("./workspace/empty").isdir()
 
 
 def test_a_downloads_links_say_workspace_and_name_no_place_of_the_host(api, box):
@@ -413,7 +563,7 @@ def test_a_downloads_links_say_workspace_and_name_no_place_of_the_host(api, box)
     )
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = {member.name: member.linkname for member in archive}
-    assert members["./a"] == members["./b"] == "/workspace/f"
+    assert members["./workspace/a"] == members["./workspace/b"] == "/workspace/f"
     assert os.fsencode(str(api.emulator.run_dir)) not in content
 
 
@@ -421,8 +571,8 @@ def test_a_large_download_is_whole(api, box):
     api.output(box, "head -c 9000000 /dev/urandom > big; sha1sum < big > sum")
     content = httpx.get(download(api, api.snapshot(box))["url"], trust_env=False, verify=False, timeout=60).content
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        digest = hashlib.sha1(archive.extractfile("./big").read()).hexdigest()
-        assert archive.extractfile("./sum").read().decode().startswith(digest)
+        digest = hashlib.sha1(archive.extractfile("./workspace/big").read()).hexdigest()
+        assert archive.extractfile("./workspace/sum").read().decode().startswith(digest)
 
 
 ALTERATIONS = [

@@ -1,0 +1,54 @@
+"""python benchmarks/packages.py: what a create with packages and one from a prepared sandbox cost, against a plain one.
+
+The packages are in the cache already: what is measured is the second create and each later one. pip needs an index for
+the first.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+
+from _timing import Row, alternate, report
+
+from caged import Caged
+from caged.emulator import Emulator
+
+ROUNDS = 60
+TEMPLATE, PACKAGES = "python-312", ["pytest"]
+#: Files of the prepared sandbox, in a directory of the root.
+FILES = 2000
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as cache, Emulator(cache_dir=cache, allow_unused=True) as emulator:
+        with emulator.client() as client:
+            begun = time.perf_counter()
+            created(client, template=TEMPLATE, packages=PACKAGES)
+            print(f"the first create with packages={PACKAGES} took {time.perf_counter() - begun:.1f} s")
+            script = f"mkdir -p /app && cd /app && for i in $(seq {FILES}); do echo $i > $i; done"
+            emulator.prepare("ready", template=TEMPLATE, packages=PACKAGES, init_script=script)
+            plain, packages, prepared = alternate(
+                ROUNDS,
+                lambda: created(client, template=TEMPLATE),
+                lambda: created(client, template=TEMPLATE, packages=PACKAGES),
+                lambda: created(client, template="ready"),
+                warm=5,
+            )
+    return report(
+        [
+            Row(f"create, packages={PACKAGES}", packages, plain, "create without packages", 1.5),
+            Row("create, from a prepared sandbox", prepared, plain, "create without packages", 1.5),
+        ]
+    )
+
+
+def created(client: Caged, **options: object) -> None:
+    box = client.sandboxes.create(**options)  # type: ignore[arg-type]
+    assert box.status == "running", client.sandboxes.logs(box.id)
+    client.sandboxes.destroy(box.id)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Layers: what a sandbox has changed in its file system, kept for others, which see it and cannot change it.
+
+A layer is a directory of the shape of a sandbox's own:
+
+    root, workspace, tmp   its /root, /workspace and /tmp
+    changed/NAME           what was changed below /NAME: the upper layer of an overlay
+    top                    new entries of the root itself
+
+Parts in which nothing was changed are missing. Where sandboxes have a root of their own, a layer is mounted below what
+the sandbox changes itself; elsewhere, and where a sandbox has to outlive the layer, it is copied into the sandbox's
+directory. /workspace and /tmp are always copied, because what reads them reads them on the host's disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import copies, disk, host_view
+from .paths import MOUNT_POINTS, Layout
+from .tree_copy import copy_tree
+
+#: The parts that are never mounted.
+_COPIED = ("workspace", "tmp")
+#: A path that can stand in the options of a mount, where `:` and `,` separate.
+_MOUNTABLE = re.compile(r"[^:,\\]+\Z")
+#: What every sandbox has for itself.
+_OWN_FILES = {"etc": ("hosts", "hostname")}
+
+
+def freeze(
+    layout: Layout, layer: Path, parts: Collection[str], has_system: bool, leave_out: Collection[str] = ()
+) -> None:
+    """Make a layer of what a sandbox has changed. No process may run in it any more. Blocks.
+
+    Args:
+        layout: The sandbox's directory.
+        layer: The empty directory of the layer.
+        parts: Of `root`, `workspace` and `tmp`, those that belong to it.
+        has_system: Whether what was changed elsewhere belongs to it, too.
+        leave_out: Paths below /root that do not, such as `.cache`.
+
+    Raises:
+        OSError: Something cannot be read, or there is no space.
+    """
+    for name in parts:
+        copy_tree(layout.roots()[name], str(layer / name), leave_out if name == "root" else ())
+    if not has_system:
+        return
+    (layer / "changed").mkdir(mode=0o755)
+    for name in host_view.overlaid():
+        target = layer / "changed" / name
+        copy_tree(str(layout.changed / name), str(target), _OWN_FILES.get(name, ()))
+        _remove_if_empty(target)
+    _remove_if_empty(layer / "changed")
+    elsewhere = (*MOUNT_POINTS, *host_view.overlaid(), *host_view.links())
+    copy_tree(str(layout.top), str(layer / "top"), elsewhere)
+    for name in host_view.EMPTY_DIRECTORIES:
+        _remove_if_empty(layer / "top" / name)
+    _remove_if_empty(layer / "top")
+
+
+def _remove_if_empty(directory: Path) -> None:
+    if directory.is_dir() and not os.listdir(directory):
+        directory.rmdir()
+
+
+def are_mountable(layers: Sequence[Path]) -> bool:
+    """Whether the paths of the layers can stand in the options of a mount."""
+    return all(_MOUNTABLE.match(str(layer)) for layer in layers)
+
+
+def mounted_parts(layers: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the lower directories of each overlay, topmost first: by `root`, `top`, or the name of a top-level
+    directory.
+
+    Args:
+        layers: Directories of layers, topmost first.
+    """
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        parts = {"root": layer / "root", "top": layer / "top"}
+        parts.update((name, layer / "changed" / name) for name in host_view.overlaid())
+        for name, directory in parts.items():
+            if directory.is_dir():
+                found.setdefault(name, []).append(str(directory))
+    return found
+
+
+def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
+    """Copy layers into the directory of a sandbox that is not started yet. Blocks.
+
+    Args:
+        layers: Directories of layers, topmost first.
+        layout: The sandbox's directory.
+        everything: Whether to copy also what can be mounted.
+
+    Raises:
+        OSError: There is no space.
+    """
+    for layer in reversed(layers):
+        for name in ("root", *_COPIED) if everything else _COPIED:
+            if (layer / name).is_dir():
+                copy_tree(str(layer / name), layout.roots()[name], is_lowest=True)
+        if not everything or not layout.own_root:
+            continue
+        for name in host_view.overlaid():
+            if (layer / "changed" / name).is_dir():
+                if copies.are_made(layout):  # the layer has complete ones, too
+                    disk.remove(layout.changed / name)
+                copy_tree(str(layer / "changed" / name), str(layout.changed / name))
+        if (layer / "top").is_dir():
+            copy_tree(str(layer / "top"), str(layout.top), is_lowest=True)
+
+
+@contextmanager
+def flattened(layout: Layout, names: Collection[str]) -> Iterator[Layout]:
+    """Yield a sandbox's paths, among them directories that hold what the sandbox sees of its layers, too. Blocks.
+
+    Args:
+        layout: The sandbox's directory.
+        names: The directories that are wanted: of `root`, `workspace`, `tmp` and `system`.
+
+    Raises:
+        OSError: A directory cannot be read, or there is no space for a copy.
+    """
+    copied = [name for name in ("root", "system") if name in names] if layout.layers else []
+    if not copied:
+        yield layout
+        return
+    place = Path(tempfile.mkdtemp(prefix="merged-", dir=layout.directory))
+    try:
+        for name in copied:
+            (place / name).mkdir()
+            if name == "root":
+                _merge(layout, Path("root"), Path(layout.roots()["root"]), place / name, is_lowest=True)
+        if "system" in copied:
+            _merge(layout, Path("top"), layout.top, place / "system" / "top", is_lowest=True)
+            (place / "system" / "changed").mkdir()
+            for name in host_view.overlaid():
+                own, merged = layout.changed / name, place / "system" / "changed" / name
+                _merge(layout, Path("changed", name), own, merged, is_lowest=False)
+        yield layout.with_places(**{name: place / name for name in copied})
+    finally:
+        disk.remove(place)
+
+
+def _merge(layout: Layout, part: Path, own: Path, target: Path, is_lowest: bool) -> None:
+    below = [layer / part for layer in reversed(layout.layers) if (layer / part).is_dir()]
+    for source in (*below, own):
+        copy_tree(str(source), str(target), is_lowest=is_lowest)
+
+
+def require_replaceable(layout: Layout) -> None:
+    """Check that the files of a sandbox can be replaced while it runs. The root itself cannot be mounted again.
+
+    Raises:
+        OSError: A layer has entries of the root.
+    """
+    if any((layer / "top").is_dir() for layer in layout.layers):
+        raise OSError(
+            errno.EBUSY,
+            "it was created from a prepared sandbox that has new top-level directories, which cannot be replaced while"
+            " it runs; restore into another sandbox",
+        )
+
+
+def remove(layer: Path) -> None:
+    """Remove a layer that no sandbox uses. Blocks."""
+    disk.remove(layer)

@@ -1,0 +1,139 @@
+"""Copying a tree that no process changes any more, with all that an overlay's layer consists of.
+
+Modes, owners, times, extended attributes, hard links, and whiteouts: devices with the number 0:0, which stand for
+deleted entries. A directory with a certain attribute is opaque: it replaces what layers below have there. Sockets,
+pipes and other devices are left out. Blocks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Collection
+
+from ..workers import checkpoint
+from . import disk
+
+#: Bytes of a path on the host: what the kernel accepts, with room for the names of the places it is copied to.
+MOST_PATH = 3500
+_WHITEOUT = os.makedev(0, 0)
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+
+
+class TreeUnusable(OSError):
+    """A tree cannot be copied; the text says why."""
+
+
+def copy_tree(source: str, target: str, leave_out: Collection[str] = (), is_lowest: bool = False) -> None:
+    """Copy a directory.
+
+    Args:
+        source: The directory. No process changes it.
+        target: The copy. It may exist, and then becomes what an overlay of `source` over it would show, with the mode
+            and owner of `source`.
+        leave_out: Paths below `source` to leave out, such as `.cache`.
+        is_lowest: Whether nothing is below the copy, so that it has no whiteouts.
+
+    Raises:
+        TreeUnusable: A path is too long, or a file belongs to a user whose files cannot be read.
+        OSError: There is no space.
+    """
+    _Copy(leave_out, is_lowest).copy(source, target)
+
+
+class _Copy:
+    def __init__(self, leave_out: Collection[str], is_lowest: bool) -> None:
+        self._leave_out = frozenset(leave_out)
+        self._is_lowest = is_lowest
+        self._hard_links: dict[tuple[int, int], str] = {}
+        self._is_root = os.geteuid() == 0
+
+    def copy(self, source: str, target: str) -> None:
+        if not os.path.isdir(target):
+            os.mkdir(target, 0o700)
+        waiting = [(source, target, "")]
+        done = []
+        while waiting:
+            here, there, prefix = waiting.pop()
+            done.append((here, there))
+            if len(os.fsencode(here)) > MOST_PATH:
+                raise TreeUnusable(errno.ENAMETOOLONG, f"a path has more than {MOST_PATH} bytes")
+            for entry in _entries(here):
+                checkpoint()
+                path = prefix + entry.name
+                if path in self._leave_out:
+                    continue
+                copy = f"{there}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    _make_room_for_directory(entry.path, copy)
+                    waiting.append((entry.path, copy, f"{path}/"))
+                else:
+                    self._copy_entry(entry.path, entry.stat(follow_symlinks=False), copy)
+        for here, there in reversed(done):  # a directory's time changes with its content
+            self._copy_attributes(here, os.lstat(here), there)
+
+    def _copy_entry(self, source: str, status: os.stat_result, target: str) -> None:
+        _remove(target)
+        if status.st_nlink > 1:
+            first = self._hard_links.setdefault((status.st_dev, status.st_ino), target)
+            if first != target:
+                os.link(first, target, follow_symlinks=False)
+                return
+        if stat.S_ISREG(status.st_mode):
+            _copy_content(source, target)
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(source), target)
+        elif stat.S_ISCHR(status.st_mode) and status.st_rdev == _WHITEOUT and not self._is_lowest:
+            os.mknod(target, stat.S_IFCHR | 0o600, _WHITEOUT)
+        else:
+            return
+        self._copy_attributes(source, status, target)
+
+    def _copy_attributes(self, source: str, status: os.stat_result, target: str) -> None:
+        if self._is_root:
+            os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            for name in os.listxattr(source, follow_symlinks=False):
+                if name.startswith("security.") or (self._is_lowest and ".overlay." in name):
+                    continue  # labels of the host; and file capabilities, which no sandbox may use
+                os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
+            os.chmod(target, stat.S_IMODE(status.st_mode))
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
+
+
+def _make_room_for_directory(source: str, target: str) -> None:
+    if os.path.isdir(target) and not os.path.islink(target):
+        if not _is_opaque(source):
+            return
+        disk.remove(target)
+    else:
+        _remove(target)
+    os.mkdir(target, 0o700)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        disk.remove(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _is_opaque(directory: str) -> bool:
+    return any(name in _OPAQUE for name in os.listxattr(directory, follow_symlinks=False))
+
+
+def _entries(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except PermissionError as error:
+        raise TreeUnusable(errno.EACCES, f"{directory} cannot be read: {error.strerror}") from error
+
+
+def _copy_content(source: str, target: str) -> None:
+    try:
+        shutil.copyfile(source, target, follow_symlinks=False)
+    except PermissionError as error:
+        raise TreeUnusable(errno.EACCES, f"{source} cannot be read: {error.strerror}") from error

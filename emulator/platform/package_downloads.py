@@ -1,0 +1,83 @@
+"""What pip has downloaded, kept in the cache for the next installation by the emulator.
+
+It comes from the emulator's own sandboxes only, and goes to them only, so that no sandbox of an account can put
+something there. Nor can a package: what a run of pip has downloaded is kept only if pip has built nothing, since
+building runs code of the package. npm's downloads are not kept, because npm runs code of packages in every case.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Optional
+
+from ..cache.cache import MEBIBYTE, Cache
+from ..cache.entries import Key, UsedEntry
+from ..cage.paths import Layout
+from ..cage.tree_copy import copy_tree
+
+#: Below the home: where pip keeps downloads.
+PIP_DOWNLOADS = ".cache/pip"
+#: Downloads that are larger than this are not kept with new ones.
+MOST_MB = 512
+#: Lines of pip's output about running code of a package.
+_BUILDING = re.compile(
+    rb"Preparing metadata|Building wheel|Running setup\.py|build dependencies|editable", re.IGNORECASE
+)
+
+
+class PackageDownloads:
+    """All functions block.
+
+    Args:
+        cache: Where they are kept.
+        isolation: What tells layers of different kinds of isolation apart.
+    """
+
+    def __init__(self, cache: Cache, isolation: list[Any]) -> None:
+        self._cache = cache
+        self._key = Key("downloads", "pip", {"isolation": isolation})
+
+    def find(self) -> Optional[UsedEntry]:
+        """The downloads so far, as a layer that is in use until it is released. Raises OSError."""
+        return self._cache.find(self._key)
+
+    def keep(self, layout: Layout, output: bytes, found: Optional[UsedEntry]) -> None:
+        """Keep what a run of pip has downloaded.
+
+        Args:
+            layout: The directory of the sandbox in which it ran. It has ended.
+            output: What it has printed.
+            found: The downloads that it began with. They are released.
+
+        Raises:
+            OSError: The downloads cannot be copied.
+        """
+        source = layout.home / PIP_DOWNLOADS
+        try:
+            if not _is_directory(source) or _BUILDING.search(output):
+                return
+            builder = self._cache.begin(self._key)
+            if builder is None:
+                return  # another emulator keeps its own
+            try:
+                target = builder.content / "root" / PIP_DOWNLOADS
+                target.mkdir(parents=True, mode=0o755)
+                if found is not None and found.description.size < MOST_MB * MEBIBYTE:
+                    copy_tree(str(found.content / "root" / PIP_DOWNLOADS), str(target), is_lowest=True)
+                copy_tree(str(source), str(target), is_lowest=True)
+                if found is not None:
+                    found.release()
+                published = builder.publish({})
+                if published is not None:
+                    published.release()
+            finally:
+                builder.abandon()
+        finally:
+            if found is not None:
+                found.release()
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether a path below the home is a directory, with nothing but directories on the way."""
+    return all(one.is_dir() and not one.is_symlink() for one in (path.parent, path))

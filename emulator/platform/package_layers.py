@@ -1,0 +1,332 @@
+"""Packages that are installed once: into a layer, which later sandboxes use.
+
+The installer runs in a sandbox of the emulator's own, which has nothing of an account: no environment, secrets, files
+or repository. Its processes are ended before a layer is made of what it has changed. Everything that the result depends
+on is part of the layer's key. Where that is not known, packages are installed in the sandbox itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import platform
+import re
+import secrets
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from caged import __version__
+
+from ..cache.cache import Cache, EntryBuilder
+from ..cache.entries import Key, UsedEntry
+from ..cache.location import CacheUnusable, cache_directory
+from ..cage import disk, layers
+from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.command_result import CommandResult
+from ..cage.init_client import SandboxGone
+from ..cage.provisioning import Limits, Provisioner, SandboxSpec
+from ..cage.toolchains import Toolchain, Toolchains
+from ..cage.zygote import ZygoteError
+from ..config import EmulatorConfig
+from ..store import Sandbox
+from ..workers import Workers
+from . import limits
+from .command_stubs import CommandStubs
+from .package_downloads import PackageDownloads
+from .recorder import SandboxRecorder
+
+#: A layer that is older is made anew: there may be newer versions of its packages.
+MOST_AGE_SECONDS = 7 * 24 * 3600
+#: Layers that one emulator keeps in use, so that they are checked once only. Each is a descriptor.
+LAYERS_HELD = 64
+#: Seconds between two looks at whether another emulator has made a layer.
+_POLL_SECONDS = 0.05
+#: A name of a registry, with extras and a version. Anything else may be a file of the sandbox, or change at any time.
+_REGISTRY_NAME = re.compile(
+    r"@?[A-Za-z0-9][\w.-]*(/[\w.-]+)*(\[[\w.,\s-]*\])?(\s*(==|>=|<=|~=|!=|<|>|@)[\w.*+!,<>=~^\s-]*)?\Z"
+)
+#: Variables that change what an installer does.
+_INSTALLER_VARIABLE = re.compile(
+    r"(pip|npm|node|yarn|pnpm|go(?!ogle)|python|uv|cargo|rust|virtualenv|ld|git|ssl|curl|requests).*"
+    r"|cc|cxx|c|cpp|path|home|tmpdir|tmp|temp|lang|lc_.*|xdg_.*|user|shell|bash_env|env|prefix"
+    r"|.*_(proxy|path|home)|.*flags",
+    re.IGNORECASE,
+)
+#: Configuration of package managers on the host.
+_CONFIGURATION = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc")
+#: In a home: what installers keep for their next run.
+_DOWNLOADS = (".cache", ".npm/_cacache", ".npm/_logs")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Packages that were installed outside of the sandbox.
+
+    Attributes:
+        result: The end of the installer.
+        layer: The directory of the layer; None when the installer failed.
+        from_cache: Whether it was there already.
+        entry: What has to be released when the layer was copied; None for one that stays as long as the emulator runs.
+    """
+
+    result: CommandResult
+    layer: Optional[Path] = None
+    from_cache: bool = False
+    entry: Optional[UsedEntry] = None
+
+
+def install_command(sandbox: Sandbox) -> str:
+    """The command that installs a sandbox's packages."""
+    names = " ".join(shlex.quote(name) for name in sandbox.packages)
+    installer = "npm install -g" if sandbox.template.startswith("node") else "pip install"
+    if sandbox.template.startswith("go"):
+        installer = "go install"
+    return f"{installer} {names}"
+
+
+class PackageLayers:
+    """The layers of packages that one emulator uses. `close` has to follow.
+
+    Args:
+        run_dir: The directory of what goes when the emulator stops, in which installers run.
+        is_persistent: Whether sandboxes outlive the emulator, and so have to have copies of their layers.
+    """
+
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        isolation: ChosenIsolation,
+        provisioner: Provisioner,
+        toolchains: Toolchains,
+        command_stubs: CommandStubs,
+        recorder: SandboxRecorder,
+        workers: Workers,
+        run_dir: Path,
+        is_persistent: bool,
+    ) -> None:
+        self._config = config
+        self._isolation = isolation
+        self._provisioner = provisioner
+        self._toolchains = toolchains
+        self._command_stubs = command_stubs
+        self._recorder = recorder
+        self._workers = workers
+        self._builders = run_dir / "builders"
+        self.is_persistent = is_persistent
+        self._cache: Optional[Cache] = None
+        self._held: dict[str, UsedEntry] = {}
+        self._replaced: list[UsedEntry] = []
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def close(self) -> None:
+        """Let others remove the layers."""
+        for entry in (*self._held.values(), *self._replaced):
+            entry.release()
+        self._held.clear()
+        self._replaced.clear()
+
+    async def obtain(self, sandbox: Sandbox) -> Optional[Installed]:
+        """Install a sandbox's packages into a layer, unless there is one.
+
+        Returns:
+            What was installed; None when the packages have to be installed in the sandbox itself.
+        """
+        if not self._is_possible(sandbox):
+            return None
+        chain = await self._toolchains.find_soon(sandbox.template)
+        key = self._key(sandbox, chain)
+        lock = self._locks.setdefault(key.digest, asyncio.Lock())
+        async with lock:
+            try:
+                return await asyncio.wait_for(self._obtain(sandbox, chain, key), limits.BUILD_SECONDS)
+            except (CacheUnusable, OSError, SandboxGone, ZygoteError, asyncio.TimeoutError) as error:
+                reason = str(error) or f"the layer was not made within {limits.BUILD_SECONDS:g} s"
+                self._recorder.log(sandbox, f"packages are installed without the cache: {reason}", "warning")
+                return None
+            finally:
+                self._locks.pop(key.digest, None)
+
+    # --- whether a layer gives the same as an installation
+
+    def _is_possible(self, sandbox: Sandbox) -> bool:
+        """Whether what the installer does depends on the key alone.
+
+        At level `process` a sandbox can write to what belongs to the user, and what was installed holds the paths of
+        the sandbox that it was installed in. Without the open network a create may have to fail.
+        """
+        return (
+            self._config.cache
+            and self._isolation.current.level != "process"
+            and sandbox.network_mode == "full"
+            and all(_REGISTRY_NAME.match(name) for name in sandbox.packages)
+            and not any(_INSTALLER_VARIABLE.fullmatch(name) for name in sandbox.env)
+            and not (sandbox.template.startswith("go") and sandbox.repo is not None)
+            and not self._command_stubs.may_answer(sandbox, install_command(sandbox))
+            and not self._command_stubs.has_programs(sandbox)
+        )
+
+    def _key(self, sandbox: Sandbox, chain: Toolchain) -> Key:
+        parts = {
+            "emulator": __version__,
+            "command": install_command(sandbox),
+            "template": sandbox.template,
+            "network": sandbox.network_mode,
+            "isolation": self._isolation_key(),
+            "memory_mb": sandbox.memory_mb if self._config.limits else 0,
+            "disk_gb": sandbox.disk_gb if self._config.limits else 0,
+            "programs": _state_of_programs(chain),
+            "configuration": [_state(path) for path in _CONFIGURATION],
+            "host": _host(),
+        }
+        return Key("packages", f"{sandbox.template}: {' '.join(sandbox.packages)}", parts)
+
+    # --- finding and making
+
+    async def _obtain(self, sandbox: Sandbox, chain: Toolchain, key: Key) -> Installed:
+        held = self._held.get(key.digest)
+        if held is not None and not _is_old(held):
+            return self._installed(held)
+        if self._cache is None:
+            self._cache = await self._workers.walk.run(self._open_cache)
+        while True:
+            found = await self._workers.walk.run(self._cache.find, key)
+            if found is not None:
+                if not _is_old(found):
+                    return self._hold(key, found)
+                found.release()
+            builder = await self._workers.walk.run(self._cache.begin, key)
+            if builder is not None:
+                return await self._make(sandbox, chain, builder)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _open_cache(self) -> Cache:
+        return Cache(cache_directory(self._config.cache_dir), self._config.cache_mb)
+
+    def _hold(self, key: Key, entry: UsedEntry, from_cache: bool = True) -> Installed:
+        if len(self._held) + len(self._replaced) >= LAYERS_HELD:
+            return self._installed(entry, from_cache, is_held=False)
+        earlier = self._held.pop(key.digest, None)
+        if earlier is not None:
+            self._replaced.append(earlier)  # because of its age: sandboxes may still use it
+        self._held[key.digest] = entry
+        return self._installed(entry, from_cache)
+
+    @staticmethod
+    def _installed(entry: UsedEntry, from_cache: bool = True, is_held: bool = True) -> Installed:
+        output = str(entry.description.details.get("output", ""))
+        result = CommandResult(output.encode(), 0, False)
+        return Installed(result, entry.content, from_cache, None if is_held else entry)
+
+    async def _make(self, sandbox: Sandbox, chain: Toolchain, builder: EntryBuilder) -> Installed:
+        try:
+            directory = self._builders / f"layer-{secrets.token_hex(4)}"
+            try:
+                self._builders.mkdir(mode=0o700, exist_ok=True)
+                result = await self._install(sandbox, chain, directory, builder.content)
+            finally:
+                await self._workers.walk.run(disk.remove, directory)
+            if result.code != 0 or result.error is not None:
+                return Installed(result)
+            details = {"output": result.output.decode("utf-8", "replace")}
+            entry = await self._workers.walk.run(builder.publish, details)
+            if entry is None:
+                raise OSError("the new layer was removed at once")
+            return self._hold(builder.key, entry, from_cache=False)
+        finally:
+            await self._workers.walk.run(builder.abandon)
+
+    async def _install(self, sandbox: Sandbox, chain: Toolchain, directory: Path, target: Path) -> CommandResult:
+        """Run the installer in a sandbox of its own, and make the layer when it has succeeded."""
+        assert self._cache is not None
+        downloads = PackageDownloads(self._cache, self._isolation_key())
+        found = await self._workers.walk.run(downloads.find)
+        try:
+            spec = SandboxSpec(
+                directory.name,
+                show=chain.needs,
+                limits=self._limits(sandbox),
+                layers=() if found is None else (found.content,),
+            )
+            cage = await self._provisioner.open(directory, spec)
+            try:
+                cage.programs.install_toolchain(chain)
+                result = await cage.shell(install_command(sandbox), {})
+            finally:
+                survivors = await cage.kill()
+            if result.code == 0 and result.error is None:
+                if survivors:
+                    raise OSError(f"{survivors} processes of the installer cannot be ended")
+                has_system = (
+                    self._isolation.current.root == "overlays"
+                )  # else there is nothing but copies of the host's
+                await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS)
+                await self._workers.copy.run(downloads.keep, cage.layout, result.output, found)
+            return result
+        finally:
+            if found is not None:
+                found.release()
+
+    def _isolation_key(self) -> list[Any]:
+        isolation = self._isolation.current
+        return [isolation.level, isolation.root, isolation.in_user_namespace, os.geteuid(), os.getegid()]
+
+    def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
+        if not self._config.limits:
+            return None
+        return Limits(sandbox.memory_mb, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
+
+
+def _is_old(entry: UsedEntry) -> bool:
+    return time.time() - entry.description.created_at > MOST_AGE_SECONDS
+
+
+def _state(path: str) -> Optional[list[Any]]:
+    """What changes when a file is replaced, or an entry is added to a directory; None where there is none."""
+    try:
+        path = os.path.realpath(path)
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [path, status.st_size, status.st_mtime_ns]
+
+
+def _state_of_programs(chain: Toolchain) -> list[Any]:
+    """The state of interpreter and installer, and of the packages that the interpreter has without any installation:
+    pip does not install what is there."""
+    found = [_state(target) for _, target in sorted(chain.links.items())]
+    for target in chain.links.values():
+        found.append(_state(os.path.join(os.path.dirname(os.path.realpath(target)), "..", "package.json")))
+    for place in _package_directories(chain):
+        found.append(_state(place))
+    return found
+
+
+def _package_directories(chain: Toolchain) -> Iterator[str]:
+    for prefix in sorted({*chain.needs, "/usr", "/usr/local"}):
+        try:
+            names = sorted(os.listdir(f"{prefix}/lib"))
+        except OSError:
+            continue
+        for name in names:
+            if name.startswith("python3"):
+                yield f"{prefix}/lib/{name}/site-packages"
+                yield f"{prefix}/lib/{name}/dist-packages"
+
+
+@functools.cache
+def _host() -> list[str]:
+    """The system that programs were built for."""
+    try:
+        release = Path("/etc/os-release").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        release = ""
+    return [release, platform.machine(), os.confstr("CS_GNU_LIBC_VERSION") or "" if _has_glibc() else "musl"]
+
+
+def _has_glibc() -> bool:
+    return "CS_GNU_LIBC_VERSION" in os.confstr_names

@@ -1,0 +1,212 @@
+"""Prepared sandboxes: built in a sandbox of the emulator's own, whose file system becomes a layer for others."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from ..cage import disk, layers
+from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.file_tree import OutsideOfSandbox
+from ..cage.init_client import SandboxGone
+from ..cage.paths import Layout
+from ..control.clock import Clock
+from ..control.current_account import ALL_ACCOUNTS
+from ..control.names import suggestion
+from ..control.prepared import PreparedSandbox
+from ..control.prepared_registry import PreparedRegistry
+from ..store import Account, Sandbox, Snapshot, Store
+from ..workers import Workers
+from . import limits
+from .live_sandboxes import LiveSandboxes
+from .sandbox_setup import SandboxSetup
+from .sandbox_starter import SetupError
+from .sandbox_states import LIVING
+
+#: Makes a sandbox's directory before it is started. Blocks.
+Extract = Callable[[Layout], None]
+_PARTS = ("root", "workspace", "tmp")
+
+
+class PreparedSandboxes:
+    """
+    Args:
+        run_dir: The directory of what goes when the emulator stops.
+    """
+
+    def __init__(
+        self,
+        registry: PreparedRegistry,
+        store: Store,
+        clock: Clock,
+        live: LiveSandboxes,
+        isolation: ChosenIsolation,
+        setup: SandboxSetup,
+        workers: Workers,
+        run_dir: Path,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._clock = clock
+        self._live = live
+        self._isolation = isolation
+        self._setup = setup
+        self._workers = workers
+        self._directory = run_dir / "prepared"
+        self._builders = run_dir / "builders"
+        #: Removed ones whose layers are still used.
+        self._removed: list[PreparedSandbox] = []
+
+    # --- using
+
+    def find(self, account: Account, name: Optional[str]) -> Optional[PreparedSandbox]:
+        """What a name means to an account; None when nothing of that name is prepared."""
+        return self._registry.find(account.id, name) if name and self._registry else None
+
+    def use(self, prepared: PreparedSandbox, sandbox: Sandbox) -> None:
+        """Note that a sandbox is created from a prepared one, whose layers stay as long as the sandbox lives."""
+        prepared.users.add(sandbox.id)
+        prepared.used += 1
+
+    # --- making
+
+    async def add(
+        self, account: Account, options: dict[str, Any], extract: Optional[Extract] = None
+    ) -> PreparedSandbox:
+        """Build a prepared sandbox.
+
+        Args:
+            account: The account, or the one that means all.
+            options: Values of the options of `PreparedSandbox`.
+            extract: Makes the directory that it begins with.
+
+        Raises:
+            ValueError, TypeError: An option is wrong, or the name is used.
+            SetupError, OSError: It cannot be built.
+        """
+        prepared = self._registry.add(account.id, **options)
+        try:
+            await self._remove_unused()
+            self._check(prepared)
+            snapshot = self._snapshot(prepared)
+            prepared.layers = await self._build(prepared, snapshot, extract)
+        except BaseException:
+            self._registry.remove(prepared)
+            raise
+        if self._registry.get(prepared.id) is not prepared:  # removed meanwhile, with its account for example
+            await self._discard(prepared)
+            raise SetupError(f"prepared sandbox {prepared.name!r} was removed while it was built")
+        return prepared
+
+    @staticmethod
+    def _check(prepared: PreparedSandbox) -> None:
+        templates = (*limits.TEMPLATES, *limits.TEMPLATE_ALIASES)
+        if prepared.name in templates:
+            raise ValueError(f"name: {prepared.name!r} is a template of the platform; choose another name")
+        if prepared.template not in templates:
+            raise ValueError(f"template: {prepared.template!r} is unknown{suggestion(prepared.template, templates)}")
+        prepared.template = limits.TEMPLATE_ALIASES.get(prepared.template, prepared.template)
+
+    def _snapshot(self, prepared: PreparedSandbox) -> Optional[Snapshot]:
+        if prepared.from_snapshot is None:
+            return None
+        known = [one for one in self._store.snapshots.values() if prepared.account in (one.account_id, ALL_ACCOUNTS)]
+        snapshot = next((one for one in known if one.id == prepared.from_snapshot), None)
+        if snapshot is None:
+            hint = suggestion(prepared.from_snapshot, [one.id for one in known])
+            raise ValueError(f"from_snapshot: there is no snapshot {prepared.from_snapshot!r}{hint}")
+        if snapshot.status != "completed":
+            raise ValueError(f"from_snapshot: snapshot {snapshot.id} is {snapshot.status}, not completed")
+        return snapshot
+
+    async def _build(
+        self, prepared: PreparedSandbox, snapshot: Optional[Snapshot], extract: Optional[Extract]
+    ) -> tuple[Path, ...]:
+        """Build it, and return its layers."""
+        sandbox = self._new_sandbox(prepared)
+        directory = self._builders / sandbox.id
+        target = self._directory / secrets.token_hex(8)
+        self._builders.mkdir(mode=0o700, exist_ok=True)
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            if extract is not None:
+                await self._workers.copy.run(extract, self._isolation.current.layout(directory))
+            started = await self._setup.start_builder(sandbox, directory, extract is not None, snapshot is not None)
+            cage = started.cage
+            try:
+                if snapshot is not None:
+                    await cage.restore(snapshot.file, snapshot.sandbox_id)
+                for path, content in prepared.files.items():
+                    await _write(cage, path, content)
+                await self._setup.run_steps(sandbox, started)
+            finally:
+                survivors = await cage.kill()
+            if survivors:
+                raise SetupError(f"{survivors} processes of {prepared} cannot be ended")
+            target.mkdir(mode=0o755)
+            await self._workers.copy.run(layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root)
+        except SandboxGone as error:
+            await self._workers.walk.run(disk.remove, target)
+            raise SetupError(str(error)) from error
+        except BaseException:
+            await self._workers.walk.run(disk.remove, target)
+            raise
+        finally:
+            self._live.drop(sandbox)
+            await self._workers.walk.run(disk.remove, directory)
+        return (target, *cage.layout.layers)
+
+    def _new_sandbox(self, prepared: PreparedSandbox) -> Sandbox:
+        """The record of the sandbox in which it is built. It is in no list, and costs nothing."""
+        return Sandbox(
+            id=f"prepare-{secrets.token_hex(4)}",
+            account_id=prepared.account,
+            template=prepared.template,
+            cpus=limits.CPUS.default,
+            memory_mb=limits.MEMORY_MB.default,
+            disk_gb=limits.DISK_GB.default,
+            network_mode="full",
+            timeout=limits.IDLE_SECONDS,
+            created_at=self._clock.timestamp(),
+            packages=list(prepared.packages),
+            init_script=prepared.init_script,
+        )
+
+    # --- removing
+
+    async def remove(self, prepared: PreparedSandbox) -> None:
+        """Remove one. Sandboxes that were created from it stay as they are."""
+        self._registry.remove(prepared)
+        if prepared.is_built:
+            self._removed.append(prepared)
+        await self._remove_unused()
+
+    async def clear(self, account_id: str) -> None:
+        """Remove those that were added for exactly this account, or for `*`."""
+        for prepared in self._registry.added_for(account_id):
+            await self.remove(prepared)
+        await self._remove_unused()
+
+    async def _remove_unused(self) -> None:
+        """Remove the layers of what was removed, unless a living sandbox has mounted them."""
+        for prepared in list(self._removed):
+            boxes = [self._store.sandboxes.get(identifier) for identifier in prepared.users]
+            if any(box is not None and box.status in (*LIVING, "pending", "error") for box in boxes):
+                continue
+            self._removed.remove(prepared)
+            await self._discard(prepared)
+
+    async def _discard(self, prepared: PreparedSandbox) -> None:
+        """Remove its own layer; that of its packages is the cache's."""
+        if prepared.layers:
+            await self._workers.walk.run(disk.remove, prepared.layers[0])
+
+
+async def _write(cage: Any, path: str, content: Any) -> None:
+    try:
+        await cage.write(path, content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+    except OutsideOfSandbox:
+        raise SetupError(f"files: {path} is outside of the sandbox's files") from None
+    except OSError as error:
+        raise SetupError(f"files: {path}: {error.strerror or error}") from error

@@ -1,0 +1,115 @@
+"""Real pip and a real index: layers of packages, and downloads that pip has kept."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Optional
+
+import pytest
+
+from caged.emulator.platform import package_layers, sandbox_setup
+
+
+def wheel(name: str) -> bytes:
+    """Make a wheel with one module and one command by hand: building one would need a backend from an index."""
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": f"def main(): print('{name} runs')\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
+    }
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(text)}\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            archive.writestr(path, text)
+    return packed.getvalue()
+
+
+class Index(ThreadingHTTPServer):
+    """A package index on the loopback address, whose files may be kept for ever.
+
+    Attributes:
+        served: The names of the files that were sent.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.served: list[str] = []
+        self.wheels = {f"{name}-1.0-py3-none-any.whl": wheel(name) for name in ("cagedone", "cagedtwo")}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Index
+
+    def do_GET(self) -> None:
+        *_, folder, name = self.path.split("/")
+        content: Optional[bytes] = self.server.wheels.get(name)
+        if content is not None:
+            self.server.served.append(name)
+            return self._send(content, "application/octet-stream", "max-age=31536000, immutable")
+        links = [file for file in self.server.wheels if file.startswith(f"{folder}-")]
+        page = "".join(f'<a href="/files/{file}">{file}</a>' for file in links)
+        self._send(f"<!DOCTYPE html><html><body>{page}</body></html>".encode(), "text/html", "no-cache")
+
+    def _send(self, content: bytes, kind: str, caching: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", caching)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def index(monkeypatch) -> Iterator[Index]:
+    with Index() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        options = f"--index-url http://{host}/simple --trusted-host {host} --no-color --progress-bar off"
+        for module in (package_layers, sandbox_setup):
+            monkeypatch.setattr(
+                module, "install_command", lambda sandbox: f"pip install {options} {' '.join(sandbox.packages)}"
+            )
+        yield server
+        server.shutdown()
+
+
+# pip itself takes more than a second to start and install.
+def test_pip_installs_once_and_keeps_what_it_has_downloaded(index, own_emulator, new_api, tmp_path):
+    api = new_api(own_emulator(cache_dir=tmp_path / "cache", allow_unused=True))
+    if api.emulator.isolation == "process":
+        pytest.skip("layers need a stronger isolation than `process`")
+    first = api.sandbox(template="python-311", packages=["cagedone"])
+    if "pip" not in api.output(first, "ls $(dirname $(command -v python3))").split():
+        pytest.skip("this machine's Python has no pip")
+    second = api.sandbox(template="python-311", packages=["cagedone"])
+    assert "packages cagedone: from the cache" in api.log_text(second)
+    for box in (first, second):
+        assert api.output(box, "cagedone; python3 -c 'import cagedone; cagedone.main()'") == "cagedone runs\n" * 2
+        assert "cagedone" in api.output(box, "pip list")
+    assert index.served == ["cagedone-1.0-py3-none-any.whl"]
+    assert "Successfully uninstalled" in api.output(first, "pip uninstall -y cagedone")
+    assert api.run(first, "cagedone")["exit_code"] == 127
+    assert api.output(second, "cagedone") == "cagedone runs\n"
+    # Another list: what was downloaded before is not downloaded again, and no sandbox has it.
+    both = api.sandbox(template="python-311", packages=["cagedone", "cagedtwo"])
+    assert "Using cached" in api.log_text(both)
+    assert index.served == ["cagedone-1.0-py3-none-any.whl", "cagedtwo-1.0-py3-none-any.whl"]
+    assert api.output(both, "cagedone; cagedtwo") == "cagedone runs\ncagedtwo runs\n"
+    assert api.run(both, "ls ~/.cache/pip")["exit_code"] != 0

@@ -1,0 +1,403 @@
+"""Packages are installed once, into a layer that later sandboxes see and cannot change.
+
+The installer is a command of the test's own: one that takes no second, needs no registry, and shows by a random token
+whether it has run again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from emulator_testing import Api, eventually
+from leftovers import processes_with, run_dirs, unique_seconds, until
+
+from caged.emulator import ConfigError, Emulator
+from caged.emulator.cache.cache import Cache
+from caged.emulator.platform import package_layers, sandbox_setup
+
+#: Installs a tool into the home and, where that can be written, into the system.
+INSTALL = """\
+set -e
+token=$(cat /proc/sys/kernel/random/uuid)
+mkdir -p ~/.local/bin ~/.local/empty ~/.cache/other /usr/local/lib/tool /app 2> /dev/null || true
+echo "echo $token" > ~/.local/bin/tool
+chmod 755 ~/.local/bin/tool
+echo download > ~/.cache/other/file
+echo $token > /usr/local/lib/tool/token 2> /dev/null || true
+echo $token > /app/token 2> /dev/null || true
+echo "installed $token"
+env > ~/.local/environment
+"""
+
+
+@pytest.fixture
+def installer(monkeypatch) -> Callable[[str], None]:
+    def use(command: str) -> None:
+        for module in (package_layers, sandbox_setup):
+            monkeypatch.setattr(module, "install_command", lambda sandbox: command)
+
+    return use
+
+
+@pytest.fixture
+def install(installer) -> None:
+    installer(INSTALL)
+
+
+@pytest.fixture
+def cache_dir(tmp_path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def start(own_emulator, cache_dir, new_api) -> Callable[..., Api]:
+    """Start an emulator with the test's cache; skips where it has no stronger isolation than `process`."""
+
+    def started(**options: object) -> Api:
+        emulator = own_emulator(**{"cache_dir": cache_dir, "allow_unused": True, **options})
+        if emulator.isolation == "process" and options.get("isolation") != "process":
+            pytest.skip("layers need a stronger isolation than `process`")
+        return new_api(emulator)
+
+    return started
+
+
+def entries(cache_dir: Path) -> list[str]:
+    return os.listdir(cache_dir / "entries") if (cache_dir / "entries").exists() else []
+
+
+def own_root(api: Api) -> bool:
+    return api.emulator._runtime.platform.isolation.own_root
+
+
+def token(api: Api, box: str) -> str:
+    return api.output(box, "tool")
+
+
+def test_packages_are_installed_once_and_each_sandbox_has_its_own_view(start, install, cache_dir):
+    api = start()
+    first, second = api.sandbox(packages=["tool"]), api.sandbox(packages=["tool"])
+    assert token(api, first) == token(api, second)
+    assert "packages tool: done" in api.log_text(first)
+    assert "packages tool: from the cache" in api.log_text(second)
+    for box in (first, second):
+        assert f"installed {token(api, box)}" in api.log_text(box) + "\n"
+    builds = [one for one in api.emulator.journal.commands(account="*") if one.source == "build"]
+    assert [(one.sandbox, one.command, one.exit_code) for one in builds] == [
+        (first, INSTALL, 0),
+        (second, INSTALL, 0),
+    ]
+    # What one sandbox changes, deletes or adds, no other sees, nor a later one.
+    api.output(first, "echo 'echo poisoned' > ~/.local/bin/tool; rm -r ~/.local/empty; touch ~/.local/bin/more")
+    if own_root(api):
+        api.output(first, "echo poisoned > /usr/local/lib/tool/token; rm -r /app; mkdir /app; touch /app/more")
+        assert api.output(first, "ls -A /app") == "more\n"
+    third = api.sandbox(packages=["tool"])
+    for box in (second, third):
+        assert api.output(box, "ls -A ~/.local ~/.local/bin") == (
+            "/root/.local:\nbin\nempty\nenvironment\n\n/root/.local/bin:\ntool\n"
+        )
+        assert token(api, box) == token(api, second)
+        if own_root(api):
+            assert api.output(box, "cat /usr/local/lib/tool/token /app/token") == token(api, second) * 2
+            assert api.output(box, "ls -A /app") == "token\n"
+    assert api.output(third, "cat /etc/hosts; hostname").count(third) == 2
+    assert first not in api.output(third, "cat /etc/hosts")
+    # Without the packages there is nothing of it.
+    plain = api.sandbox()
+    assert api.run(plain, "tool || ls ~/.local /app")["exit_code"] != 0
+    assert len(entries(cache_dir)) == 1
+
+
+def test_layer_holds_nothing_of_the_account_and_no_downloads(start, install, cache_dir):
+    api = start()
+    secret = "canary-7161"
+    box = api.sandbox(packages=["tool"], env={"SECRET": secret}, secrets=["SECRET"], init_script="touch ~/.local/mine")
+    assert api.output(box, "echo $SECRET; ls ~/.local") == f"{secret}\nbin\nempty\nenvironment\nmine\n"
+    assert secret not in api.output(box, "cat ~/.local/environment")
+    for place in cache_dir.rglob("*"):
+        assert place.name not in ("mine", "other")
+        assert place.is_dir() or place.is_symlink() or secret.encode() not in place.read_bytes()
+    other = api.sandbox(packages=["tool"])
+    assert token(api, other) == token(api, box)
+
+
+def test_layer_survives_the_emulator(start, install):
+    api = start()
+    before = token(api, api.sandbox(packages=["tool"]))
+    api.emulator.stop()
+    api = start()
+    box = api.sandbox(packages=["tool"])
+    assert token(api, box) == before
+    assert "packages tool: from the cache" in api.log_text(box)
+
+
+def test_two_emulators_that_build_the_same_layer_at_once_build_it_once(start, installer, cache_dir):
+    installer(INSTALL + "sleep 0.5\n")
+    apis = [start(), start()]
+    boxes: list[str] = []
+    threads = [threading.Thread(target=lambda api=api: boxes.append(api.sandbox(packages=["tool"]))) for api in apis]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    tokens = {token(api, box["id"]) for api in apis for box in api.get("/sandboxes").json() if box["id"] in boxes}
+    assert len(tokens) == 1
+    assert len(boxes) == 2
+    assert len(entries(cache_dir)) == 1
+    assert os.listdir(cache_dir / "building") == []
+
+
+def test_failed_installation_fails_the_create_and_leaves_no_layer(start, installer, cache_dir):
+    installer("echo no such package; exit 3")
+    api = start()
+    made = api.post("/sandboxes", json={"template": "minimal", "packages": ["tool"]}).json()
+    assert made["status"] == "error"
+    assert "packages tool failed with exit code 3: no such package" in api.log_text(made["id"])
+    assert entries(cache_dir) == os.listdir(cache_dir / "building") == []
+    installer(INSTALL)
+    api.sandbox(packages=["tool"])
+
+
+def test_installation_that_depends_on_more_is_done_in_the_sandbox(start, install, cache_dir):
+    api = start()
+    for fields in (
+        {"network_mode": "none"},
+        {"network_mode": "allowlist", "allowlist": ["127.0.0.1"]},
+        {"env": {"PIP_INDEX_URL": "http://127.0.0.1:1"}},
+        {"env": {"npm_config_registry": "http://127.0.0.1:1"}},
+        {"env": {"https_proxy": "http://127.0.0.1:1"}},
+        {"packages": ["./tool"]},
+        {"packages": ["/workspace/tool"]},
+        {"packages": ["git+https://127.0.0.1/tool"]},
+        {"packages": ["tool @ file:///workspace/tool"]},
+    ):
+        box = api.sandbox(**{"packages": ["tool"], **fields})
+        token(api, box)
+        assert ": done" in api.log_text(box), fields
+        assert entries(cache_dir) == [], fields
+
+
+def test_what_the_result_depends_on_is_part_of_the_key(start, install, cache_dir):
+    api = start()
+    tokens = [
+        token(api, api.sandbox(**fields))
+        for fields in (
+            {"packages": ["tool"]},
+            {"packages": ["tool==1.2", "@scope/other@^2", "third[extra]>=1,<2"]},
+            {"packages": ["tool"], "template": "python-311"},
+            {"packages": ["tool"], "memory_mb": 1024},
+            {"packages": ["tool"], "env": {"GOOGLE_API_KEY": "x"}},
+        )
+    ]
+    assert tokens[0] == tokens[-1]
+    # The command is the same here whatever the packages are.
+    assert len(set(tokens)) == 3
+    assert len(entries(cache_dir)) == 3
+
+
+def test_stubbed_installer_is_stubbed_and_makes_no_layer(start, install, cache_dir):
+    api = start()
+    api.emulator.commands.stub("set -e*", output="stubbed", account="*")
+    box = api.sandbox(packages=["tool"])
+    assert "stubbed" in api.log_text(box)
+    assert api.run(box, "tool")["exit_code"] == 127
+    api.emulator.commands.clear(account="*")
+    api.emulator.commands.program("env", output="stubbed", account="*")
+    box = api.sandbox(packages=["tool"])
+    assert api.output(box, "cat ~/.local/environment") == "stubbed"
+    assert entries(cache_dir) == []
+
+
+def test_without_the_cache_packages_are_installed_each_time(start, install, cache_dir, own_emulator, new_api):
+    start()
+    api = new_api(own_emulator(cache=False, allow_unused=True))
+    assert token(api, api.sandbox(packages=["tool"])) != token(api, api.sandbox(packages=["tool"]))
+    with pytest.raises(ConfigError, match="cache_dir has no effect with the cache off"):
+        Emulator(cache=False, cache_dir=cache_dir)
+
+
+def test_cache_that_others_can_write_to_is_not_used(own_emulator, new_api, install, cache_dir, monkeypatch):
+    cache_dir.mkdir()
+    cache_dir.chmod(0o777)
+    with pytest.raises(ConfigError, match=r"cache_dir: .*can be changed by other users"):
+        Emulator(cache_dir=cache_dir).start()
+    monkeypatch.setenv("CAGED_CACHE_DIR", str(cache_dir))
+    emulator = own_emulator(allow_unused=True)
+    api = new_api(emulator)
+    box = api.sandbox(packages=["tool"])
+    token(api, box)
+    if emulator.isolation != "process":
+        assert "can be changed by other users" in api.log_text(box)
+    assert os.listdir(cache_dir) == []
+
+
+def test_changed_layer_is_not_used(start, install, cache_dir):
+    api = start()
+    before = token(api, api.sandbox(packages=["tool"]))
+    api.emulator.stop()
+    (tool,) = cache_dir.glob("entries/*/content/root/.local/bin/tool")
+    tool.write_text("echo poisoned")
+    api = start()
+    after = token(api, api.sandbox(packages=["tool"]))
+    assert after not in (before, "poisoned\n")
+
+
+def test_layer_is_made_anew_when_it_is_old(start, install, cache_dir, monkeypatch):
+    api = start()
+    before = token(api, api.sandbox(packages=["tool"]))
+    (description,) = cache_dir.glob("entries/*/entry.json")
+    fields = json.loads(description.read_text())
+    fields["created_at"] -= package_layers.MOST_AGE_SECONDS + 10
+    api.emulator.stop()
+    description.write_text(json.dumps(fields))
+    api = start()
+    assert token(api, api.sandbox(packages=["tool"])) != before
+    assert len(entries(cache_dir)) == 1
+
+
+def test_layer_in_use_is_neither_cleared_nor_evicted(start, install, cache_dir):
+    api = start()
+    box = api.sandbox(packages=["tool"])
+    before = token(api, box)
+    cache = Cache(cache_dir, 1)
+    assert cache.list()[0].in_use
+    assert cache.clear() == (0, 1)
+    assert token(api, box) == before
+    api.emulator.stop()
+    assert cache.clear() == (1, 0)
+
+
+def test_sandbox_that_outlives_the_emulator_owns_its_packages(start, install, cache_dir, tmp_path):
+    api = start(state_dir=tmp_path / "state")
+    boxes = [api.sandbox(packages=["tool"]) for _ in range(2)]
+    before = token(api, boxes[0])
+    key, emulator = api.key, api.emulator
+    emulator.stop()
+    shutil.rmtree(cache_dir)
+    emulator = emulator.start()
+    with Api(emulator, key) as api:
+        for box in boxes:
+            assert api.post(f"/sandboxes/{box}/resume").status_code == 204
+            assert token(api, box) == before
+            if own_root(api):
+                assert api.output(box, "cat /usr/local/lib/tool/token /app/token") == before * 2
+
+
+def test_layer_that_cannot_be_mounted_is_copied(start, install, tmp_path):
+    api = start(cache_dir=tmp_path / "with,comma:colon")
+    first, second = api.sandbox(packages=["tool"]), api.sandbox(packages=["tool"])
+    assert "packages tool: from the cache" in api.log_text(second)
+    assert "with,comma" not in api.output(second, "cat /proc/self/mountinfo")
+    assert token(api, first) == token(api, second)
+    api.output(first, "echo 'echo poisoned' > ~/.local/bin/tool")
+    assert token(api, api.sandbox(packages=["tool"])) == token(api, second)
+
+
+def test_layers_beyond_those_that_are_kept_in_use_are_copied(start, install, monkeypatch, cache_dir):
+    monkeypatch.setattr(package_layers, "LAYERS_HELD", 0)
+    api = start()
+    boxes = [api.sandbox(packages=["tool"]) for _ in range(2)]
+    assert Cache(cache_dir, 1).clear() == (1, 0)
+    assert token(api, boxes[0]) == token(api, boxes[1])
+
+
+def test_sandbox_destroyed_while_its_packages_are_installed_ends_the_installer(start, installer, cache_dir):
+    mark = unique_seconds()
+    installer(f"sleep {mark}")
+    api = start()
+    failed: list[int] = []
+
+    def create() -> None:
+        failed.append(api.post("/sandboxes", json={"template": "minimal", "packages": ["tool"]}).status_code)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    eventually(lambda: processes_with(mark), "the installer to run")
+    store = api.emulator._runtime.platform.store
+    (box,) = list(store.sandboxes)
+    assert api.delete(f"/sandboxes/{box}").status_code == 204
+    thread.join(60)
+    assert failed == [404]
+    eventually(lambda: not processes_with(mark), "the installer to end")
+    eventually(lambda: not os.listdir(cache_dir / "building"), "the half layer to be removed")
+    assert entries(cache_dir) == []
+
+
+def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(start, installer, cache_dir):
+    api = start()
+    for number, printed in enumerate(
+        ("Preparing metadata (setup.py): started", "  Running setup.py install", "Building wheel for x", "Collecting x")
+    ):
+        installer(f"mkdir -p ~/.cache/pip; echo x > ~/.cache/pip/{number}; echo '{printed}'")
+        api.sandbox(packages=["tool"])
+    kept = [one.name for one in cache_dir.rglob("root/.cache/pip/*")]
+    assert kept == ["3"]
+
+
+def test_at_level_process_packages_are_installed_in_the_sandbox(start, installer, cache_dir):
+    installer("mkdir -p ~/.local/bin; echo 'echo x' > ~/.local/bin/tool; chmod 755 ~/.local/bin/tool")
+    api = start(isolation="process")
+    assert token(api, api.sandbox(packages=["tool"])) == "x\n"
+    assert entries(cache_dir) == []
+
+
+_SERVE = """
+import sys
+from caged.emulator import Emulator
+from caged.emulator.platform import package_layers, sandbox_setup
+for module in (package_layers, sandbox_setup):
+    module.install_command = lambda sandbox: sys.argv[1]
+emulator = Emulator(allow_unused=True).start()
+print(emulator.isolation, emulator.base_url, emulator.api_key, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_dir, start):
+    """No process, no mount, no directory; and no half layer for the next emulator."""
+    import httpx
+
+    mark = unique_seconds()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "CAGED_CACHE_DIR": str(cache_dir)}
+    (tmp_path / "tmp").mkdir()
+    command = f"mkdir -p ~/.local/bin; echo half > ~/.local/bin/tool; echo half > /usr/local/half; sleep {mark}"
+    words = [sys.executable, "-c", _SERVE, command]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        level, url, key = process.stdout.readline().split()
+        if level == "process":
+            process.kill()
+            pytest.skip("layers need a stronger isolation than `process`")
+
+        def create() -> None:
+            try:
+                httpx.post(
+                    f"{url}/v1/sandboxes",
+                    json={"template": "minimal", "packages": ["tool"]},
+                    headers={"Authorization": f"Bearer {key}"},
+                    timeout=60,
+                    trust_env=False,
+                )
+            except httpx.HTTPError:
+                pass  # as intended: the emulator is killed
+
+        thread = threading.Thread(target=create)
+        thread.start()
+        # This process has the mark in its words, too.
+        until(lambda: [one for one in processes_with(mark) if "package_layers" not in one])
+        process.send_signal(signal.SIGKILL)
+    thread.join(60)
+    until(lambda: not processes_with(mark), what=lambda: processes_with(mark))
+    until(lambda: not run_dirs(tmp_path / "tmp"), what=lambda: run_dirs(tmp_path / "tmp"))
+    assert entries(cache_dir) == []
+    Cache(cache_dir, 4096)
+    assert os.listdir(cache_dir / "building") == []
