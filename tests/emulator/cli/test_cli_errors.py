@@ -49,6 +49,7 @@ WRONG = [
     ("agents passthrough claudee", 1, "agent 'claudee' does not exist; did you mean 'claude'"),
     ("agents clear claudee", 2, "unexpected extra argument"),
     ("agents reply claude hello --account acct_nope", 1, "account not found: acct_nope"),
+    ("cache nope", 2, "No such command 'nope'"),
     ("clock advance", 2, "nothing to advance by: give one or more of --seconds, --minutes, --hours, --days"),
     ("clock advance --seconds=-1", 1, "the clock advances by 0 seconds to a hundred years, not by -1 seconds"),
     ("clock advance --seconds soon", 2, "'soon' is not a valid float"),
