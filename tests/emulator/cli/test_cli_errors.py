@@ -89,6 +89,7 @@ WRONG = [
     ("serve --port 99999", 2, "port: must be from 0 to 65535, not 99999"),
     ("serve --port 0 --scenario nope.toml", 2, "cannot read the scenario nope.toml"),
     ("serve --port 0 --scenario bad.toml", 2, "sandboxes[0]: templat: unknown; did you mean 'template'"),
+    ("prepared list --account acct_nope", 1, "account not found: acct_nope"),
     ("repos list --account acct_nope", 1, "account not found: acct_nope"),
     ("serve --port 0 --ready-file missing/ready", 2, "cannot write the ready file"),
     ("shell cage_nope", 1, "there is no sandbox cage_nope on this emulator"),
