@@ -16,13 +16,13 @@ class CagedAPIError(CagedError):
     """Raised when the API answers with a status outside 2xx that has no class of its own, such as 409.
 
     Attributes:
-        status: the HTTP status.
-        detail: the server's sentence: its ``detail``, else its ``error``, else None.
-        reason: the classified reason, when the server gave one.
-        body: the parsed JSON body, or None when the answer was not JSON.
-        text: the body as text, always.
-        request_id: the ``X-Request-Id`` header, for a support request.
-        retry_after: seconds from now until a repeat makes sense (``Retry-After``), or None.
+        status: The HTTP status.
+        detail: The server's sentence: its ``detail``, else its ``error``, else None.
+        reason: The classified reason, when the server gave one.
+        body: The parsed JSON body, or None when the answer was not JSON.
+        text: The body as text, always.
+        request_id: The ``X-Request-Id`` header, for a support request.
+        retry_after: Seconds from now until a repeat makes sense (``Retry-After``), or None.
     """
 
     def __init__(

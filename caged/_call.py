@@ -32,12 +32,12 @@ class Call(Generic[T]):
 
     Attributes:
         method: GET, POST, PUT or DELETE.
-        path: below ``/v1``, with ids already encoded.
-        expect: what a 2xx answer must hold; checked before `decode` sees it.
-        decode: turns that into the result.
-        query: parameters; the None ones are not sent.
-        body: sent as JSON; None sends no body and no Content-Type.
-        timeout: seconds for each wait on the network; None means no limit.
+        path: Below ``/v1``, with ids already encoded.
+        expect: What a 2xx answer must hold; checked before `decode` sees it.
+        decode: Turns that into the result.
+        query: Parameters; the None ones are not sent.
+        body: Sent as JSON; None sends no body and no Content-Type.
+        timeout: Seconds for each wait on the network; None means no limit.
         repeatable: True when the request may be sent twice, so that it is repeated when its answer is lost.
     """
 

@@ -36,19 +36,19 @@ class Caged(Closeable):
     """The Caged platform, blocking. Threads may share one client.
 
     Args:
-        api_key: falls back to ``CAGED_API_KEY``.
-        base_url: falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; without the ``/v1`` of the
+        api_key: Falls back to ``CAGED_API_KEY``.
+        base_url: Falls back to ``CAGED_BASE_URL``, then to ``https://api.caged.dev``; without the ``/v1`` of the
             API's paths. Another prefix of the path is kept.
             Proxy variables of the environment apply, except for loopback addresses.
-        timeout: seconds for each wait on the network (connect, send, each read) of calls that have no limit
+        timeout: Seconds for each wait on the network (connect, send, each read) of calls that have no limit
             of their own; None means no limit.
-        transport: an httpx transport to send through, e.g. ``httpx.MockTransport``; closed with the client.
-        max_retries: how often a failed call may be tried again; 0 turns retries off. Any call is repeated
+        transport: An httpx transport to send through, e.g. ``httpx.MockTransport``; closed with the client.
+        max_retries: How often a failed call may be tried again; 0 turns retries off. Any call is repeated
             when no connection came about; only calls that do no harm twice (reads, deletes, ``files.write``)
             after a lost connection or a 429, 502, 503 or 504.
 
     Raises:
-        CagedError: no key, or an argument that cannot be used.
+        CagedError: No key, or an argument that cannot be used.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
     """Carry out one call, with retries.
 
     Args:
-        deadline: a moment of `_timing.now` after which no retry may begin.
+        deadline: A moment of `_timing.now` after which no retry may begin.
     """
     observed = _observation.begin(settings, call.method, call.path, call.query, call.body)
     if observed is None:
@@ -117,7 +117,7 @@ def build(settings: Settings, call: Call[Any], more_headers: Mapping[str, str]) 
     """Build the request of a call.
 
     Raises:
-        CagedError: the body cannot be written as JSON.
+        CagedError: The body cannot be written as JSON.
     """
     url = f"{settings.base_url}{API_PREFIX}{call.path}"
     query = urlencode({name: value for name, value in (call.query or {}).items() if value is not None})

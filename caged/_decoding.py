@@ -23,7 +23,7 @@ def decode(call: Call[T], response: httpx.Response) -> T:
     """The result of a call that succeeded.
 
     Raises:
-        CagedError: the body is empty, is not JSON, or is not of the expected shape.
+        CagedError: The body is empty, is not JSON, or is not of the expected shape.
     """
     if call.expect is ExpectedContent.NOTHING:
         return call.decode(None)

@@ -45,7 +45,7 @@ class CagedTimeoutError(CagedError):
     """Raised when no answer came within the time in force for that call.
 
     Attributes:
-        timeout: that time in seconds; None only if the transport gave up although no limit was set.
+        timeout: That time in seconds; None only if the transport gave up although no limit was set.
     """
 
     def __init__(self, message: str, *, timeout: Optional[float] = None) -> None:
@@ -63,9 +63,9 @@ class MCPError(CagedError):
     """Raised when a sandbox's MCP server answers with an error, or its connection is closed.
 
     Attributes:
-        code: of JSON-RPC; -1 when the connection is closed.
-        message: the server's sentence.
-        data: what the server added, undecoded.
+        code: Of JSON-RPC; -1 when the connection is closed.
+        message: The server's sentence.
+        data: What the server added, undecoded.
     """
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:

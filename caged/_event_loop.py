@@ -14,8 +14,8 @@ class EventLoop:
     """The event loop that an object was first used in.
 
     Args:
-        owner: what belongs to it, for the message.
-        pooled: whether every use from another loop is refused. False where that may work (a transport that keeps no
+        owner: What belongs to it, for the message.
+        pooled: Whether every use from another loop is refused. False where that may work (a transport that keeps no
             connections): then `is_another` says why something failed.
     """
 
@@ -28,7 +28,7 @@ class EventLoop:
         """Belong to the running loop from the first call on.
 
         Raises:
-            CagedError: another loop is running, and the owner is tied to the first one.
+            CagedError: Another loop is running, and the owner is tied to the first one.
         """
         self.check()
         if self._loop is None:

@@ -20,12 +20,12 @@ def lazy_names(
     """Make the ``__getattr__`` and the ``__dir__`` of a package.
 
     Args:
-        package: its ``__name__``.
-        namespace: its ``globals()``; a name is put there when it is loaded, and not looked up here again. Its
+        package: Its ``__name__``.
+        namespace: Its ``globals()``; a name is put there when it is loaded, and not looked up here again. Its
             ``__all__`` lists the public names.
-        modules: module below the package, to the names that it defines.
-        submodules: public ones, which are imported by themselves; Python looks for them in the package first.
-        before: called with a name that is about to be loaded.
+        modules: Module below the package, to the names that it defines.
+        submodules: Public ones, which are imported by themselves; Python looks for them in the package first.
+        before: Called with a name that is about to be loaded.
 
     Returns:
         The two functions. The first raises AttributeError with the nearest public name for one that does not exist.

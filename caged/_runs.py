@@ -120,11 +120,11 @@ class Run:
     """A live run, as its ledger describes it.
 
     Attributes:
-        path: the ledger; None for a run that has none here.
-        key: the fingerprint of the API key.
-        running: whether a process of the run still lives.
+        path: The ledger; None for a run that has none here.
+        key: The fingerprint of the API key.
+        running: Whether a process of the run still lives.
         held: (kind, id) of what was created and not destroyed, oldest first.
-        unanswered: how many requests to create something were never answered.
+        unanswered: How many requests to create something were never answered.
     """
 
     id: str

@@ -19,8 +19,8 @@ class Settings:
     """Checked settings of one client.
 
     Attributes:
-        base_url: without a trailing slash and without ``/v1``.
-        timeout: seconds, None for no limit.
+        base_url: Without a trailing slash and without ``/v1``.
+        timeout: Seconds, None for no limit.
     """
 
     api_key: str = field(repr=False)

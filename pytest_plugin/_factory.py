@@ -37,11 +37,11 @@ class CagedFactory:
         clients of this object, is destroyed at the end; its controls skip.
 
         Args:
-            name: the name of the account, and what a failure calls it. None: the name of the calling function.
-            allow_unused: do not report faults, stubs and agents' replies that were never used.
+            name: The name of the account, and what a failure calls it. None: the name of the calling function.
+            allow_unused: Do not report faults, stubs and agents' replies that were never used.
 
         Raises:
-            pytest.fail.Exception: at the end of the block, for controls that were never used (see `--caged-unused`), or
+            pytest.fail.Exception: At the end of the block, for controls that were never used (see `--caged-unused`), or
                 for something that could not be destroyed.
         """
         caller = sys._getframe(1).f_code

@@ -26,7 +26,7 @@ class APIKey(Model):
     """An API key without its secret.
 
     Attributes:
-        prefix: the secret's first characters, to tell keys apart.
+        prefix: The secret's first characters, to tell keys apart.
         scope: ``full`` or ``read_only``.
         last_used, expires_at: RFC 3339; None means never.
     """

@@ -14,10 +14,10 @@ class Alert(Model):
     """What the platform reports when an alert rule's condition holds.
 
     Attributes:
-        rule_type: e.g. ``budget_exceeded``.
-        severity: info, warning or critical.
-        state: open, resolved or muted.
-        sandbox_id, session_id: what it is about; empty when it is about neither.
+        rule_type: E.g. ``budget_exceeded``.
+        severity: One of info, warning, critical.
+        state: One of open, resolved, muted.
+        sandbox_id, session_id: What it is about; empty when it is about neither.
         created_at, resolved_at: RFC 3339; the second is None until it is resolved.
     """
 
@@ -58,10 +58,10 @@ class RuleConfig(Model):
     """When a rule raises an alert. 0 means the platform's default, and is not sent.
 
     Attributes:
-        threshold_percent: of the budget (``budget_exceeded``).
-        multiplier_threshold: times the usual cost (``cost_anomaly``).
-        idle_minutes: without progress (``agent_stuck``).
-        error_count_threshold, window_minutes: so many errors in so much time (``error_spike``).
+        threshold_percent: Of the budget (``budget_exceeded``).
+        multiplier_threshold: Times the usual cost (``cost_anomaly``).
+        idle_minutes: Without progress (``agent_stuck``).
+        error_count_threshold, window_minutes: So many errors in so much time (``error_spike``).
         score_threshold: 0-100 (``trust_score_low``).
     """
 

@@ -33,8 +33,8 @@ class Usage(Model):
     """Machine time of the current period.
 
     Attributes:
-        compute_minutes: all of it: `reported_minutes` plus `pending_seconds`.
-        reported_minutes: what the bill already knows of.
+        compute_minutes: All of it: `reported_minutes` plus `pending_seconds`.
+        reported_minutes: What the bill already knows of.
         last_reported_at: RFC 3339; None before the first report.
     """
 

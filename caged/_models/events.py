@@ -17,13 +17,13 @@ class EventPayload:
     """An event to report.
 
     Attributes:
-        type: one of `EVENT_TYPES`.
-        sandbox_id, session_id, id, process_id: not sent when empty.
+        type: One of `EVENT_TYPES`.
+        sandbox_id, session_id, id, process_id: Not sent when empty.
         timestamp: RFC 3339; None means the moment it is sent.
-        duration_ns: nanoseconds.
-        meta: labels.
-        payload: any JSON object.
-        data: deprecated, use `payload`.
+        duration_ns: Nanoseconds.
+        meta: Labels.
+        payload: Any JSON object.
+        data: Deprecated, use `payload`.
     """
 
     type: EventType

@@ -13,10 +13,10 @@ class FileEntry(Model):
     """One entry of a directory.
 
     Attributes:
-        name: the last part of the path.
-        path: absolute inside the sandbox, e.g. ``/workspace/a.js``.
+        name: The last part of the path.
+        path: Absolute inside the sandbox, e.g. ``/workspace/a.js``.
         type: ``file`` or ``directory``.
-        size: bytes.
+        size: Bytes.
         mod_time: RFC 3339; empty when the server does not know it.
     """
 
@@ -47,9 +47,9 @@ class GitDiff(Model):
     """The changes in a work tree; ``str(diff)`` is the text of all of them.
 
     Attributes:
-        files: every changed file, untracked ones included.
-        diff: what is not staged, as ``git diff`` prints it.
-        staged_diff: what is staged.
+        files: Every changed file, untracked ones included.
+        diff: What is not staged, as ``git diff`` prints it.
+        staged_diff: What is staged.
     """
 
     files: list[GitFileStatus] = field(default_factory=list, hash=False)

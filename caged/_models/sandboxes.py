@@ -14,20 +14,20 @@ class Sandbox(Model):
     """One sandbox, as it was when the API answered. Times are RFC 3339 strings, money is US dollars.
 
     Attributes:
-        id: opaque; what every other call takes.
-        status: pending, running, paused, stopped, error or destroyed.
-        template: the resolved template (an alias such as ``node`` comes back as ``node-22``).
-        ip: inside the platform's network; None when it has none.
-        network_mode: full, none or allowlist.
-        repo_url: the repository it was created with (`create` calls it ``repo``).
-        budget: spending cap.
-        timeout: idle seconds until it is paused by itself.
+        id: Opaque; what every other call takes.
+        status: One of pending, running, paused, stopped, error, destroyed.
+        template: The resolved template (an alias such as ``node`` comes back as ``node-22``).
+        ip: Inside the platform's network; None when it has none.
+        network_mode: One of full, none, allowlist.
+        repo_url: The repository it was created with (`create` calls it ``repo``).
+        budget: Spending cap.
+        timeout: Idle seconds until it is paused by itself.
         config: ``source`` and ``raw`` of the ``.caged.yaml`` in its repository, as `SandboxConfigSummary` reads it;
             None when it has none.
         started_at, stopped_at: None until it happened.
-        cost: machine time only.
-        llm_cost: model spend of its agent sessions.
-        total_cost: the sum of both; the budget is checked against this one.
+        cost: Machine time only.
+        llm_cost: Model spend of its agent sessions.
+        total_cost: The sum of both; the budget is checked against this one.
     """
 
     id: str = ""
@@ -58,8 +58,8 @@ class ExecResult(Model):
 
     Attributes:
         output: stdout and stderr, merged in the order written.
-        exit_code: the shell's; 128+n after signal n; -1 when `error` is set.
-        error: why the command could not be run at all (sandbox unreachable or not running), else None.
+        exit_code: The shell's; 128+n after signal n; -1 when `error` is set.
+        error: Why the command could not be run at all (sandbox unreachable or not running), else None.
     """
 
     output: str = ""
@@ -88,9 +88,9 @@ class Port(Model):
     """A port that something in the sandbox listens on.
 
     Attributes:
-        preview_url: where it can be reached from outside; empty for a port that has none.
+        preview_url: Where it can be reached from outside; empty for a port that has none.
         protocol: ``http`` or ``tcp``.
-        protected: whether visitors need a password.
+        protected: Whether visitors need a password.
         detected_at: RFC 3339; None when the server does not report it.
     """
 
@@ -121,7 +121,7 @@ class SandboxConfigSummary(Model):
 
     Attributes:
         source: ``yaml``, ``flags`` or ``merged``.
-        raw: the ``.caged.yaml`` itself.
+        raw: The ``.caged.yaml`` itself.
     """
 
     source: str = ""

@@ -14,13 +14,13 @@ class AgentSession(Model):
     """One run of an agent in a sandbox. Money is US dollars, times are RFC 3339.
 
     Attributes:
-        status: active, completed or failed.
-        agent_type: e.g. ``claude-code``; None for a run no known agent made. `model` likewise.
-        tokens_in, tokens_out: of the model.
-        cost_usd: the same as `total_cost`.
-        llm_cost, compute_cost: what `total_cost` is the sum of.
+        status: One of active, completed, failed.
+        agent_type: E.g. ``claude-code``; None for a run no known agent made. `model` likewise.
+        tokens_in, tokens_out: Of the model.
+        cost_usd: The same as `total_cost`.
+        llm_cost, compute_cost: What `total_cost` is the sum of.
         trust_score: 0-100; None while there is none.
-        event_count: how many events were recorded of it.
+        event_count: How many events were recorded of it.
         duration_ms, ended_at: None while it is active.
     """
 
@@ -69,10 +69,10 @@ class ReplayEvent(Model):
     """One thing that happened in a session.
 
     Attributes:
-        sequence: grows within the session.
-        type: one of `caged.EVENT_TYPES`, or ``other``.
+        sequence: Grows within the session.
+        type: One of `caged.EVENT_TYPES`, or ``other``.
         timestamp: RFC 3339.
-        data: any JSON; its shape depends on the type.
+        data: Any JSON; its shape depends on the type.
     """
 
     id: str = ""
@@ -90,8 +90,8 @@ class ReplayPage(Model):
     """Some of a session's events.
 
     Attributes:
-        has_more: whether there are events after these; ask for them with ``after_seq=next_seq``.
-        total: how many events match altogether.
+        has_more: Whether there are events after these; ask for them with ``after_seq=next_seq``.
+        total: How many events match altogether.
     """
 
     events: list[ReplayEvent] = field(default_factory=list, hash=False)

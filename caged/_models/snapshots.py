@@ -14,10 +14,10 @@ class Snapshot(Model):
     """A copy of ``/workspace``, as far along as it was when the API answered.
 
     Attributes:
-        sandbox_id: the sandbox it was taken of.
-        status: pending, completed or failed.
+        sandbox_id: The sandbox it was taken of.
+        status: One of pending, completed, failed.
         trigger: ``manual``, or ``auto`` for the one that pausing makes.
-        size_bytes: of the stored archive.
+        size_bytes: Of the stored archive.
         created_at, completed_at: RFC 3339; the second may be None even when it is completed.
     """
 
@@ -38,9 +38,9 @@ class SnapshotDownload(Model):
     """Where a snapshot can be fetched from.
 
     Attributes:
-        url: as the server gave it. An absolute one is signed and needs no key; a server that keeps
+        url: As the server gave it. An absolute one is signed and needs no key; a server that keeps
             snapshots on its own disk may give a path (``/v1/snapshots/...``) that takes the API key.
-        expires_in_seconds: how long it is good for, counted from the answer.
+        expires_in_seconds: How long it is good for, counted from the answer.
     """
 
     url: str = ""

@@ -12,8 +12,8 @@ class SocketTicket(Model):
     """Stands for the API key in the address of one WebSocket, once, for about a minute.
 
     Attributes:
-        ticket: the secret; left out of the repr.
-        expires_in: seconds.
+        ticket: The secret; left out of the repr.
+        expires_in: Seconds.
         expires_at: RFC 3339.
     """
 

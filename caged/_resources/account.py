@@ -56,14 +56,14 @@ class AccountAPI:
         """Make an API key; the secret is in the answer and nowhere else.
 
         Args:
-            name: what the key is listed as.
+            name: What the key is listed as.
             scope: ``full`` or ``read_only``.
 
         Returns:
             The key with its secret, which cannot be had again.
 
         Raises:
-            CagedPlanLimitError: the plan allows no further key.
+            CagedPlanLimitError: The plan allows no further key.
         """
         return self._session.send(create_key(name, scope))
 

@@ -82,7 +82,7 @@ class Alerts:
         """Turn a rule on or off, or change when it raises an alert.
 
         Raises:
-            CagedError: neither `enabled` nor `config` is given; nothing is sent.
+            CagedError: Neither `enabled` nor `config` is given; nothing is sent.
         """
         return self._session.send(update_rule(rule_id, enabled, config))
 

@@ -72,7 +72,7 @@ class Events:
         """Report up to 1000 events at once; one without a `timestamp` gets the present one.
 
         Raises:
-            CagedError: more than 1000, or something that is no `EventPayload`; nothing is sent.
+            CagedError: More than 1000, or something that is no `EventPayload`; nothing is sent.
         """
         return self._session.send(ingest(events))
 

@@ -79,13 +79,13 @@ class Files:
         """Write a whole text file, making parent directories.
 
         Args:
-            sandbox_id: the sandbox.
-            path: absolute in the sandbox, or relative to ``/workspace``.
-            content: all of it, as text; the API takes no binary content.
+            sandbox_id: The sandbox.
+            path: Absolute in the sandbox, or relative to ``/workspace``.
+            content: All of it, as text; the API takes no binary content.
 
         Raises:
-            CagedNotFoundError: no such sandbox.
-            CagedError: an argument is not a str; nothing is sent.
+            CagedNotFoundError: No such sandbox.
+            CagedError: An argument is not a str; nothing is sent.
         """
         self._session.send(write(sandbox_id, path, content))
 

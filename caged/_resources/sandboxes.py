@@ -148,28 +148,28 @@ class Sandboxes(Sockets):
         Waits up to 360 s for the answer. When a clone or `init_script` fails, the sandbox has status ``error``.
 
         Args:
-            template: minimal, node-20, node-22, python-311, python-312, desktop, ...; an unknown one is
+            template: One of minimal, node-20, node-22, python-311, python-312, desktop, ...; an unknown one is
                 refused by the API with the list of valid ones.
             cpus: 1-8, default 2.
             memory_mb: 128-8192, default 512; raised to 1024 when agents are installed.
             disk_gb: 1-50, default 5.
-            network_mode: full (default), none, or allowlist, which needs `allowlist`.
-            allowlist: hosts the sandbox may reach.
-            env: environment of every command.
+            network_mode: One of full (default), none, allowlist, which needs `allowlist`.
+            allowlist: Hosts the sandbox may reach.
+            env: Environment of every command.
             repo: git URL cloned into ``/workspace``.
-            repo_token, repo_branch, repo_commit, repo_subdir: how to clone it; a commit wins over a branch.
+            repo_token, repo_branch, repo_commit, repo_subdir: How to clone it; a commit wins over a branch.
             budget: US dollars; the sandbox is paused when they are spent.
-            init_script: shell command run after the clone.
-            secrets: names of `env` variables whose values are redacted in logs.
-            timeout: idle seconds until the sandbox pauses itself (default 900). Not the HTTP timeout.
-            packages: installed at boot.
-            agents: installed at boot, e.g. ``["claude"]``.
-            persona_id, harness_id: ids whose settings apply.
+            init_script: Shell command run after the clone.
+            secrets: Names of `env` variables whose values are redacted in logs.
+            timeout: Idle seconds until the sandbox pauses itself (default 900). Not the HTTP timeout.
+            packages: Installed at boot.
+            agents: Installed at boot, e.g. ``["claude"]``.
+            persona_id, harness_id: Ids whose settings apply.
 
         Raises:
-            CagedValidationError: the API refuses a value.
-            CagedPlanLimitError: the plan allows no further sandbox.
-            CagedError: an argument of the wrong type, an unknown one, or an empty template; nothing is sent.
+            CagedValidationError: The API refuses a value.
+            CagedPlanLimitError: The plan allows no further sandbox.
+            CagedError: An argument of the wrong type, an unknown one, or an empty template; nothing is sent.
         """
         given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
         return self._session.send(create(template, given))
@@ -182,7 +182,7 @@ class Sandboxes(Sockets):
         """One sandbox, as it is now.
 
         Raises:
-            CagedNotFoundError: it is unknown or destroyed.
+            CagedNotFoundError: It is unknown or destroyed.
         """
         return self._session.send(get(sandbox_id))
 
@@ -213,11 +213,11 @@ class Sandboxes(Sockets):
         `ExecResult.error`.
 
         Args:
-            command: for ``bash -c``; pipes, redirects and several lines work.
-            timeout: seconds to wait for the answer, default 300; never sent to the platform.
+            command: For ``bash -c``; pipes, redirects and several lines work.
+            timeout: Seconds to wait for the answer, default 300; never sent to the platform.
 
         Raises:
-            CagedTimeoutError: no answer in time.
+            CagedTimeoutError: No answer in time.
         """
         return self._session.send(exec_(sandbox_id, command, timeout))
 

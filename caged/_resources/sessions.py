@@ -56,7 +56,7 @@ def next_position(page: ReplayPage, after_seq: Optional[int]) -> Optional[int]:
     """Where the next page begins; None after the last one.
 
     Raises:
-        CagedError: the API announces more pages but repeats a position, so that the loop would never end.
+        CagedError: The API announces more pages but repeats a position, so that the loop would never end.
     """
     if not page.has_more:
         return None
@@ -101,9 +101,9 @@ class Sessions:
         """Some of a session's events, in order; `replay_events` gives them all.
 
         Args:
-            after_seq: only events after this sequence number.
-            limit: at most so many; the platform allows 1000.
-            type: only events of this type.
+            after_seq: Only events after this sequence number.
+            limit: At most so many; the platform allows 1000.
+            type: Only events of this type.
         """
         return self._session.send(replay(session_id, after_seq, limit, type))
 

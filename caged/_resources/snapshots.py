@@ -128,7 +128,7 @@ class Snapshots:
         """Begin a snapshot; it comes back ``pending``, see `wait`.
 
         Raises:
-            CagedPlanLimitError: the sandbox has as many as the plan allows.
+            CagedPlanLimitError: The sandbox has as many as the plan allows.
         """
         return self._session.send(create(sandbox_id, name, description))
 
@@ -140,11 +140,11 @@ class Snapshots:
         """Wait until a snapshot is not pending any more, and return it.
 
         Args:
-            timeout: seconds for the whole wait; None means no limit.
+            timeout: Seconds for the whole wait; None means no limit.
 
         Raises:
-            CagedError: the snapshot failed.
-            CagedTimeoutError: it is still pending when the time is up.
+            CagedError: The snapshot failed.
+            CagedTimeoutError: It is still pending when the time is up.
         """
         return self._session.run(wait(self._session.settings, snapshot_id, timeout))
 
@@ -152,10 +152,10 @@ class Snapshots:
         """Replace a running sandbox's whole workspace by the snapshot.
 
         Args:
-            target_sandbox_id: any sandbox of the account; None means the one the snapshot was taken of.
+            target_sandbox_id: Any sandbox of the account; None means the one the snapshot was taken of.
 
         Raises:
-            CagedNotFoundError: no such snapshot or sandbox.
+            CagedNotFoundError: No such snapshot or sandbox.
             CagedAPIError: 409, the snapshot is not completed or the sandbox not running.
         """
         self._session.run(restore(self._session.settings, snapshot_id, target_sandbox_id))

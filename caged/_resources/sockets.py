@@ -36,7 +36,7 @@ class SocketMethods:
         """Open a terminal with a login shell in it: ``async with await caged.sandboxes.terminal(...) as tty``.
 
         Raises:
-            CagedNotFoundError: no such sandbox.
+            CagedNotFoundError: No such sandbox.
             CagedAPIError: 409, it is not running.
         """
         from .._sockets import target
@@ -50,10 +50,10 @@ class SocketMethods:
         The command is typed into a shell of its own, in ``/workspace``; it must not read its input.
 
         Args:
-            timeout: seconds the command may take; None, the default, means no limit.
+            timeout: Seconds the command may take; None, the default, means no limit.
 
         Raises:
-            CagedNotFoundError: no such sandbox.
+            CagedNotFoundError: No such sandbox.
             CagedAPIError: 409, it is not running.
         """
         stream = self._stream(sandbox_id, command, timeout)
@@ -64,9 +64,9 @@ class SocketMethods:
         """Connect to the sandbox's MCP server: ``async with await caged.sandboxes.mcp(...) as mcp``.
 
         Raises:
-            CagedNotFoundError: no such sandbox.
+            CagedNotFoundError: No such sandbox.
             CagedAPIError: 409, it is not running.
-            MCPError: the server refuses the client.
+            MCPError: The server refuses the client.
         """
         from .._sockets import target
         from .._sockets.mcp import MCPClient
@@ -115,7 +115,7 @@ class Sockets(SocketMethods):
         must not read its input. ``exit_code`` is set once the output has ended.
 
         Args:
-            timeout: seconds the command may take; None, the default, means no limit.
+            timeout: Seconds the command may take; None, the default, means no limit.
         """
         from .._sockets.exec_output import ExecOutput
 

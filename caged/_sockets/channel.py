@@ -40,7 +40,7 @@ class AsyncChannel:
         """Raise when another event loop is running, where the messages would never arrive.
 
         Raises:
-            CagedError: another loop than that of the connection is running.
+            CagedError: Another loop than that of the connection is running.
         """
         self._loop.check()
 
@@ -48,7 +48,7 @@ class AsyncChannel:
         """Send one message; waits while the server is not reading.
 
         Raises:
-            CagedConnectionError: it is closed.
+            CagedConnectionError: It is closed.
         """
         self.check_loop()
         try:

@@ -39,7 +39,7 @@ class ExecOutput(Closeable):
         """Open the connection and start the command, if that has not been done; reading does it, too.
 
         Raises:
-            CagedAPIError: the platform refuses: no such sandbox, or it is not running.
+            CagedAPIError: The platform refuses: no such sandbox, or it is not running.
         """
         if self._channel is not None or self._ended:
             return

@@ -77,9 +77,9 @@ class MCPClient(AsyncCloseable):
         """Call a tool.
 
         Args:
-            name: the tool's name.
-            arguments: its arguments; none by default.
-            timeout: seconds for this call; that of the client by default, None for no limit.
+            name: The tool's name.
+            arguments: Its arguments; none by default.
+            timeout: Seconds for this call; that of the client by default, None for no limit.
 
         Returns:
             The whole result. A tool that failed says so in ``isError`` and does not raise.
@@ -95,8 +95,8 @@ class MCPClient(AsyncCloseable):
         """Read a resource, and return the whole result.
 
         Args:
-            uri: the resource's URI.
-            timeout: as of `call_tool`.
+            uri: The resource's URI.
+            timeout: As of `call_tool`.
         """
         return await self._request("resources/read", {"uri": arguments.text("uri", uri)}, timeout)
 
@@ -115,9 +115,9 @@ class MCPClient(AsyncCloseable):
         """Fill in a prompt, and return the whole result.
 
         Args:
-            name: the prompt's name.
-            arguments: its arguments; none by default.
-            timeout: as of `call_tool`.
+            name: The prompt's name.
+            arguments: Its arguments; none by default.
+            timeout: As of `call_tool`.
         """
         return await self._request("prompts/get", _named(name, arguments), timeout)
 

@@ -62,9 +62,9 @@ async def open_async(settings: Settings, target: Target, token: str) -> AsyncCha
     """Open a WebSocket.
 
     Raises:
-        CagedAPIError: the server refused; the class says how, as for any other call.
-        CagedTimeoutError: it did not come about within the client's timeout.
-        CagedConnectionError: the server cannot be reached, or speaks no WebSocket.
+        CagedAPIError: The server refused; the class says how, as for any other call.
+        CagedTimeoutError: It did not come about within the client's timeout.
+        CagedConnectionError: The server cannot be reached, or speaks no WebSocket.
     """
     try:
         options = _options(settings, target)

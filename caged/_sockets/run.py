@@ -21,11 +21,11 @@ class Run:
     """One command.
 
     Args:
-        limit: seconds the whole command may take; None means no limit.
-        begin_limit: seconds until its shell is there; None means no limit.
+        limit: Seconds the whole command may take; None means no limit.
+        begin_limit: Seconds until its shell is there; None means no limit.
 
     Attributes:
-        over: whether the output has ended.
+        over: Whether the output has ended.
     """
 
     def __init__(self, target: Target, command: Any, limit: Any, begin_limit: Optional[float]) -> None:
@@ -72,7 +72,7 @@ class Run:
         """Nothing came within `patience`.
 
         Raises:
-            CagedTimeoutError: unless it was only the end of the exit code that was waited for.
+            CagedTimeoutError: Unless it was only the end of the exit code that was waited for.
         """
         self.over = True
         if self._reader.counting:

@@ -17,9 +17,9 @@ class Target:
     """One WebSocket of a sandbox.
 
     Attributes:
-        path: below ``/v1``, with ids already encoded.
-        subprotocol: the only one offered.
-        patient: whether to stay connected to a server that answers no pings. True where the reader may be slow:
+        path: Below ``/v1``, with ids already encoded.
+        subprotocol: The only one offered.
+        patient: Whether to stay connected to a server that answers no pings. True where the reader may be slow:
             a pong waits behind unread output.
     """
 

@@ -52,7 +52,7 @@ class TerminalSession(AsyncCloseable):
         """Type a text; ``"\\x03"`` is Ctrl-C.
 
         Raises:
-            CagedConnectionError: the terminal is closed.
+            CagedConnectionError: The terminal is closed.
         """
         for message in input_messages(arguments.text("text", text)):
             await self._channel.send(message)
@@ -61,8 +61,8 @@ class TerminalSession(AsyncCloseable):
         """Change its size, which its programs are notified of. Does nothing when it is closed.
 
         Args:
-            rows: the height, in lines.
-            cols: the width, in characters.
+            rows: The height, in lines.
+            cols: The width, in characters.
         """
         message = resize_message(arguments.integer("rows", rows), arguments.integer("cols", cols))
         self._channel.check_loop()

@@ -95,7 +95,7 @@ class _Copy:
         if self._is_root:
             os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
         if not stat.S_ISLNK(status.st_mode):
-            for name in os.listxattr(source, follow_symlinks=False):
+            for name in _attributes(source):
                 if name.startswith("security.") or (self._is_lowest and ".overlay." in name):
                     continue  # labels of the host; and file capabilities, which no sandbox may use
                 os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
@@ -121,7 +121,12 @@ def _remove(path: str) -> None:
 
 
 def _is_opaque(directory: str) -> bool:
-    return any(name in _OPAQUE for name in os.listxattr(directory, follow_symlinks=False))
+    return any(name in _OPAQUE for name in _attributes(directory))
+
+
+def _attributes(path: str) -> list[str]:
+    """The names of the extended attributes; none where the system has no such calls."""
+    return os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:

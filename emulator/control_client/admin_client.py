@@ -25,13 +25,13 @@ class AdminClient:
     """Calls operations of the admin API. Threads may share it.
 
     Args:
-        transport: how the calls reach the emulator; shared by the clients that `scoped` returns.
-        account: id of the account that calls are about which name none. None: the emulator's first account, `*`: all.
-        usage: the notes on its calls.
-        is_confined: whether ids that a call names have to be of that account.
+        transport: How the calls reach the emulator; shared by the clients that `scoped` returns.
+        account: Id of the account that calls are about which name none. None: the emulator's first account, `*`: all.
+        usage: The notes on its calls.
+        is_confined: Whether ids that a call names have to be of that account.
 
     Attributes:
-        usage: the notes on its calls.
+        usage: The notes on its calls.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class AdminClient:
         """The platform of an emulator in this process.
 
         Args:
-            what: what needs them, for the error.
+            what: What needs them, for the error.
 
         Raises:
-            EmulatorError: the emulator runs in another process.
+            EmulatorError: The emulator runs in another process.
         """
         platform = self._transport.platform
         if platform is None:
@@ -108,7 +108,7 @@ class AdminClient:
         """Run a coroutine function with the platform of an emulator in this process, on its event loop.
 
         Raises:
-            EmulatorError: the emulator runs in another process, or has stopped.
+            EmulatorError: The emulator runs in another process, or has stopped.
         """
         return self._transport.run(work)
 
@@ -130,18 +130,18 @@ class AdminClient:
 
         Args:
             method: GET, POST, PUT or DELETE.
-            path: below `/_emulator`, such as `/faults`.
-            body: sent as JSON. Objects that have an id are sent as their id.
-            account: the account that the call is about, or its id; `"*"`: all. None: the account of this client.
-            query: other parameters; those that are None are left out.
-            timeout: seconds.
+            path: Below `/_emulator`, such as `/faults`.
+            body: Sent as JSON. Objects that have an id are sent as their id.
+            account: The account that the call is about, or its id; `"*"`: all. None: the account of this client.
+            query: Other parameters; those that are None are left out.
+            timeout: Seconds.
 
         Returns:
             The decoded body of the answer; None when it has none.
 
         Raises:
-            ValueError: the emulator answered with 400.
-            EmulatorError: it answered with another error, or not at all.
+            ValueError: The emulator answered with 400.
+            EmulatorError: It answered with another error, or not at all.
         """
         content = b"" if body is None else _encoded(body)
         answer = self._transport.send(self._request(method, path, account, query, content, timeout))
@@ -169,8 +169,8 @@ class AdminClient:
         """GET a text that is read line by line, as it comes; close the iterator to end it. Raises as `call` does.
 
         Args:
-            headers: further headers.
-            timeout: seconds for each piece.
+            headers: Further headers.
+            timeout: Seconds for each piece.
         """
         with self.download(path, account=account, query=query, headers=headers, timeout=timeout) as pieces:
             rest = b""
@@ -191,8 +191,8 @@ class AdminClient:
         """GET a body that is read piece by piece in the `with` block; raises as `call` does.
 
         Args:
-            headers: further headers.
-            timeout: seconds for each piece.
+            headers: Further headers.
+            timeout: Seconds for each piece.
         """
         about = self.about(account)
         request = replace(self._request("GET", path, account, query, b"", timeout), headers=headers or {})

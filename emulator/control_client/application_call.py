@@ -21,9 +21,9 @@ class ApplicationCall:
     Await either `answer`, or `start` and then `next_piece` until it returns None.
 
     Args:
-        app: the application.
-        scope: the ASGI scope of the request.
-        content: the body, or its pieces; those are read in a thread.
+        app: The application.
+        scope: The ASGI scope of the request.
+        content: The body, or its pieces; those are read in a thread.
     """
 
     def __init__(self, app: ASGIApp, scope: dict[str, Any], content: Union[bytes, Iterable[bytes]]) -> None:
@@ -44,8 +44,8 @@ class ApplicationCall:
         """The whole answer.
 
         Raises:
-            EmulatorError: the application failed.
-            Exception: reading the body's pieces raised it.
+            EmulatorError: The application failed.
+            Exception: Reading the body's pieces raised it.
         """
         status, pieces = 0, []
 
@@ -68,7 +68,7 @@ class ApplicationCall:
         """The status of the answer, whose body is then read by `next_piece`.
 
         Raises:
-            EmulatorError: the application failed.
+            EmulatorError: The application failed.
         """
         self._queue = asyncio.Queue(WAITING_PIECES)
         self._task = asyncio.get_running_loop().create_task(self._run_streamed())
@@ -80,7 +80,7 @@ class ApplicationCall:
         """The next piece of the body; None at its end.
 
         Raises:
-            EmulatorError: the answer broke off.
+            EmulatorError: The answer broke off.
         """
         assert self._queue is not None, "await `start` first"
         item = await self._queue.get()

@@ -29,8 +29,8 @@ class Account:
     """An account on an emulator, isolated from the others.
 
     Attributes:
-        id: the account's id.
-        api_key: a full API key of it; empty if it has none left.
+        id: The account's id.
+        api_key: A full API key of it; empty if it has none left.
     """
 
     id: str
@@ -42,9 +42,9 @@ class AccountView(Controls):
     `with emulator.account() as view:`. Threads may use several views of one emulator at the same time.
 
     Attributes:
-        id: the account's id.
-        api_key: a full API key of it, as of when the view was made; empty if it had none left.
-        emulator: the emulator that the account is on.
+        id: The account's id.
+        api_key: A full API key of it, as of when the view was made; empty if it had none left.
+        emulator: The emulator that the account is on.
     """
 
     __slots__ = ("_account", "_client", "_emulator")
@@ -81,10 +81,10 @@ class AccountView(Controls):
         `Emulator.export` does.
 
         Args:
-            path: the file to write.
+            path: The file to write.
 
         Raises:
-            ValueError: the account cannot be exported; the text says why.
+            ValueError: The account cannot be exported; the text says why.
             OSError: `path` cannot be written.
         """
         self._emulator.export(path, account=self.id)
@@ -93,7 +93,7 @@ class AccountView(Controls):
         """Get the newest lines of the emulator's log about this account and about the emulator itself, oldest first.
 
         Args:
-            count: how many at most.
+            count: How many at most.
         """
         return list(self._admin.call("GET", "/log", query={"last": count})["lines"])
 
@@ -142,7 +142,7 @@ class BaseEmulator(Controls):
         """Get the newest lines of the emulator's log, oldest first.
 
         Args:
-            count: how many at most.
+            count: How many at most.
         """
         raise NotImplementedError
 
@@ -153,7 +153,7 @@ class BaseEmulator(Controls):
             The link. It logs in once, within 10 minutes, and is a secret until then.
 
         Raises:
-            EmulatorError: the emulator does not listen on the loopback address.
+            EmulatorError: The emulator does not listen on the loopback address.
         """
         return str(self._admin.call("POST", "/inspector/links", account="*")["url"])
 
@@ -189,10 +189,10 @@ class BaseEmulator(Controls):
         """Get the controls of one account.
 
         Args:
-            account: its id, or an object with one.
+            account: Its id, or an object with one.
 
         Raises:
-            EmulatorError: there is no such account.
+            EmulatorError: There is no such account.
             ValueError: `"*"`, which stands for all accounts, or something that is not an id.
         """
         id = id_of(account)
@@ -215,12 +215,12 @@ class BaseEmulator(Controls):
         it.
 
         Args:
-            name: the account's name.
-            allow_unused: do not report faults, stubs and agents' replies that were never used.
+            name: The account's name.
+            allow_unused: Do not report faults, stubs and agents' replies that were never used.
 
         Raises:
-            AssertionError: the block ended without an exception, and such controls were never used.
-            CallbackError: it ended without an exception, and a function of a stub or reply had raised one.
+            AssertionError: The block ended without an exception, and such controls were never used.
+            CallbackError: It ended without an exception, and a function of a stub or reply had raised one.
         """
         view = AccountView(self, self.create_account(name))
         self._admin.usage.created_accounts.pop(view.id, None)  # this block deletes it
@@ -274,8 +274,8 @@ class BaseEmulator(Controls):
         """Create an account with a full key of its own.
 
         Args:
-            name: the account's name.
-            record_file_changes: as `journal.record_file_changes` of the account does.
+            name: The account's name.
+            record_file_changes: As `journal.record_file_changes` of the account does.
         """
         options = {"record_file_changes": True} if record_file_changes else {}
         answer = self._admin.call("POST", "/accounts", {"name": name, **options}, account="*")
@@ -286,10 +286,10 @@ class BaseEmulator(Controls):
         """Delete an account with everything in it. Does nothing if it does not exist any more.
 
         Args:
-            account_id: the account, or its id.
+            account_id: The account, or its id.
 
         Raises:
-            TypeError: neither an account nor an id.
+            TypeError: Neither an account nor an id.
             ValueError: `"*"`, which stands for all accounts.
         """
         if account_id is None or not isinstance(id_of(account_id), str):
@@ -307,10 +307,10 @@ class BaseEmulator(Controls):
         """Get a full API key of the account that a sandbox belongs to.
 
         Args:
-            sandbox: the sandbox's id.
+            sandbox: The sandbox's id.
 
         Raises:
-            EmulatorError: there is no such sandbox.
+            EmulatorError: There is no such sandbox.
         """
         for held in self.inventory.sandboxes(account="*"):
             if held.id == sandbox:
@@ -332,16 +332,16 @@ class BaseEmulator(Controls):
         complete or does not exist.
 
         Args:
-            path: the file to write.
-            account: an id: that account; `"*"`: all accounts. The default is the account that this object is scoped
+            path: The file to write.
+            account: An id: that account; `"*"`: all accounts. The default is the account that this object is scoped
                 to; all accounts where it is scoped to none.
-            on_progress: called with the number of bytes that were written so far, after each piece.
+            on_progress: Called with the number of bytes that were written so far, after each piece.
 
         Warns:
-            UserWarning: for each sandbox that is left out because its files could not be saved; the text says why.
+            UserWarning: For each sandbox that is left out because its files could not be saved; the text says why.
 
         Raises:
-            ValueError: the archive cannot be made; the text says why.
+            ValueError: The archive cannot be made; the text says why.
             OSError: `path` cannot be written.
         """
         from ..persistence.archive_file import warn_of_missing_sandboxes
@@ -357,13 +357,13 @@ class BaseEmulator(Controls):
         Its sandboxes are stopped; `resume` starts them. The account that this object is scoped to is not changed.
 
         Args:
-            path: the archive.
-            on_progress: called with the number of bytes that were read so far, before each piece is sent.
+            path: The archive.
+            on_progress: Called with the number of bytes that were read so far, before each piece is sent.
 
         Raises:
-            ValueError: the file does not exist, is not an archive of `export`, is damaged, or has an id that exists on
+            ValueError: The file does not exist, is not an archive of `export`, is damaged, or has an id that exists on
                 this emulator already.
-            OSError: the file cannot be read.
+            OSError: The file cannot be read.
         """
         from .archives import upload
 

@@ -27,7 +27,7 @@ def client_options(base_url: str, verify: Verify = True) -> dict[str, Any]:
             path: a file of certificate authorities to trust; an `ssl.SSLContext`.
 
     Raises:
-        ValueError: the URL cannot be an emulator's.
+        ValueError: The URL cannot be an emulator's.
     """
     from caged._http import is_loopback
 
@@ -50,7 +50,7 @@ def _checked(base_url: str) -> tuple[str, bool]:
         Its host, and whether it is https.
 
     Raises:
-        ValueError: it cannot be an emulator's.
+        ValueError: It cannot be an emulator's.
     """
     try:
         parts = urlsplit(base_url)

@@ -116,15 +116,15 @@ class Controls(PreparedMethods[PreparedHandle]):
         the budget, have happened on return.
 
         Args:
-            sandbox: a sandbox, or its id.
-            usd: the amount in US dollars; not negative.
+            sandbox: A sandbox, or its id.
+            usd: The amount in US dollars; not negative.
 
         Returns:
             The sandbox's total cost so far, in US dollars.
 
         Raises:
             ValueError: `usd` is negative or not finite.
-            EmulatorError: there is no such sandbox; of a view, none in its account.
+            EmulatorError: There is no such sandbox; of a view, none in its account.
         """
         path, body = f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)}
         answer = self._admin.call("POST", path, body, account=self._admin.reach)
@@ -139,15 +139,15 @@ class Controls(PreparedMethods[PreparedHandle]):
         the scenario names with `from` are read here, relative to the scenario's file.
 
         Args:
-            path: a TOML, YAML or JSON file; `caged-emulator init` writes one to start from.
-            account: an id, or `"*"` for all accounts, which can have no sandboxes and keys. The default is the account
+            path: A TOML, YAML or JSON file; `caged-emulator init` writes one to start from.
+            account: An id, or `"*"` for all accounts, which can have no sandboxes and keys. The default is the account
                 of this object.
 
         Returns:
             The ids of sandboxes and the secrets of keys, by name.
 
         Raises:
-            ScenarioError: a ValueError that names the entry that cannot be created. The others have been removed again.
+            ScenarioError: A ValueError that names the entry that cannot be created. The others have been removed again.
         """
         from ..scenario import LoadedScenario, ScenarioError, read
 
@@ -170,7 +170,7 @@ class Controls(PreparedMethods[PreparedHandle]):
 
         Args:
             allowed: False denies them again.
-            account: the account, or its id. None: the account of this object.
+            account: The account, or its id. None: the account of this object.
         """
         self._admin.call("PUT", "/device-login", {"from_sandboxes": allowed}, account=account)
 
@@ -270,7 +270,7 @@ class Controls(PreparedMethods[PreparedHandle]):
         """Raise the recorded exceptions that are not allowed (`allow_errors`), and clear them.
 
         Raises:
-            CallbackError: there are some. The text has their tracebacks, and the first is the cause.
+            CallbackError: There are some. The text has their tracebacks, and the first is the cause.
         """
         callbacks.raise_errors(self._admin, account=account)
 

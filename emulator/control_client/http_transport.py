@@ -28,12 +28,12 @@ class HttpTransport(Transport):
     """A pool of connections to the admin API of one emulator.
 
     Args:
-        base_url: the emulator's URL, without a path.
-        admin_key: its admin key.
-        verify: how certificates are verified; see `connection.client_options`.
+        base_url: The emulator's URL, without a path.
+        admin_key: Its admin key.
+        verify: How certificates are verified; see `connection.client_options`.
 
     Raises:
-        ValueError: the URL cannot be an emulator's.
+        ValueError: The URL cannot be an emulator's.
     """
 
     def __init__(self, base_url: str, admin_key: str, verify: Verify = True) -> None:
@@ -109,7 +109,7 @@ def _status(response: httpx.Response) -> int:
     """The status of an answer.
 
     Raises:
-        EmulatorError: it is a redirect, which an emulator never sends.
+        EmulatorError: It is a redirect, which an emulator never sends.
     """
     if 300 <= response.status_code < 400:
         target = response.headers.get("location", "nowhere")

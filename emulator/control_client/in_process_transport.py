@@ -43,12 +43,12 @@ class InProcessTransport(Transport):
     thread; there the calls go over HTTP.
 
     Args:
-        app: the emulator's application.
-        loop: the event loop that it runs on.
-        base_url: the emulator's URL, without a path.
-        admin_key: its admin key.
-        platform: returns the platform of the emulator.
-        pid: the process that the emulator runs in.
+        app: The emulator's application.
+        loop: The event loop that it runs on.
+        base_url: The emulator's URL, without a path.
+        admin_key: Its admin key.
+        platform: Returns the platform of the emulator.
+        pid: The process that the emulator runs in.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class InProcessTransport(Transport):
         """The result of a coroutine on the emulator's loop.
 
         Raises:
-            EmulatorError: it has none within `timeout` seconds, or the emulator has stopped.
+            EmulatorError: It has none within `timeout` seconds, or the emulator has stopped.
         """
         try:
             # A context of its own: variables of the caller's are not the emulator's (sniffio's say which library runs).

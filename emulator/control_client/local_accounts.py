@@ -21,7 +21,7 @@ def create(admin: AdminClient, name: str, record_file_changes: bool) -> tuple[st
         Its id and its key.
 
     Raises:
-        EmulatorError: the emulator does not run, or cannot write its state.
+        EmulatorError: The emulator does not run, or cannot write its state.
     """
     created = admin.run(functools.partial(_create, name=name, record_file_changes=record_file_changes))
     admin.usage.created_accounts[created[0]] = None
@@ -32,7 +32,7 @@ def delete(admin: AdminClient, account: str) -> None:
     """Delete an account, as `BaseEmulator.delete_account` does.
 
     Raises:
-        EmulatorError: the emulator does not run, or cannot write its state.
+        EmulatorError: The emulator does not run, or cannot write its state.
     """
     admin.usage.before_deletion_of(account)
     admin.run(functools.partial(_delete, identifier=account))

@@ -22,7 +22,7 @@ def consulted_of_first_account(url: str) -> dict[str, None]:
     """The names of the controls and queries that a RemoteEmulator without an account used: the first account's.
 
     Args:
-        url: the emulator's URL; `localhost` and `127.0.0.1` are the same host.
+        url: The emulator's URL; `localhost` and `127.0.0.1` are the same host.
     """
     host = urlsplit(url).netloc.lower().replace("localhost", "127.0.0.1")
     return _consulted.setdefault(host, {})
@@ -34,20 +34,20 @@ class RemoteEmulator(BaseEmulator):
     Functions cannot be sent: stubs and replies with a function raise EmulatorError.
 
     Args:
-        base_url: such as `http://127.0.0.1:4747`. None: the environment variable CAGED_EMULATOR_URL. On another host
+        base_url: Such as `http://127.0.0.1:4747`. None: the environment variable CAGED_EMULATOR_URL. On another host
             use https: plain HTTP there raises an InsecureConnectionWarning.
-        admin_key: the emulator's admin key. None: the environment variable CAGED_EMULATOR_ADMIN_KEY.
-        account: the account, or the id of the account, that calls are about which name none, and of which ids may be
+        admin_key: The emulator's admin key. None: the environment variable CAGED_EMULATOR_ADMIN_KEY.
+        account: The account, or the id of the account, that calls are about which name none, and of which ids may be
             named; `"*"`: all. None: the emulator's first, and ids of all.
-        verify: whether an https certificate is verified (by the system's authorities, or those of SSL_CERT_FILE or
+        verify: Whether an https certificate is verified (by the system's authorities, or those of SSL_CERT_FILE or
             SSL_CERT_DIR), the path of a file of authorities to trust, or an `ssl.SSLContext`. False accepts any
             certificate, and plain HTTP without a warning. It applies to this object's own requests; clients that
             `client()` creates verify as `Caged` does.
 
     Raises:
-        EmulatorError: the URL or the key is missing.
-        TypeError: an argument is of another type.
-        ValueError: the URL cannot be an emulator's.
+        EmulatorError: The URL or the key is missing.
+        TypeError: An argument is of another type.
+        ValueError: The URL cannot be an emulator's.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class RemoteEmulator(BaseEmulator):
         """Get the newest lines of the emulator's log, oldest first.
 
         Args:
-            count: how many at most.
+            count: How many at most.
         """
         return list(self._client.call("GET", "/log", account="*", query={"last": count})["lines"])
 

@@ -31,7 +31,7 @@ class AdminRequestError(EmulatorError):
     """The emulator answered a call with an error.
 
     Attributes:
-        status: the HTTP status of the answer.
+        status: The HTTP status of the answer.
     """
 
     def __init__(self, detail: str, status: int) -> None:
@@ -45,11 +45,11 @@ class AdminRequest:
 
     Attributes:
         method: GET, POST, PUT or DELETE.
-        path: percent-encoded, below `ADMIN_PREFIX`; starts with a slash.
-        query: parameters, not encoded.
-        content: the body: JSON as bytes, or the pieces of an upload.
-        timeout: seconds in which the answer has to come; of a streamed answer, each piece of it.
-        headers: further headers, ASCII.
+        path: Percent-encoded, below `ADMIN_PREFIX`; starts with a slash.
+        query: Parameters, not encoded.
+        content: The body: JSON as bytes, or the pieces of an upload.
+        timeout: Seconds in which the answer has to come; of a streamed answer, each piece of it.
+        headers: Further headers, ASCII.
     """
 
     method: str
@@ -71,8 +71,8 @@ class AdminResponse:
         """Raise for an answer that reports an error.
 
         Raises:
-            ValueError: the status is 400; the text is the detail of the problem.
-            AdminRequestError: it is another error.
+            ValueError: The status is 400; the text is the detail of the problem.
+            AdminRequestError: It is another error.
         """
         if self.status < 300:
             return
@@ -127,7 +127,7 @@ class Transport(ABC):
         """Run a coroutine function with the platform, on the event loop of an emulator in this process.
 
         Raises:
-            EmulatorError: the emulator runs in another process, or has stopped.
+            EmulatorError: The emulator runs in another process, or has stopped.
         """
         raise EmulatorError(f"the emulator at {self.url} does not run in this process")
 

@@ -39,15 +39,15 @@ class ControlUsage:
     scoped to the same account; otherwise `created_accounts`, `callbacks_possible`, `sources` and `before_deletion`.
 
     Args:
-        account: the account that the client is scoped to; None: the emulator's first.
+        account: The account that the client is scoped to; None: the emulator's first.
 
     Attributes:
-        added_for_all_accounts: controls that were added with `account="*"`: paths to DELETE, oldest first.
-        changed: whether something was changed in the account that the client is scoped to.
-        consulted: which controls and queries of that account were called without naming an account, by their names.
-        created_accounts: ids of accounts that were created over the transport, and that no `with` block deletes.
-        sources: where each control was added: the file and the line of the caller, by the control's id.
-        before_deletion: functions that are called with the id of an account before it is deleted over the transport.
+        added_for_all_accounts: Controls that were added with `account="*"`: paths to DELETE, oldest first.
+        changed: Whether something was changed in the account that the client is scoped to.
+        consulted: Which controls and queries of that account were called without naming an account, by their names.
+        created_accounts: Ids of accounts that were created over the transport, and that no `with` block deletes.
+        sources: Where each control was added: the file and the line of the caller, by the control's id.
+        before_deletion: Functions that are called with the id of an account before it is deleted over the transport.
     """
 
     def __init__(self, account: Optional[str] = None) -> None:
@@ -84,9 +84,9 @@ class ControlUsage:
         """Note a call that succeeded.
 
         Args:
-            path: below the admin prefix.
-            account: the account that the call was about; None: the emulator's first.
-            answer: the decoded body of the answer.
+            path: Below the admin prefix.
+            account: The account that the call was about; None: the emulator's first.
+            answer: The decoded body of the answer.
         """
         if account == self._account:
             self.note_consulted(_NAMES.get(f"/{path.split('/')[1]}", ""))

@@ -302,7 +302,7 @@ class SandboxLifecycle:
                 logger.error("%s: %d processes could not be killed", sandbox.id, survivors)
 
     async def _remove_files(self, directory: Path) -> None:
-        """Take a directory out of reach, and remove it while nobody waits, unless too many are being removed."""
+        """Take a directory out of reach, and remove it while no request waits, unless too many are being removed."""
         doomed = disk.set_aside(directory)
         if doomed is None:
             return

@@ -60,10 +60,10 @@ def read(path: Union[str, Path]) -> Scenario:
     """Read a scenario from a file, with the files beside it that its `from` entries name.
 
     Args:
-        path: a `.toml`, `.yaml`/`.yml` (needs PyYAML) or `.json` file.
+        path: A `.toml`, `.yaml`/`.yml` (needs PyYAML) or `.json` file.
 
     Raises:
-        ScenarioError: the file cannot be read or used; the text names the entry.
+        ScenarioError: The file cannot be read or used; the text names the entry.
     """
     path = Path(path)
     try:
@@ -130,12 +130,12 @@ def from_document(document: Any, folder: Optional[Path] = None) -> Scenario:
     """Check what a scenario file holds.
 
     Args:
-        document: the content as plain dicts, lists and values.
-        folder: where the paths of `from` entries start. None: the document was received from elsewhere, and `from`
+        document: The content as plain dicts, lists and values.
+        folder: Where the paths of `from` entries start. None: the document was received from elsewhere, and `from`
             is refused, so that a request cannot read files of this machine.
 
     Raises:
-        ScenarioError: names the entry that cannot be used.
+        ScenarioError: Names the entry that cannot be used.
     """
     if not isinstance(document, dict):
         raise ScenarioError("a scenario is a table (mapping) with some of: " + ", ".join((*TABLES, *LISTS)))

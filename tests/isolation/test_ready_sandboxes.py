@@ -123,8 +123,8 @@ def test_another_account_gets_one_without_a_trace_of_the_first(emulator: Emulato
         assert [each.id for each in client.sandboxes.list() if each.id == box] == [box]
         (record,) = account.journal.requests(operation="sandboxes.create", last=1)
         assert record.status == 201
-        told = repr([*account.journal.requests(), *account.journal.steps(), *client.sandboxes.logs(box)])
-        assert "ready-" not in told
+        shown = repr([*account.journal.requests(), *account.journal.steps(), *client.sandboxes.logs(box)])
+        assert "ready-" not in shown
 
 
 def test_they_count_nowhere(emulator: Emulator) -> None:

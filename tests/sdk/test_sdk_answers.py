@@ -16,7 +16,7 @@ def test_answers_become_typed_models(driver):
     assert isinstance(box.cost, float)
 
 
-def test_an_array_answer_becomes_a_list(driver):
+def test_answer_with_an_array_returns_a_list_of_objects(driver):
     files = driver.run(js([{"name": "src", "type": "directory"}, {}]), lambda c: c.files.list("x"))
     assert [entry.is_dir for entry in files] == [True, False]
 

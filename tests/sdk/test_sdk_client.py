@@ -56,7 +56,7 @@ def test_arguments_win_over_the_environment(driver, monkeypatch):
 
 
 @pytest.mark.parametrize("variable", [None, ""])
-def test_the_public_api_is_the_last_resort(driver, monkeypatch, variable):
+def test_client_without_argument_and_variable_uses_the_public_api(driver, monkeypatch, variable):
     if variable is not None:
         monkeypatch.setenv("CAGED_BASE_URL", variable)
     driver.run(js([]), lambda c: c.sandboxes.list(), base_url=None)
@@ -130,7 +130,7 @@ def test_a_closed_async_client_refuses_calls():
     asyncio.run(main())
 
 
-def test_the_key_is_in_no_repr():
+def test_repr_of_a_client_does_not_contain_the_key():
     for client in (Caged(KEY, "http://h", transport=OK), AsyncCaged(KEY, "http://h", transport=OK)):
         assert KEY not in repr(client) + repr(vars(client)) + repr(client._session.settings)
 

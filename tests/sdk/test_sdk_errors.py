@@ -33,14 +33,14 @@ def caught(driver, reply, kind=CagedAPIError, use=lambda c: c.sandboxes.get("cag
         (410, "CagedAPIError"), (413, "CagedAPIError"), (415, "CagedAPIError"), (451, "CagedAPIError"),
     ],
 )  # fmt: skip
-def test_the_status_selects_the_class(driver, status, name):
+def test_error_answer_raises_the_class_of_its_status(driver, status, name):
     error = caught(driver, problem(status, detail="no"))
     assert type(error).__name__ == name
     assert (error.status, error.detail, error.reason, str(error)) == (status, "no", None, "no")
 
 
 @pytest.mark.parametrize("status", [402, 403, 404, 429, 500, 503])
-def test_a_plan_limit_wins_over_the_status(driver, status):
+def test_plan_limit_in_an_error_answer_selects_the_class_whatever_the_status(driver, status):
     error = caught(driver, problem(status, detail="no more", reason=LIMIT))
     assert type(error) is CagedPlanLimitError
     assert error.reason == caged.ErrorReason("plan_limit_reached", "2 of 2", "upgrade_plan")
@@ -111,7 +111,7 @@ def test_an_error_body_is_json_when_it_says_so_and_is(driver, content, content_t
     assert isinstance(error.text, str)
 
 
-def test_the_request_id_is_kept(driver):
+def test_error_has_the_request_id_of_the_answer_or_none(driver):
     assert caught(driver, httpx.Response(404, headers={"X-Request-Id": "req_1"})).request_id == "req_1"
     assert caught(driver, httpx.Response(404)).request_id is None
 

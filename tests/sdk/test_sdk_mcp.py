@@ -94,7 +94,7 @@ def test_lists_become_models_and_what_is_none_is_skipped(sockets):
 
 
 @pytest.mark.parametrize("result", [None, {}, [], "x", {"tools": None}, {"tools": {"a": 1}}])
-def test_a_list_that_is_none_is_empty(sockets, result):
+def test_tools_without_a_list_in_the_answer_are_an_empty_list(sockets, result):
     assert run(sockets, answering(result), lambda mcp: mcp.list_tools())[0] == []
 
 
@@ -122,7 +122,7 @@ def test_a_result_that_is_not_an_object_is_an_empty_one(sockets, result):
         ({}, -1, "the server gave no reason"),
     ],
 )
-def test_an_error_is_an_mcp_error(sockets, error, code, message):
+def test_call_answered_with_an_error_raises_an_mcp_error(sockets, error, code, message):
     async def use(mcp):
         with pytest.raises(MCPError) as caught:
             await mcp.call_tool("a")

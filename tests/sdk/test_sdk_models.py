@@ -83,7 +83,7 @@ def test_what_a_caller_fills_in_can_be_changed_and_starts_empty(model):
         setattr(made, field.name, None)
 
 
-def test_an_event_has_a_type_and_nothing_else_is_needed():
+def test_event_without_a_type_is_refused_and_with_one_alone_is_accepted():
     with pytest.raises(TypeError, match="type"):
         caged.EventPayload()
     event = caged.EventPayload("command")
@@ -94,11 +94,11 @@ def test_an_event_has_a_type_and_nothing_else_is_needed():
 
 
 @pytest.mark.parametrize(("state", "resolved"), [("open", False), ("muted", False), ("resolved", True)])
-def test_an_alert_is_resolved_by_its_state(state, resolved):
+def test_alert_in_state_resolved_is_resolved(state, resolved):
     assert caged.Alert(state=state).resolved is resolved
 
 
-def test_the_plan_of_a_subscription_warns_and_is_the_tier():
+def test_reading_the_plan_of_a_subscription_warns_and_returns_the_tier():
     with pytest.warns(DeprecationWarning, match=r"use Subscription\.tier"):
         assert caged.Subscription(tier="pro").plan == "pro"
 
@@ -111,7 +111,7 @@ def test_nested_answers_become_models_of_their_own():
 
 
 @pytest.mark.parametrize("data", [None, 1, "text", [1, None], {"a": {"b": None}}])
-def test_the_data_of_a_replayed_event_is_any_json(data):
+def test_replayed_event_accepts_any_json_as_its_data(data):
     assert caged.ReplayEvent.from_api({"data": data}).data == data
 
 
@@ -160,11 +160,11 @@ def test_exec_result_ok(result, ok):
         (GitDiff(diff="a", staged_diff="b"), "a\nb"),
     ],
 )
-def test_a_diff_prints_as_its_text(diff, text):
+def test_str_of_a_diff_is_its_text(diff, text):
     assert str(diff) == text
 
 
-def test_a_diff_lists_its_files():
+def test_files_of_a_diff_are_decoded_and_a_wrong_one_is_an_error():
     diff = GitDiff.from_api({"files": [{"path": "a", "status": "added"}], "diff": "x"})
     assert diff.files == [GitFileStatus("a", "added")]
     with pytest.raises(CagedError, match="GitFileStatus"):

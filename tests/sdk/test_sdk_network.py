@@ -11,7 +11,7 @@ from caged import CagedConnectionError, CagedTimeoutError
 DROP = b""
 
 
-def test_a_real_request_and_answer(driver):
+def test_call_over_a_real_connection_sends_the_request_and_returns_the_answer(driver):
     with SocketServer(http("[]")) as server:
         assert driver.use(lambda c: c.sandboxes.list(), base_url=server.url) == []
     assert server.requests[0].startswith(b"GET /v1/sandboxes HTTP/1.1\r\n")

@@ -87,7 +87,7 @@ def test_an_event_without_a_time_gets_the_present_one(driver):
     assert before <= when <= datetime.datetime.now(datetime.timezone.utc)
 
 
-def test_the_data_of_an_event_warns_and_is_sent_as_its_payload(driver):
+def test_event_with_data_warns_and_sends_it_as_its_payload(driver):
     with pytest.warns(DeprecationWarning, match=r"use EventPayload\.payload"):
         assert sent(driver, EventPayload("command", data={"a": 1}))["payload"] == {"a": 1}
     with pytest.warns(DeprecationWarning, match="payload"):
@@ -121,7 +121,7 @@ def test_a_billing_page_without_an_address_is_an_error(driver, answer):
             driver.run(js(answer), use)
 
 
-def test_a_billing_page_is_its_address(driver):
+def test_billing_call_returns_the_address_of_the_page(driver):
     answer = js({"url": "https://pay"})
     assert driver.run(answer, lambda client: client.billing.create_checkout("team")) == "https://pay"
     assert driver.run(answer, lambda client: client.billing.create_portal()) == "https://pay"

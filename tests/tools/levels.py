@@ -124,7 +124,7 @@ class Served:
         user = level.endswith("-user")
         if user:
             for path in (folder, self.tmp, self.tmp / "host-file", self.home, *self.home.rglob("*")):
-                os.chown(path, ORDINARY_USER, ORDINARY_USER)
+                os.chown(path, ORDINARY_USER, ORDINARY_USER, follow_symlinks=False)
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         command = [*(as_ordinary_user([folder]) if user else ()), *wrap, *serve]

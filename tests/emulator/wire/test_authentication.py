@@ -61,7 +61,7 @@ def test_the_scheme_is_read_in_any_case_and_spacing(api, scheme):
     assert api.get("/account", headers={"Authorization": f"{scheme} {api.key}"}).status_code == 200
 
 
-def test_the_key_in_the_query_opens_nothing(api):
+def test_call_with_its_key_in_the_query_is_refused(api):
     response = httpx.get(
         f"{api.base_url}account",
         params={"token": api.key, "api_key": api.key},
@@ -72,7 +72,7 @@ def test_the_key_in_the_query_opens_nothing(api):
     assert_problem(response, 401)
 
 
-def test_the_body_of_a_refused_call_is_not_looked_at(api):
+def test_malformed_body_with_a_wrong_key_is_refused_for_the_key(api):
     response = api.post("/sandboxes", content=b"{broken", headers={"Authorization": "Bearer unknown"})
     assert_problem(response, 401)
 
@@ -91,7 +91,7 @@ def test_a_read_only_key_destroys_nothing(api, box):
     assert api.status(box) == "running"
 
 
-def test_a_read_only_key_reads(api, box):
+def test_read_only_key_is_accepted_for_get_requests(api, box):
     api.write(box, "note", "seen")
     with read_only(api) as reader:
         assert reader.status(box) == "running"

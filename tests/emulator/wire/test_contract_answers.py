@@ -46,7 +46,7 @@ APART = {
     "Session.duration_ms": "test_keys_of_a_session_are_there_with_null_while_it_is_active",
     "Session.ended_at": "test_keys_of_a_session_are_there_with_null_while_it_is_active",
     "Session.model": "test_sessions.py",
-    "Subscription.current_period_end": "test_a_free_plan_has_no_period",
+    "Subscription.current_period_end": "test_subscription_of_the_free_plan_has_no_period",
     "Usage.last_reported_at": "test_what_was_reported_of_usage_is_left_out_until_it_was",
 }
 #: Keys of objects that are tested elsewhere: test_repositories.py, test_alerts.py, test_errors_and_routing.py,
@@ -217,7 +217,7 @@ def test_what_was_reported_of_usage_is_left_out_until_it_was(timed):
     assert {there for name, there in call.keys if name == "Usage.last_reported_at"} == {True, False}
 
 
-def test_a_free_plan_has_no_period(own_emulator, new_api):
+def test_subscription_of_the_free_plan_has_no_period(own_emulator, new_api):
     for tier, there in (("free", False), ("pro", True)):
         call = Seen(new_api(own_emulator(tier=tier)))
         call("billing.get_subscription")
@@ -260,7 +260,7 @@ GOOD = {"name": "a", "path": "/workspace/a", "type": "file", "size": 1, "mod_tim
         (None, "[File]", "not an array"),
     ],
 )
-def test_a_difference_is_found(value, kind, said):
+def test_answer_that_differs_from_the_expected_kind_is_reported(value, kind, said):
     found = fault(value, kind)
     assert (found is None) if said is None else (said in found)
 

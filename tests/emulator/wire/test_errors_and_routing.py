@@ -204,7 +204,7 @@ def test_request_ids_differ(api):
 @pytest.mark.parametrize(
     "identifier", ["a/b", "..", "a/../b", "a b", "ä", "%", "%zz", "a?b", "a#b", "\x00", "\n", "'; rm -rf /", "x" * 5000]
 )
-def test_an_odd_id_is_an_unknown_one(api, identifier):
+def test_sandbox_id_with_unusual_characters_returns_404(api, identifier):
     if identifier == "..":  # the one that a client's URL library collapses itself
         path = f"/v1/sandboxes/{identifier}"
         answer = raw_get(api, path)
@@ -259,7 +259,7 @@ def test_an_invalid_escape_is_an_unknown_id(api, path):
     ],
     ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else None,
 )
-def test_an_odd_request_line_is_answered(api, line, status):
+def test_malformed_request_line_is_answered_with_a_status(api, line, status):
     answer = raw_request(api.emulator, line + b"\r\n" + headers_of(api) + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 ")
     assert int(answer.split()[1]) in status
@@ -284,7 +284,7 @@ def test_an_odd_request_line_is_answered(api, line, status):
     ],
     ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else None,
 )
-def test_an_odd_header_is_answered(api, extra, status):
+def test_unusual_header_is_answered_with_the_expected_status(api, extra, status):
     answer = raw_request(api.emulator, b"GET /v1/account HTTP/1.1\r\n" + headers_of(api) + extra + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 ")
     assert int(answer.split()[1]) == status

@@ -54,7 +54,7 @@ def test_the_emulators_own_calls_take_the_admin_key_alone(api):
         assert_problem(api.request(method, url, headers={"Authorization": ""}), 401)
 
 
-def test_the_admin_key_opens_nothing_of_the_platforms(api):
+def test_admin_key_below_v1_is_refused(api):
     answer = api.get("/sandboxes", headers={"Authorization": f"Bearer {api.emulator.admin_key}"})
     assert_problem(answer, 401)
 

@@ -40,7 +40,7 @@ def call(socket, tool, id=1, **arguments):
     return ask(socket, "tools/call", {"name": tool, "arguments": arguments}, id)["content"][0]["text"]
 
 
-def test_a_conversation_as_the_sdks_have_it(socket):
+def test_mcp_messages_of_an_sdk_in_their_order_are_answered(socket):
     assert socket.subprotocol == "mcp"
     client = {"name": "caged-python", "version": "0.3.0"}
     params = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": client}

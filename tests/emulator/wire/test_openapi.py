@@ -37,7 +37,7 @@ def request(api, operation, **options):
     return api.request(operation.method, url, **options)
 
 
-def test_the_document_is_openapi_3_1():
+def test_openapi_document_is_valid_openapi_3_1():
     found = conformance.described()
     assert found["openapi"] == "3.1.0"
     validate(found)

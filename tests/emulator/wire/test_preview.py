@@ -93,7 +93,7 @@ def emulator_at():
         running.stop()
 
 
-def test_a_page_is_shown_without_an_api_key(site):
+def test_preview_page_without_an_api_key_is_answered(site):
     answer = site.visit("/some/page?a=1&b=%2F")
     assert answer.status_code == 200
     seen = answer.json()
@@ -134,11 +134,11 @@ def test_status_and_headers_are_the_servers(site):
     assert "x-request-id" not in answer.headers
 
 
-def test_a_large_answer(site):
+def test_answer_of_five_megabytes_arrives_whole_in_a_preview(site):
     assert site.visit("/big").content == b"x" * 5_000_000
 
 
-def test_an_answer_flows_as_it_comes(own_site):
+def test_first_piece_of_a_preview_answer_arrives_before_its_end(own_site):
     with own_site.stream("/stream") as answer:
         pieces = answer.iter_raw()
         assert next(pieces) == b"first"
@@ -146,7 +146,7 @@ def test_an_answer_flows_as_it_comes(own_site):
         assert b"".join(pieces) == b"second"
 
 
-def test_an_answer_that_breaks_off_breaks_off_here_too(site):
+def test_preview_answer_that_breaks_off_breaks_off_for_the_visitor(site):
     with pytest.raises(httpx.RemoteProtocolError):
         site.visit("/cut")
 
@@ -329,7 +329,7 @@ def test_visitor_that_disconnects_leaves_nothing_behind(own_site):
 # --- WebSockets
 
 
-def test_a_websocket_passes_both_ways(site):
+def test_websocket_of_a_preview_passes_messages_both_ways(site):
     async def talk():
         async with site.socket("/ws?q=1", subprotocols=["chat", "other"], additional_headers={"Cookie": "a=b"}) as ws:
             assert ws.subprotocol == "chat"
@@ -341,7 +341,7 @@ def test_a_websocket_passes_both_ways(site):
     asyncio.run(asyncio.wait_for(talk(), 10))
 
 
-def test_the_servers_close_is_the_visitors(site):
+def test_websocket_closed_by_the_server_has_its_code_and_reason_at_the_visitor(site):
     async def talk():
         async with site.socket() as ws:
             await ws.recv()
@@ -353,7 +353,7 @@ def test_the_servers_close_is_the_visitors(site):
     asyncio.run(asyncio.wait_for(talk(), 10))
 
 
-def test_the_visitors_close_is_the_servers(own_site):
+def test_websocket_closed_by_the_visitor_has_its_code_at_the_server(own_site):
     async def talk():
         async with own_site.socket() as ws:
             await ws.recv()
