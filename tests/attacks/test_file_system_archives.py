@@ -149,6 +149,21 @@ def test_archive_of_file_system_makes_layers_as_overlays_know_them(tmp_path):
     assert os.listdir(plain.workspace) == [".wh.literal"]
 
 
+def test_archive_without_system_does_not_replace_a_home_that_a_layer_is_below(tmp_path):
+    layout = box_at(tmp_path / "box")
+    (tmp_path / "layer" / "root").mkdir(parents=True)
+    layout.layers = (tmp_path / "layer",)
+    source = tmp_path / "partial.tar"
+    source.write_bytes(whole(directory(b"./root/"), directory(b"./workspace/"), comment=PARTIAL))
+    before = facts(layout)
+    with pytest.raises(OSError, match="created with packages"):
+        restore.restore_files(source, layout)
+    assert facts(layout) == before
+    source.write_bytes(whole(directory(b"./workspace/"), comment=PARTIAL))
+    restore.restore_files(source, layout)
+    assert not os.listdir(layout.workspace)
+
+
 class Killed(BaseException):
     """Simulates a kill, after which no `finally` runs."""
 
