@@ -84,6 +84,39 @@ def test_snapshot_interrupted_by_kill_is_failed(killed: Killed) -> None:
     assert list((killed.state / "snapshots").iterdir()) == []
 
 
+@pytest.mark.parametrize("moment", ["restore-new", "restore-out"])
+def test_restore_interrupted_by_kill_is_finished_or_undone(killed: Killed, level: str, moment: str) -> None:
+    served = killed.start()
+    box = served.client.sandboxes.create().id
+    # At level `process`, /etc would be the host's.
+    places = "/workspace /root /tmp" + (" /etc/kept /app" if level == "namespace" else "")
+    fill = f"for place in {places}; do mkdir -p $place; for n in $(seq 700); do echo %s > $place/$n; done; done"
+    served.run(box, fill % "old")
+    snapshot = served.client.snapshots.wait(served.client.snapshots.create(box).id)
+    served.run(box, fill % "new" + "; touch /workspace/more")
+    directory = killed.state / "sandboxes" / box
+
+    def restore() -> None:
+        with killed.http() as http:
+            try:
+                http.post(f"/v1/snapshots/{snapshot.id}/restore", json={"target_sandbox_id": box})
+            except httpx.HTTPError:
+                pass
+
+    restoring = threading.Thread(target=restore)
+    restoring.start()
+    until(lambda: (directory / moment).exists() or not restoring.is_alive())
+    killed.kill()
+    restoring.join(60)
+    served = killed.start()
+    served.client.sandboxes.resume(box)
+    seen = served.run(box, f"for place in {places}; do cat $place/[0-9]* | sort | uniq -c; done").split()
+    number = len(places.split())
+    assert seen in (["700", "old"] * number, ["700", "new"] * number)
+    assert served.run(box, "ls /workspace | grep -c more; true") == ("0\n" if seen[1] == "old" else "1\n")
+    assert not [path.name for path in directory.iterdir() if path.name.startswith("restore")]
+
+
 def test_sandbox_whose_create_was_interrupted_by_kill_is_removed(killed: Killed) -> None:
     served = killed.start()
     body = {"template": "minimal", "init_script": "touch /workspace/begun; sleep 600"}
