@@ -21,6 +21,7 @@ from emulator_testing import Api, eventually
 from leftovers import processes_with, run_dirs, unique_seconds, until
 
 from caged.emulator import ConfigError, Emulator
+from caged.emulator.cache import manifest
 from caged.emulator.cache.cache import Cache
 from caged.emulator.platform import package_layers, sandbox_setup
 
@@ -116,6 +117,38 @@ def test_packages_are_installed_once_and_each_sandbox_has_its_own_view(start, in
     plain = api.sandbox()
     assert api.run(plain, "tool || ls ~/.local /app")["exit_code"] != 0
     assert len(entries(cache_dir)) == 1
+
+
+#: Ways to change a file of a layer: its content in place, its attributes, its name, its links.
+ATTACKS = [
+    "echo more >> ~/.local/bin/tool",
+    "dd if=/dev/zero of=$HOME/.local/bin/tool bs=1 count=3 conv=notrunc status=none",
+    "truncate -s 1 ~/.local/bin/tool",
+    "chmod 4777 ~/.local/bin/tool; chown 5:5 ~/.local/bin/tool",
+    "touch -d 2001-01-01 ~/.local/bin/tool ~/.local/bin",
+    "ln ~/.local/bin/tool ~/linked; echo more > ~/linked",
+    "mv ~/.local/bin/tool ~/moved; echo more > ~/moved",
+    "mv ~/.local ~/elsewhere; rm -rf ~/elsewhere",
+    "rm -rf ~/.local; mkdir ~/.local; echo more > ~/.local/environment",
+    "mknod ~/.local/bin/tool2 c 0 0; mknod ~/.local/environment2 c 0 0",
+    "setfattr -n trusted.overlay.opaque -v y ~/.local; setfattr -n user.overlay.opaque -v y ~/.local",
+    "mount -o remount,rw /root; umount /root; mount -t overlay x -o lowerdir=/root,upperdir=/tmp,workdir=/tmp /root",
+    "for f in /proc/[0-9]*/root; do echo more > $f$HOME/.local/bin/tool; done",
+]
+
+
+def test_sandbox_cannot_change_a_layer(start, install, cache_dir):
+    api = start()
+    reference = api.sandbox(packages=["tool"])
+    (content,) = cache_dir.glob("entries/*/content")
+    before = manifest.describe(content)
+    for attack in ATTACKS:
+        box = api.sandbox(packages=["tool"])
+        api.run(box, f"({attack}) 2> /dev/null")
+        assert api.run(box, f"ls {content} || cat {content}/root/.local/bin/tool")["exit_code"] != 0
+        assert api.delete(f"/sandboxes/{box}").status_code == 204
+    assert manifest.describe(content) == before
+    assert token(api, api.sandbox(packages=["tool"])) == token(api, reference)
 
 
 def test_layer_holds_nothing_of_the_account_and_no_downloads(start, install, cache_dir):
