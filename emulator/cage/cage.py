@@ -374,7 +374,8 @@ class Cage:
 
         names = (packed_id, self._id)
         restored = await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
-        self.layout.layers = ()  # what was restored is complete, and mounted without them
+        if restored.has_system:
+            self.layout.layers = ()  # what was restored is complete, and mounted without them
         return restored
 
     # --- the rest

@@ -129,20 +129,16 @@ class Layout:
         """
         if not self.own_root:
             return
-        overlaid = host_view.overlaid()
-        is_new = not self.system.exists()
-        for folder in (self.system, self.top, self.changed, self.system / "work"):
-            _require_directory(folder)
-        for name in overlaid:
-            for folder in (self.top, self.changed, self.system / "work"):
-                _require_directory(folder / name)
-        for name in MOUNT_POINTS:
-            _require_directory(self.top / name)
+        system, overlaid = str(self.system), host_view.overlaid()
+        is_new = not os.path.lexists(system)
+        paths = [f"{system}/{part}" for part in ("top", "changed", "work")]
+        paths += [f"{system}/{part}/{name}" for part in ("top", "changed", "work") for name in overlaid]
+        paths += [f"{system}/top/{name}" for name in (*MOUNT_POINTS, *(host_view.EMPTY_DIRECTORIES if is_new else ()))]
+        for path in (system, *paths):
+            _require_directory(path)
         if is_new:
-            for name in host_view.EMPTY_DIRECTORIES:
-                _require_directory(self.top / name)
             for name, target in host_view.links().items():
-                os.symlink(target, self.top / name)
+                os.symlink(target, f"{system}/top/{name}")
 
     def make_opt_directory(self) -> None:
         """Make /opt/caged, with the directory on which an interpreter may be mounted (`isolation.PYTHON`)."""
@@ -259,7 +255,7 @@ def _perl_shim() -> bytes:
     return Path(__file__).with_name("inside").joinpath("shim.pl").read_bytes()
 
 
-def _require_directory(path: Path) -> None:
+def _require_directory(path: str) -> None:
     """Make a directory of mode 755, whatever the umask is, in place of anything else."""
     try:
         os.mkdir(path)

@@ -135,6 +135,8 @@ def restore_files(
         except ArchiveError as error:
             raise OSError(errno.EIO, f"the archive is damaged ({error})") from error
         after = _attributes(extracted)
+        if "root" in after and not (places.staging / "changed").is_dir():
+            _require_own_home(layout)
         if (places.staging / "changed").is_dir():
             after[_TOP] = extracted.top
             if names is not None:
@@ -149,6 +151,16 @@ def restore_files(
         return Restored(_TOP in after, left_out, not extracted.form)
     finally:
         places.clear()
+
+
+def _require_own_home(layout: Layout) -> None:
+    """Raise OSError where a layer is mounted below /root, which only a restore of everything mounts without it."""
+    if any((layer / "root").is_dir() for layer in layout.layers):
+        raise OSError(
+            errno.EBUSY,
+            "the archive has /workspace, /root and /tmp alone, and the sandbox was created with packages or from a"
+            " prepared one; restore into a sandbox without them",
+        )
 
 
 def _attributes(extracted: Extracted) -> dict[str, TarMember]:

@@ -232,7 +232,8 @@ def test_restore_stops_and_changes_nothing_when_client_disconnects(api, how: str
     else:
         with ThreadPoolExecutor() as threads:
             restoring = threads.submit(api.post, path, json=body)
-            staging = Path(api.emulator._running().platform.files_dir, "sandboxes", target, "restore-new", "big")
+            directory = Path(api.emulator._running().platform.files_dir, "sandboxes", target)
+            staging = directory / "restore-new" / "tree" / "workspace" / "big"
             eventually(staging.exists, "the copy to begin")
             begun = time.monotonic()
             assert api.delete(f"/sandboxes/{target}").status_code == 204

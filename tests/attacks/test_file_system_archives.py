@@ -9,7 +9,7 @@ from typing import Union
 
 import archive_testing as raw
 import pytest
-from archive_testing import directory, extended, file, hard, link, records, rewrite
+from archive_testing import extended, file, hard, link, records, rewrite
 from emulator_testing import require_own_root
 from state_testing import of, started
 
@@ -18,6 +18,10 @@ from caged.emulator.cage.paths import Layout
 from caged.emulator.cage.tar_reader import ArchiveError
 
 WHOLE, PARTIAL = b"caged: file system", b"caged: workspace, root, tmp"
+
+
+def directory(name: bytes) -> bytes:
+    return raw.header(name, b"5", mode=b"0000755\0")
 
 
 def whole(*members: bytes, comment: bytes = WHOLE) -> bytes:
@@ -143,6 +147,21 @@ def test_archive_of_file_system_makes_layers_as_overlays_know_them(tmp_path):
     assert restored.left_out == [".wh.srv", "app", "etc"]
     assert sorted(os.listdir(plain.directory)) == ["opt", "root", "tmp", "workspace"]
     assert os.listdir(plain.workspace) == [".wh.literal"]
+
+
+def test_archive_without_system_does_not_replace_a_home_that_a_layer_is_below(tmp_path):
+    layout = box_at(tmp_path / "box")
+    (tmp_path / "layer" / "root").mkdir(parents=True)
+    layout.layers = (tmp_path / "layer",)
+    source = tmp_path / "partial.tar"
+    source.write_bytes(whole(directory(b"./root/"), directory(b"./workspace/"), comment=PARTIAL))
+    before = facts(layout)
+    with pytest.raises(OSError, match="created with packages"):
+        restore.restore_files(source, layout)
+    assert facts(layout) == before
+    source.write_bytes(whole(directory(b"./workspace/"), comment=PARTIAL))
+    restore.restore_files(source, layout)
+    assert not os.listdir(layout.workspace)
 
 
 class Killed(BaseException):

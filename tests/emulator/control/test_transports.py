@@ -59,6 +59,23 @@ CALLS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("DELETE", "/agents/{agent}/replies", None, {}),
     ("GET", "/agents", None, {}),
     ("DELETE", "/agents", None, {}),
+    ("POST", "/repos", {"url": "https://example.com/acme/calc", "source": {"calc.py": "print(42)\n"}}, {}),
+    ("GET", "/repos", None, {"unused": "true"}),
+    ("GET", "/repos/{added}", None, {}),
+    ("GET", "/repos/{added}/branches", None, {}),
+    ("GET", "/repos/{added}/tags", None, {}),
+    ("GET", "/repos/{added}/commits", None, {"branch": "main"}),
+    ("GET", "/repos/{added}/files", None, {}),
+    ("GET", "/repos/{added}/file", None, {"path": "calc.py"}),
+    ("GET", "/repos/{added}/pushes", None, {"last": "2"}),
+    ("DELETE", "/repos/{added}", None, {}),
+    ("DELETE", "/repos", None, {}),
+    ("POST", "/prepared-archives/{upload}", b"not an archive", {}),
+    ("POST", "/prepared", {"name": "ready", "files": {"note": "ü"}}, {}),
+    ("GET", "/prepared", None, {}),
+    ("GET", "/prepared/{added}", None, {}),
+    ("DELETE", "/prepared/{added}", None, {}),
+    ("DELETE", "/prepared", None, {}),
     ("GET", "/callback-errors", None, {"control": "stub_1"}),
     ("DELETE", "/callback-errors", None, {}),
     ("GET", "/journal/requests", None, {"operation": "sandboxes.*", "status": "200", "account": "*"}),
@@ -98,7 +115,7 @@ class Side:
 
     def __init__(self, emulator: Emulator, transport: Transport, sandbox: str) -> None:
         self.emulator, self.transport = emulator, transport
-        self.ids = {"sandbox": sandbox, "agent": "claude-code", "added": "nothing_added"}
+        self.ids = {"sandbox": sandbox, "agent": "claude-code", "added": "nothing_added", "upload": "0" * 32}
 
     def send(self, method: str, path: str, body: Any = None, query: Any = None) -> tuple[int, Any]:
         """The status and the body of the answer, without what differs between any two emulators."""
@@ -169,7 +186,8 @@ def pair(sides: tuple[Side, Side]) -> Iterator[tuple[Transport, Transport]]:
 
 def _route(method: str, path: str) -> tuple[str, str]:
     """The route of a call of the table."""
-    return method, "/_emulator" + re.sub(r"\{(added|sandbox)\}", "{id}", path).replace("{agent}", "{name}")
+    named = re.sub(r"\{(agent|upload)\}", "{name}", path)
+    return method, "/_emulator" + re.sub(r"\{(added|sandbox)\}", "{id}", named)
 
 
 def test_the_table_has_every_operation() -> None:
