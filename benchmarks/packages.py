@@ -16,6 +16,8 @@ from caged import Caged
 from caged.emulator import Emulator
 
 ROUNDS = 60
+#: As in latency.py: what the emulator does between two creates is not part of the second.
+PAUSE = 0.06
 TEMPLATE, PACKAGES = "python-312", ["pytest"]
 #: Files of the prepared sandbox, in a directory of the root.
 FILES = 2000
@@ -29,12 +31,25 @@ def main() -> int:
             print(f"the first create with packages={PACKAGES} took {time.perf_counter() - begun:.1f} s")
             script = f"mkdir -p /app && cd /app && for i in $(seq {FILES}); do echo $i > $i; done"
             emulator.prepare("ready", template=TEMPLATE, packages=PACKAGES, init_script=script)
-            plain, packages, prepared = alternate(
+            boxes: list[str] = []
+
+            def create(**options: object) -> None:
+                boxes.append(created(client, **options))
+
+            def clear() -> None:
+                time.sleep(PAUSE)
+                client.sandboxes.destroy(boxes.pop())
+                time.sleep(PAUSE)
+
+            plain, _, packages, _, prepared, _ = alternate(
                 ROUNDS,
-                lambda: created(client, template=TEMPLATE),
-                lambda: created(client, template=TEMPLATE, packages=PACKAGES),
-                lambda: created(client, template="ready"),
-                warm=5,
+                lambda: create(template=TEMPLATE),
+                clear,
+                lambda: create(template=TEMPLATE, packages=PACKAGES),
+                clear,
+                lambda: create(template="ready"),
+                clear,
+                warm=8,
             )
     return report(
         [
@@ -44,10 +59,10 @@ def main() -> int:
     )
 
 
-def created(client: Caged, **options: object) -> None:
+def created(client: Caged, **options: object) -> str:
     box = client.sandboxes.create(**options)  # type: ignore[arg-type]
     assert box.status == "running", client.sandboxes.logs(box.id)
-    client.sandboxes.destroy(box.id)
+    return box.id
 
 
 if __name__ == "__main__":

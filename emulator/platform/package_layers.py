@@ -46,6 +46,8 @@ MOST_AGE_SECONDS = 7 * 24 * 3600
 LAYERS_HELD = 64
 #: Seconds between two looks at whether another emulator has made a layer.
 _POLL_SECONDS = 0.05
+#: Seconds for which what was found out about the host's programs is used again.
+_LOOK_SECONDS = 2.0
 #: A name of a registry, with extras and a version. Anything else may be a file of the sandbox, or change at any time.
 _REGISTRY_NAME = re.compile(
     r"@?[A-Za-z0-9][\w.-]*(/[\w.-]+)*(\[[\w.,\s-]*\])?(\s*(==|>=|<=|~=|!=|<|>|@)[\w.*+!,<>=~^\s-]*)?\Z"
@@ -122,6 +124,7 @@ class PackageLayers:
         self._held: dict[str, UsedEntry] = {}
         self._replaced: list[UsedEntry] = []
         self._locks: dict[str, asyncio.Lock] = {}
+        self._host_states: dict[str, tuple[float, list[Any]]] = {}
 
     def close(self) -> None:
         """Let others remove the layers."""
@@ -179,11 +182,19 @@ class PackageLayers:
             "isolation": self._isolation_key(),
             "memory_mb": sandbox.memory_mb if self._config.limits else 0,
             "disk_gb": sandbox.disk_gb if self._config.limits else 0,
-            "programs": _state_of_programs(chain),
-            "configuration": [_state(path) for path in _CONFIGURATION],
+            "host_state": self._host_state(chain),
             "host": _host(),
         }
         return Key("packages", f"{sandbox.template}: {' '.join(sandbox.packages)}", parts)
+
+    def _host_state(self, chain: Toolchain) -> list[Any]:
+        """The state of what the installer uses of the host, looked at again after some time only."""
+        looked, state = self._host_states.get(chain.template, (0.0, []))
+        now = time.monotonic()
+        if not state or now - looked > _LOOK_SECONDS:
+            state = [_state_of_programs(chain), [_state(path) for path in _CONFIGURATION]]
+            self._host_states[chain.template] = (now, state)
+        return state
 
     # --- finding and making
 
