@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from levels import Served, SharedBoxes, need
+from levels import Served, need
 from machine import APT, NO, SET_UPS, YES, SetUp, table
 
 from caged import Caged
@@ -90,10 +90,10 @@ def test_set_up_command_without_overlays_works_as_documented(copies_box: tuple[C
     check_host()
 
 
-def test_next_sandbox_finds_nothing_of_one_before(isolated: Served, shared_boxes: SharedBoxes, shared_box: str) -> None:
+def test_next_sandbox_finds_nothing_of_one_before(isolated: Served) -> None:
     change = "mkdir -p /app /etc/caged.d; touch /app/x /usr/local/bin/caged-script /srv/x; rm -f /usr/bin/env"
-    outcome(isolated.client, shared_box, change)
-    with isolated.sandbox() as box:
+    with isolated.sandbox() as earlier, isolated.sandbox() as box:
+        outcome(isolated.client, earlier, change)
         paths = " ".join(path for path in LEFT if not PRESENT[path])
         listed = isolated.run(box, f"ls -d {paths} 2>/dev/null; test -e /usr/bin/env && echo whole")
         assert listed == "whole\n"

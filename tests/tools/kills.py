@@ -350,7 +350,8 @@ class _Check:
     def _archive(self, identifier: str, packed: bytes) -> None:
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.isfile() and member.name != "./ran" else None
+                is_ours = member.name.startswith("./workspace/") and member.name != "./workspace/ran"
+                content = archive.extractfile(member) if member.isfile() and is_ours else None
                 if content is not None:
                     self._must(is_whole(content.read().decode()), f"snapshot {identifier}: half of {member.name}")
 

@@ -317,7 +317,7 @@ BAD = [
     '[[sandboxes]]\ntemplate = "nope"',
     '[[sandboxes]]\ninit_script = "exit 3"',
     '[[sandboxes]]\ncommands = ["exit 4"]',
-    '[[sandboxes]]\n[sandboxes.files]\n"/etc/x" = "refused"',
+    '[[sandboxes]]\n[sandboxes.files]\n"/proc/x" = "refused"',
     "[[faults]]\nstatus = 200",
 ]
 
