@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 MEBIBYTE = 1024 * 1024
 #: How often, and with which pause in seconds, an entry's lock is tried.
 _LOCK_TRIES, _LOCK_PAUSE = 100, 0.01
+#: Names of entries, and of what is in `building`. What has another name is not the cache's, and stays.
+_ENTRY_NAME, _BUILDING_NAME = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{64}\.[0-9a-f]{8}")
 _ENTRIES, _BUILDING, _LOCKS = "entries", "building", "locks"
 
 
@@ -65,7 +68,7 @@ class Cache:
         limit_mb: MiB on disk that entries may have together.
 
     Raises:
-        CacheUnusable: It cannot be made, or another user can change it.
+        CacheUnusable: It cannot be made, another user can change it, or it holds files that are not the cache's.
     """
 
     def __init__(self, directory: Path, limit_mb: int) -> None:
@@ -100,6 +103,9 @@ class Cache:
             lock.release()
             raise
 
+    def _names(self, directory: str, form: re.Pattern[str]) -> list[str]:
+        return [name for name in os.listdir(self.path / directory) if form.fullmatch(name)]
+
     def _entry(self, key: Key) -> Path:
         return self.path / _ENTRIES / key.digest
 
@@ -132,6 +138,7 @@ class Cache:
         if lock is None:
             return None
         try:
+            self._remove_leftovers(key.digest)
             directory = self._working_name(key.digest)
             directory.mkdir(mode=0o700)
             (directory / entries.CONTENT).mkdir(mode=0o755)
@@ -175,7 +182,7 @@ class Cache:
         """
         self.remove_abandoned()
         removed = kept = 0
-        for name in os.listdir(self.path / _ENTRIES):
+        for name in self._names(_ENTRIES, _ENTRY_NAME):
             if self._remove(self.path / _ENTRIES / name):
                 removed += 1
             else:
@@ -223,16 +230,22 @@ class Cache:
 
     def remove_abandoned(self) -> None:
         """Remove what killed processes have left in `building`."""
-        for name in os.listdir(self.path / _BUILDING):
+        for name in self._names(_BUILDING, _BUILDING_NAME):
             lock = try_lock(self.path / _LOCKS / name.partition(".")[0])
             if lock is None:
                 continue
             try:
-                self._remove_unused(self.path / _BUILDING / name)
-            except OSError as error:
-                logger.warning("%s cannot be removed: %s", self.path / _BUILDING / name, error)
+                self._remove_leftovers(name.partition(".")[0])
             finally:
                 lock.release()
+
+    def _remove_leftovers(self, digest: str) -> None:
+        """Remove what earlier holders of the digest's lock have left. The caller holds it."""
+        for leftover in (self.path / _BUILDING).glob(f"{digest}.*"):
+            try:
+                self._remove_unused(leftover)
+            except OSError as error:
+                logger.warning("%s cannot be removed: %s", leftover, error)
 
     # --- lists
 
@@ -260,7 +273,7 @@ class Cache:
     def _described(self) -> Iterator[tuple[Path, Description, float]]:
         """Yield each entry with its description and the time of its last use. One that is damaged counts as unused
         since ever, so that it is the first to go."""
-        for name in os.listdir(self.path / _ENTRIES):
+        for name in self._names(_ENTRIES, _ENTRY_NAME):
             entry = self.path / _ENTRIES / name
             try:
                 yield entry, Description.read(entry), os.lstat(entry / entries.LOCK).st_mtime

@@ -181,6 +181,11 @@ class UsedEntry:
         self.description = description
         self._lock: Optional[FileLock] = lock
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to it. Another emulator that found it damaged has moved it away."""
+        return self._lock is not None and self._lock.is_of(self.content.parent / LOCK) and self.content.is_dir()
+
     def release(self) -> None:
         """Allow its removal. May be repeated."""
         if self._lock is not None:

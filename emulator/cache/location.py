@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import Optional
@@ -15,6 +16,8 @@ _TAG_TEXT = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# Made by caged-emulator. `caged-emulator cache clear` removes what is in here.\n"
 )
+#: What other parts of the project keep in the user's directory `caged`.
+_OTHER_USES = frozenset({"emulators", "masks", "runs"})
 
 
 class CacheUnusable(Exception):
@@ -49,20 +52,42 @@ def open_directory(path: Path) -> Path:
         Its path without links.
 
     Raises:
-        CacheUnusable: It cannot be made, or another user can change it.
+        CacheUnusable: It cannot be made, another user can change it, or it holds files that are not the cache's.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = path.resolve(strict=True)
         check_directory(path)
-        tag = path / _TAG
-        if not tag.exists():
-            tag.write_text(_TAG_TEXT, encoding="ascii")
+        _claim(path)
     except OSError as error:
         raise CacheUnusable(
             f"the cache directory {path} cannot be used: {error.strerror or error}; set {VARIABLE} to another one"
         ) from error
     return path
+
+
+def _claim(path: Path) -> None:
+    """Write the tag by which the directory is known as a cache of emulators, unless it has it. Raises CacheUnusable
+    when the directory may be something else, in which nothing must be removed."""
+    others = [name for name in os.listdir(path) if name not in _OTHER_USES and not name.startswith(f"{_TAG}.")]
+    if _has_tag(path):  # after the look at its names: another emulator may just have made it
+        return
+    if others:
+        raise CacheUnusable(
+            f"the directory {path} is not empty and is not a cache of caged-emulator (it has {min(others)!r}), so that"
+            f" it is not used as one; set {VARIABLE} or --cache-dir to an empty or new directory"
+        )
+    # Complete or not at all.
+    written = path / f"{_TAG}.{secrets.token_hex(4)}"
+    written.write_text(_TAG_TEXT, encoding="ascii")
+    written.replace(path / _TAG)
+
+
+def _has_tag(path: Path) -> bool:
+    try:
+        return (path / _TAG).read_bytes() == _TAG_TEXT.encode("ascii")
+    except FileNotFoundError:
+        return False
 
 
 def check_directory(path: Path) -> None:

@@ -11,7 +11,8 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class FileLock:
-    """A lock that is held."""
+    """A lock that is held. It is also released when nothing refers to it: a thread may return it to a task that was
+    cancelled meanwhile."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -21,6 +22,13 @@ class FileLock:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def is_of(self, path: Path) -> bool:
+        """Whether the path still leads to the locked file."""
+        return self._fd >= 0 and _is_still(path, self._fd)
+
+    def __del__(self) -> None:
+        self.release()
 
 
 def try_lock(path: Path, shared: bool = False) -> Optional[FileLock]:

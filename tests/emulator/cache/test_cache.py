@@ -182,7 +182,7 @@ def test_damaged_entry_is_listed_and_cleared(cache):
     make(cache).release()
     remove_description(cache.path / "entries" / KEY.digest)
     assert [one.kind for one in cache.list()] == ["damaged"]
-    (cache.path / "entries" / "stray").write_text("x")
+    (cache.path / "entries" / ("0" * 64)).write_text("x")
     assert cache.clear() == (2, 0)
 
 
@@ -243,7 +243,8 @@ def test_cache_below_directory_that_others_can_write_to_is_refused(tmp_path):
 
 
 def test_part_of_cache_that_is_a_link_is_refused(tmp_path):
-    (tmp_path / "cache").mkdir(mode=0o700)
+    Cache(tmp_path / "cache", 1)
+    (tmp_path / "cache/entries").rmdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "cache/entries").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CacheUnusable, match="entries is not a directory"):
@@ -298,3 +299,61 @@ def test_directory_is_that_of_the_environment(monkeypatch, variables, expected):
         monkeypatch.setenv(name, value)
     assert cache_directory() == Path(expected)
     assert cache_directory(Path("/given")) == Path("/given")
+
+
+@pytest.mark.parametrize("tag", [None, "Signature: 8a477f597d28d172789f06886806bc55\n# Made by another program.\n"])
+def test_directory_of_something_else_is_refused_and_stays_as_it_is(tmp_path, tag):
+    project = tmp_path / "project"
+    for name in ("building", "entries"):
+        (project / name).mkdir(parents=True)
+        (project / name / "mine").write_text("x")
+    if tag is not None:
+        (project / "CACHEDIR.TAG").write_text(tag)
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    with pytest.raises(CacheUnusable, match=r"project is not empty and is not a cache of caged-emulator \(it has '"):
+        Cache(project, 1)
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+
+
+def test_directory_with_other_files_of_the_project_can_hold_the_cache(tmp_path):
+    (tmp_path / "caged" / "runs").mkdir(parents=True)
+    make(Cache(tmp_path / "caged", 4096)).release()
+    assert sorted(os.listdir(tmp_path / "caged")) == ["CACHEDIR.TAG", "building", "entries", "locks", "runs"]
+    Cache(tmp_path / "caged", 4096).clear()
+    assert (tmp_path / "caged" / "runs").is_dir()
+
+
+def test_what_has_not_the_name_of_an_entry_stays(cache):
+    make(cache).release()
+    for name in ("entries", "building"):
+        (cache.path / name / "mine").write_text("x")
+    again = Cache(cache.path, 0)
+    assert [one.kind for one in again.list()] == ["packages"]
+    again.evict()
+    again.clear()
+    assert names(cache, "entries") == names(cache, "building") == ["mine"]
+
+
+def test_entry_that_was_moved_away_while_in_use_is_not_in_place(cache):
+    used = make(cache)
+    assert used.is_in_place
+    rewrite(used.content.parent)
+    assert Cache(cache.path, 4096).find(KEY) is None  # moved
+    assert not used.is_in_place
+    again = make(cache, text="again")  # at the same path
+    assert again.is_in_place
+    assert not used.is_in_place
+    again.release()
+    assert not again.is_in_place
+
+
+def test_lock_that_nothing_refers_to_is_released(cache):
+    builder = cache.begin(KEY)
+    assert cache.begin(KEY) is None
+    del builder
+    make(cache).release()
+    assert names(cache, "building") == []
+    used = cache.find(KEY)
+    assert cache.clear() == (0, 1)
+    del used
+    assert cache.clear() == (1, 0)
