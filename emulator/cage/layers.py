@@ -70,6 +70,19 @@ def _remove_if_empty(directory: Path) -> None:
         directory.rmdir()
 
 
+def require_present(layers: Sequence[Path]) -> None:
+    """Check that layers exist. Their parts may be missing, and so are not looked for without this check.
+
+    Raises:
+        OSError: One does not.
+    """
+    for layer in layers:
+        if not layer.is_dir():
+            raise FileNotFoundError(
+                errno.ENOENT, "the layer of the sandbox's packages or preparation was removed", str(layer)
+            )
+
+
 def are_mountable(layers: Sequence[Path]) -> bool:
     """Whether the paths of the layers can stand in the options of a mount."""
     return all(_MOUNTABLE.match(str(layer)) for layer in layers)
@@ -81,7 +94,11 @@ def mounted_parts(layers: Sequence[Path]) -> dict[str, list[str]]:
 
     Args:
         layers: Directories of layers, topmost first.
+
+    Raises:
+        OSError: A layer is missing.
     """
+    require_present(layers)
     found: dict[str, list[str]] = {}
     for layer in layers:
         parts = {"root": layer / "root", "top": layer / "top"}
@@ -101,8 +118,9 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
         everything: Whether to copy also what can be mounted.
 
     Raises:
-        OSError: There is no space.
+        OSError: A layer is missing, or there is no space.
     """
+    require_present(layers)
     for layer in reversed(layers):
         for name in ("root", *_COPIED) if everything else _COPIED:
             if (layer / name).is_dir():
@@ -151,6 +169,7 @@ def flattened(layout: Layout, names: Collection[str]) -> Iterator[Layout]:
 
 
 def _merge(layout: Layout, part: Path, own: Path, target: Path, is_lowest: bool) -> None:
+    require_present(layout.layers)
     below = [layer / part for layer in reversed(layout.layers) if (layer / part).is_dir()]
     for source in (*below, own):
         copy_tree(str(source), str(target), is_lowest=is_lowest)
@@ -168,8 +187,3 @@ def require_replaceable(layout: Layout) -> None:
             "it was created from a prepared sandbox that has new top-level directories, which cannot be replaced while"
             " it runs; restore into another sandbox",
         )
-
-
-def remove(layer: Path) -> None:
-    """Remove a layer that no sandbox uses. Blocks."""
-    disk.remove(layer)

@@ -2,7 +2,9 @@
 
 It comes from the emulator's own sandboxes only, and goes to them only, so that no sandbox of an account can put
 something there. Nor can a package: what a run of pip has downloaded is kept only if pip has built nothing, since
-building runs code of the package. npm's downloads are not kept, because npm runs code of packages in every case.
+building runs code of the package. Before version 25.0, a wheel could replace modules that pip imports after the
+installation, so that nothing is kept of an earlier pip. Nothing is kept of a run of another installer, which may run
+code of packages in every case, as npm does.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ from ..cage.tree_copy import copy_tree
 PIP_DOWNLOADS = ".cache/pip"
 #: Downloads that are larger than this are not kept with new ones.
 MOST_MB = 512
+#: The first version of pip that imports all of its modules before it installs anything.
+OLDEST_PIP = (25, 0)
+#: What `pip --version` prints.
+_VERSION = re.compile(rb"pip (\d+)\.(\d+)")
 #: Lines of pip's output about running code of a package.
 _BUILDING = re.compile(
     rb"Preparing metadata|Building wheel|Running setup\.py|build dependencies|editable", re.IGNORECASE
@@ -36,7 +42,7 @@ class PackageDownloads:
 
     def __init__(self, cache: Cache, isolation: list[Any]) -> None:
         self._cache = cache
-        self._key = Key("downloads", "pip", {"isolation": isolation})
+        self._key = Key("downloads", "pip", {"isolation": isolation, "pip": OLDEST_PIP})
 
     def find(self) -> Optional[UsedEntry]:
         """The downloads so far, as a layer that is in use until it is released. Raises OSError."""
@@ -76,6 +82,16 @@ class PackageDownloads:
         finally:
             if found is not None:
                 found.release()
+
+
+def is_kept_by(version_output: bytes) -> bool:
+    """Whether the downloads of a pip can be kept.
+
+    Args:
+        version_output: What its `--version` has printed.
+    """
+    version = _VERSION.match(version_output)
+    return version is not None and tuple(map(int, version.groups())) >= OLDEST_PIP
 
 
 def _is_directory(path: Path) -> bool:

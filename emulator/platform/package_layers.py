@@ -29,6 +29,7 @@ from ..cage import disk, layers
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
+from ..cage.paths import Layout
 from ..cage.provisioning import Limits, Provisioner, SandboxSpec
 from ..cage.toolchains import Toolchain, Toolchains
 from ..cage.zygote import ZygoteError
@@ -37,7 +38,7 @@ from ..store import Sandbox
 from ..workers import Workers
 from . import limits
 from .command_stubs import CommandStubs
-from .package_downloads import PackageDownloads
+from .package_downloads import PackageDownloads, is_kept_by
 from .recorder import SandboxRecorder
 
 #: A layer that is older is made anew: there may be newer versions of its packages.
@@ -52,15 +53,14 @@ _LOOK_SECONDS = 2.0
 _REGISTRY_NAME = re.compile(
     r"@?[A-Za-z0-9][\w.-]*(/[\w.-]+)*(\[[\w.,\s-]*\])?(\s*(==|>=|<=|~=|!=|<|>|@)[\w.*+!,<>=~^\s-]*)?\Z"
 )
-#: Variables that change what an installer does.
-_INSTALLER_VARIABLE = re.compile(
-    r"(pip|npm|node|yarn|pnpm|go(?!ogle)|python|uv|cargo|rust|virtualenv|ld|git|ssl|curl|requests).*"
-    r"|cc|cxx|c|cpp|path|home|tmpdir|tmp|temp|lang|lc_.*|xdg_.*|user|shell|bash_env|env|prefix"
-    r"|.*_(proxy|path|home)|.*flags",
-    re.IGNORECASE,
+#: Variables of which no installer and no build of a package takes notice. Any other may change what is built.
+_HARMLESS_VARIABLE = re.compile(
+    r"(ANTHROPIC|OPENAI|GOOGLE|GEMINI|MISTRAL|CODEX|GITHUB|GH|GITLAB|DATABASE|STRIPE|SENTRY)"
+    r"_(API_KEY|TOKEN|SECRET|URL|DSN)|CAGED_RUN_ID|SECRET|TOKEN|API_KEY"
 )
 #: Configuration of package managers on the host.
 _CONFIGURATION = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc")
+_PIP = "pip install"
 #: In a home: what installers keep for their next run.
 _DOWNLOADS = (".cache", ".npm/_cacache", ".npm/_logs")
 
@@ -85,10 +85,13 @@ class Installed:
 def install_command(sandbox: Sandbox) -> str:
     """The command that installs a sandbox's packages."""
     names = " ".join(shlex.quote(name) for name in sandbox.packages)
-    installer = "npm install -g" if sandbox.template.startswith("node") else "pip install"
-    if sandbox.template.startswith("go"):
-        installer = "go install"
-    return f"{installer} {names}"
+    return f"{_installer(sandbox)} {names}"
+
+
+def _installer(sandbox: Sandbox) -> str:
+    if sandbox.template.startswith("node"):
+        return "npm install -g"
+    return "go install" if sandbox.template.startswith("go") else _PIP
 
 
 class PackageLayers:
@@ -167,7 +170,7 @@ class PackageLayers:
             and self._isolation.current.level != "process"
             and sandbox.network_mode == "full"
             and all(_REGISTRY_NAME.match(name) for name in sandbox.packages)
-            and not any(_INSTALLER_VARIABLE.fullmatch(name) for name in sandbox.env)
+            and all(_HARMLESS_VARIABLE.fullmatch(name) for name in sandbox.env)
             and not (sandbox.template.startswith("go") and sandbox.repo is not None)
             and not self._command_stubs.may_answer(sandbox, install_command(sandbox))
             and not self._command_stubs.has_programs(sandbox)
@@ -200,7 +203,7 @@ class PackageLayers:
 
     async def _obtain(self, sandbox: Sandbox, chain: Toolchain, key: Key) -> Installed:
         held = self._held.get(key.digest)
-        if held is not None and not _is_old(held):
+        if held is not None and not _is_old(held) and held.is_in_place:
             return self._installed(held)
         if self._cache is None:
             self._cache = await self._workers.walk.run(self._open_cache)
@@ -223,7 +226,7 @@ class PackageLayers:
             return self._installed(entry, from_cache, is_held=False)
         earlier = self._held.pop(key.digest, None)
         if earlier is not None:
-            self._replaced.append(earlier)  # because of its age: sandboxes may still use it
+            self._replaced.append(earlier)  # because it is old or was moved: sandboxes may still use it
         self._held[key.digest] = entry
         return self._installed(entry, from_cache)
 
@@ -254,8 +257,9 @@ class PackageLayers:
     async def _install(self, sandbox: Sandbox, chain: Toolchain, directory: Path, target: Path) -> CommandResult:
         """Run the installer in a sandbox of its own, and make the layer when it has succeeded."""
         assert self._cache is not None
+        is_pip = _installer(sandbox) == _PIP
         downloads = PackageDownloads(self._cache, self._isolation_key())
-        found = await self._workers.walk.run(downloads.find)
+        found = await self._workers.walk.run(downloads.find) if is_pip else None
         try:
             spec = SandboxSpec(
                 directory.name,
@@ -266,6 +270,8 @@ class PackageLayers:
             cage = await self._provisioner.open(directory, spec)
             try:
                 cage.programs.install_toolchain(chain)
+                # Before the installation, which may replace pip.
+                is_kept = is_pip and is_kept_by((await cage.shell("pip --version", {})).output)
                 result = await cage.shell(install_command(sandbox), {})
             finally:
                 survivors = await cage.kill()
@@ -276,11 +282,26 @@ class PackageLayers:
                     self._isolation.current.root == "overlays"
                 )  # else there is nothing but copies of the host's
                 await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS)
-                await self._workers.copy.run(downloads.keep, cage.layout, result.output, found)
+                if is_kept:
+                    await self._keep(sandbox, downloads, cage.layout, result.output, found)
             return result
         finally:
             if found is not None:
                 found.release()
+
+    async def _keep(
+        self,
+        sandbox: Sandbox,
+        downloads: PackageDownloads,
+        layout: Layout,
+        output: bytes,
+        found: Optional[UsedEntry],
+    ) -> None:
+        """Keep the downloads. The layer is complete without them."""
+        try:
+            await self._workers.copy.run(downloads.keep, layout, output, found)
+        except OSError as error:
+            self._recorder.log(sandbox, f"the downloads of pip are not kept: {error}", "warning")
 
     def _isolation_key(self) -> list[Any]:
         isolation = self._isolation.current

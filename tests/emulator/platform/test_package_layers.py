@@ -23,7 +23,7 @@ from leftovers import processes_with, run_dirs, unique_seconds, until
 from caged.emulator import ConfigError, Emulator
 from caged.emulator.cache import manifest
 from caged.emulator.cache.cache import Cache
-from caged.emulator.platform import package_layers, sandbox_setup
+from caged.emulator.platform import package_downloads, package_layers, sandbox_setup
 
 #: Installs a tool into the home and, where that can be written, into the system.
 INSTALL = """\
@@ -209,6 +209,9 @@ def test_installation_that_depends_on_more_is_done_in_the_sandbox(start, install
         {"env": {"PIP_INDEX_URL": "http://127.0.0.1:1"}},
         {"env": {"npm_config_registry": "http://127.0.0.1:1"}},
         {"env": {"https_proxy": "http://127.0.0.1:1"}},
+        {"env": {"CMAKE_ARGS": "-DX=1"}},
+        {"env": {"SETUPTOOLS_SCM_PRETEND_VERSION": "1"}},
+        {"env": {"GOOGLE_API_KEY": "x", "MAX_JOBS": "1"}},
         {"packages": ["./tool"]},
         {"packages": ["/workspace/tool"]},
         {"packages": ["git+https://127.0.0.1/tool"]},
@@ -366,8 +369,13 @@ def test_sandbox_destroyed_while_its_packages_are_installed_ends_the_installer(s
     assert entries(cache_dir) == []
 
 
-def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(start, installer, cache_dir):
+def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(
+    start, installer, cache_dir, monkeypatch
+):
+    monkeypatch.setattr(package_downloads, "OLDEST_PIP", (0, 0))
     api = start()
+    if api.run(api.sandbox(), "pip --version")["exit_code"] != 0:
+        pytest.skip("this machine has no pip")
     for number, printed in enumerate(
         ("Preparing metadata (setup.py): started", "  Running setup.py install", "Building wheel for x", "Collecting x")
     ):
@@ -375,6 +383,46 @@ def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(st
         api.sandbox(packages=["tool"])
     kept = [one.name for one in cache_dir.rglob("root/.cache/pip/*")]
     assert kept == ["3"]
+    # npm runs scripts of packages, which can write to pip's directory.
+    installer("mkdir -p ~/.cache/pip; echo x > ~/.cache/pip/npm")
+    api.post("/sandboxes", json={"template": "node-20", "packages": ["tool"]})
+    # A wheel can make an earlier pip run its code.
+    monkeypatch.setattr(package_downloads, "OLDEST_PIP", (999, 0))
+    installer("mkdir -p ~/.cache/pip; echo x > ~/.cache/pip/early")
+    api.sandbox(packages=["tool"])
+    kept = [one.name for one in cache_dir.rglob("root/.cache/pip/*")]
+    assert kept == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "is_kept"),
+    [
+        (b"pip 25.0 from /usr/lib (python 3.11)", True),
+        (b"pip 26.1.2 from /usr/lib (python 3.11)", True),
+        (b"pip 24.3.1 from /usr/lib (python 3.11)", False),
+        (b"pip 9.0 from /usr/lib (python 3.11)", False),
+        (b"sh: pip: not found", False),
+        (b"", False),
+    ],
+)
+def test_downloads_are_kept_only_of_pip_that_runs_no_code_of_wheels(printed, is_kept):
+    assert package_downloads.is_kept_by(printed) is is_kept
+
+
+def test_layer_is_used_when_the_downloads_cannot_be_kept(start, installer, cache_dir, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(package_downloads, "OLDEST_PIP", (0, 0))
+    monkeypatch.setattr(package_downloads.PackageDownloads, "keep", fail)
+    installer(INSTALL)
+    api = start()
+    if api.run(api.sandbox(), "pip --version")["exit_code"] != 0:
+        pytest.skip("this machine has no pip")
+    first, second = api.sandbox(packages=["tool"]), api.sandbox(packages=["tool"])
+    assert "the downloads of pip are not kept: no space" in api.log_text(first)
+    assert token(api, first) == token(api, second)
+    assert len(entries(cache_dir)) == 1
 
 
 def test_at_level_process_packages_are_installed_in_the_sandbox(start, installer, cache_dir):
