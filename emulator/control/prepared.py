@@ -17,7 +17,7 @@ from .current_account import ALL_ACCOUNTS
 from .description import option
 from .identifiers import IdOrObject
 from .records import value
-from .registry import Control, ControlInfo
+from .registry import Control, CountedInfo
 from .values import Files, Names
 
 H = TypeVar("H")
@@ -27,20 +27,12 @@ MOST_BYTES, MOST_PREPARED = 32 * 1024**2, 100
 
 
 @dataclass(frozen=True)
-class PreparedInfo(ControlInfo):
+class PreparedInfo(CountedInfo):
     """A prepared sandbox as the emulator has it."""
 
     name: str = value("Its name: `create(template=NAME)`.", column=True)
     template: str = value("The template that it was built with.", column=True)
     used: int = value("How many sandboxes were created from it.", column=True)
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether no sandbox was created from it, and it is not optional."""
-        return not self.used and not self.optional
-
-    def __str__(self) -> str:
-        return f"{self.described}: used {self.used} times"
 
 
 @dataclass
