@@ -18,6 +18,11 @@ from .directory_cursor import DIRECTORY, DirectoryCursor, open_below
 from .paths import Layout
 from .tar_reader import ArchiveError, TarMember, TarReader
 
+#: What every sandbox has for itself.
+_OWN_FILES = ((b"etc", b"hosts"), (b"etc", b"hostname"))
+#: Directly below the root of a usual system.
+_USUAL = (*host_view.EMPTY_DIRECTORIES, "bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr", "var")
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -63,7 +68,7 @@ class Extracted:
         directories: The directories directly below, as far as they were extracted; the same goes for them where `form`
             is not `ONE_DIRECTORY`.
         deleted: Names directly below that the archive says do not exist.
-        left_out: Names directly below that the sandbox cannot have, because its root has no overlays.
+        left_out: Names directly below with changes that the sandbox cannot have, because its root has no overlays.
     """
 
     form: bytes
@@ -139,7 +144,8 @@ class _Extraction:
         """Note what is directly below the root. Returns whether the member is not to be extracted."""
         name = member.parts[0]
         if name not in archive_form.OWN and not self._layout.overlays:
-            result.left_out.add(name)
+            if _is_change(member):
+                result.left_out.add(name)
             return True
         if len(member.parts) > 1:
             return False
@@ -240,3 +246,12 @@ class _Extraction:
 
 def _missing(member: TarMember) -> ArchiveError:
     return ArchiveError(f"{member.printable} is a hard link to a file that the archive does not hold before it")
+
+
+def _is_change(member: TarMember) -> bool:
+    """Whether a member outside of /workspace, /root and /tmp is a change. Each archive has the usual directories and
+    links of the root, and the files that name the sandbox."""
+    if len(member.parts) > 1:
+        return member.parts not in _OWN_FILES
+    usual = (*_USUAL, *host_view.overlaid(), *host_view.links())
+    return os.fsdecode(member.parts[0]) not in usual

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import tarfile
+import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass, field
@@ -178,8 +179,12 @@ def warn_of_missing_sandboxes(path: Path) -> None:
         warnings.warn(f"sandbox {identifier} is not in {path}: {why}", UserWarning, stacklevel=3)
 
 
-def extract_sandbox(layout: Layout, source: Path) -> None:
-    """Make the directory of a sandbox from its tar files in `source`."""
+def extract_sandbox(layout: Layout, source: Path) -> list[str]:
+    """Make the directory of a sandbox from its tar files in `source`.
+
+    Returns:
+        Names directly below the root that the sandbox cannot have, because its root has no overlays.
+    """
     layout.make()
     for place, path in layout.roots().items():
         packed = source / f"{place}.tar"
@@ -190,8 +195,14 @@ def extract_sandbox(layout: Layout, source: Path) -> None:
             os.chmod(path, top.mode)
             os.utime(path, ns=top.times)
     packed = source / f"{SYSTEM}.tar"
-    if packed.is_file() and layout.overlays:
+    if not packed.is_file():
+        return []
+    if layout.overlays:
         _extract_system(packed, layout)
+        return []
+    with tempfile.TemporaryDirectory(dir=layout.directory) as nothing:  # nothing of it is extracted
+        left_out = _extract(packed, Path(nothing), layout).left_out
+    return sorted(os.fsdecode(name) for name in left_out)
 
 
 def _extract(packed: Path, target: Path, layout: Layout) -> tar_extractor.Extracted:

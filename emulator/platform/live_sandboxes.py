@@ -49,6 +49,10 @@ class LiveSandboxes:
         self._live[sandbox_id] = (live, weakref.ref(sandbox, lambda _: self._live.pop(sandbox_id, None)))
         return live
 
+    def has(self, sandbox_id: str) -> bool:
+        """Whether a sandbox has a live part: a destroyed one has until its files are removed."""
+        return sandbox_id in self._live
+
     def drop(self, sandbox: Sandbox) -> None:
         """Forget a destroyed sandbox. Calls in progress keep the object that they have."""
         self._live.pop(sandbox.id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -136,7 +137,8 @@ class PreparedSandboxes:
             cage = started.cage
             try:
                 if snapshot is not None:
-                    await cage.restore(snapshot.file, snapshot.sandbox_id)
+                    restored = await cage.restore(snapshot.file, snapshot.sandbox_id)
+                    require_complete(f"from_snapshot: snapshot {snapshot.id}", restored.left_out)
                 for path, content in prepared.files.items():
                     await _write(cage, path, content)
                 await self._setup.run_steps(sandbox, started)
@@ -191,16 +193,32 @@ class PreparedSandboxes:
     async def _remove_unused(self) -> None:
         """Remove the layers of what was removed, unless a living sandbox has mounted them."""
         for prepared in list(self._removed):
-            boxes = [self._store.sandboxes.get(identifier) for identifier in prepared.users]
-            if any(box is not None and box.status in (*LIVING, "pending", "error") for box in boxes):
+            if any(self._has_files(identifier) for identifier in prepared.users):
                 continue
             self._removed.remove(prepared)
             await self._discard(prepared)
+
+    def _has_files(self, identifier: str) -> bool:
+        """Whether a sandbox lives, or is being removed: a snapshot of it may not be finished."""
+        box = self._store.sandboxes.get(identifier)
+        if box is None:
+            return self._live.has(identifier)
+        return box.status in (*LIVING, "pending", "error")
 
     async def _discard(self, prepared: PreparedSandbox) -> None:
         """Remove its own layer; that of its packages is the cache's."""
         if prepared.layers:
             await self._workers.walk.run(disk.remove, prepared.layers[0])
+
+
+def require_complete(source: str, left_out: Collection[str]) -> None:
+    """Raise SetupError when a part of what it begins with was left out."""
+    if left_out:
+        names = ", ".join(f"/{name}" for name in left_out)
+        raise SetupError(
+            f"{source} has {names}, which a sandbox cannot have here: only /workspace, /root and /tmp can be restored"
+            " without overlays (see `caged-emulator doctor`)"
+        )
 
 
 async def _write(cage: Any, path: str, content: Any) -> None:

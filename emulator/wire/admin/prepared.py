@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from ...control.description import build
 from ...control.names import suggestion
 from ...control.prepared import MOST_BYTES, PreparedInfo, PreparedSandbox
 from ...control.schema import options_model, record_model, values_in
-from ...platform.errors import invalid
+from ...platform.errors import ApiError, invalid
+from ...platform.prepared_sandboxes import require_complete
 from ...platform.sandbox_starter import SetupError
 from ..operation import Body, Call, EmptyBody, Model, no_content
 from .controls import add_operations, refusing, reply_with
@@ -34,6 +36,8 @@ PreparedOut = record_model("PreparedOut", PreparedInfo, Model)
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 #: Uploaded archives that wait for their preparation.
 MOST_UPLOADS = 8
+#: Seconds without a change after which an upload counts as abandoned.
+ABANDONED_SECONDS = 600.0
 
 
 @operations.call(
@@ -51,13 +55,11 @@ async def add(call: Call[Body]) -> Response:
     return reply_with(PreparedOut, control, 201)
 
 
-@operations.call("POST", "/prepared-archives/{name}", "prepared.upload", errors=[400], upload=ARCHIVE)
+@operations.call("POST", "/prepared-archives/{name}", "prepared.upload", errors=[400, 409], upload=ARCHIVE)
 async def upload(call: Call[EmptyBody]) -> Response:
     """Upload an archive for one preparation. The name has 32 hexadecimal digits, which the client chooses."""
     path = _uploaded(call, call.param("name"))
-    waiting = sorted(path.parent.glob("prepare-*.tar.gz"), key=lambda one: one.stat().st_mtime_ns)
-    for abandoned in waiting[: -MOST_UPLOADS + 1]:
-        abandoned.unlink(missing_ok=True)
+    _make_room(path)
     try:
         await receive(call.request.stream(), path)
     except BaseException:
@@ -82,6 +84,26 @@ def _uploaded(call: Call[Any], name: str) -> Path:
     return Path(call.platform.run_dir, f"prepare-{name}.tar.gz")
 
 
+def _make_room(path: Path) -> None:
+    """Remove abandoned uploads. Raises a 409 when there are too many that are not."""
+    waiting = 0
+    for other in path.parent.glob("prepare-*.tar.gz"):
+        try:
+            age = time.time() - other.stat().st_mtime
+        except FileNotFoundError:  # used meanwhile
+            continue
+        if age > ABANDONED_SECONDS:
+            other.unlink(missing_ok=True)
+        elif other != path:
+            waiting += 1
+    if waiting >= MOST_UPLOADS:
+        raise ApiError(
+            409,
+            f"{waiting} uploaded archives wait for their preparation already, which is the most; prepare from them, or"
+            f" upload again after {ABANDONED_SECONDS / 60:g} minutes, when what is not used is removed",
+        )
+
+
 @asynccontextmanager
 async def _archived(call: Call[Any], options: dict[str, Any]) -> AsyncIterator[Optional[Any]]:
     """Unpack the archive that the options name. Yields a function that makes a sandbox's directory of it; None where
@@ -99,11 +121,13 @@ async def _archived(call: Call[Any], options: dict[str, Any]) -> AsyncIterator[O
         build(PreparedSandbox, options, id="", account="").check()
         if not path.exists():
             raise invalid("from_archive: no archive was uploaded under this name, or it was used already")
+        path.touch()  # in use, so that it does not count as abandoned
         await workers.copy.run(unpack, path, work)
+        path.unlink(missing_ok=True)  # makes room for the next upload
         source = _sandbox_in(work, options["archive_sandbox"])
 
         def extract(layout: Layout) -> None:
-            extract_sandbox(layout, source)
+            require_complete("from_archive: the archive", extract_sandbox(layout, source))
 
         yield extract
     finally:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import cli_testing
+import httpx
 import pytest
 from emulator_testing import Api, assert_problem, eventually
 
 from caged.emulator import Emulator, EmulatorError, RemoteEmulator
 from caged.emulator.scenario import ScenarioError
 from caged.emulator.scenario.reading import from_document
+from caged.emulator.wire.admin import prepared
 
 SCRIPT = """\
 date +%N > /workspace/token
@@ -341,8 +345,6 @@ def test_remote_emulator_prepares(emulator, api, tmp_path):
 
 def test_only_what_is_complete_can_be_used(view, api: Api):
     """While it is built, its name is taken, and means nothing yet."""
-    import threading
-
     outcome: list[object] = []
 
     def build() -> None:
@@ -365,3 +367,74 @@ def test_only_what_is_complete_can_be_used(view, api: Api):
     (error,) = outcome
     assert "was removed while it was built" in str(error)
     assert os.listdir(run_dir(api.emulator) / "builders") == []
+
+
+def test_uploads_that_are_not_abandoned_stay_and_a_further_one_is_refused(own_emulator):
+    emulator = own_emulator()
+    headers = {"Authorization": f"Bearer {emulator.admin_key}"}
+    with httpx.Client(base_url=f"{emulator.base_url}/_emulator", headers=headers, trust_env=False) as admin:
+
+        def upload(number: int) -> httpx.Response:
+            return admin.post(f"/prepared-archives/{number:032x}", content=b"x")
+
+        for number in range(prepared.MOST_UPLOADS):
+            assert upload(number).status_code == 204
+        assert_problem(upload(99), 409, "8 uploaded archives wait for their preparation already")
+        assert upload(0).status_code == 204  # in its own place
+        waiting = list(run_dir(emulator).glob("prepare-*.tar.gz"))
+        assert len(waiting) == prepared.MOST_UPLOADS
+        os.utime(waiting[0], (1, 1))  # abandoned
+        assert upload(99).status_code == 204
+        assert not waiting[0].exists()
+
+
+def test_layer_of_removed_one_stays_until_its_sandbox_is_removed(view, api, emulator):
+    """The removal waits for a snapshot, which reads the layer."""
+    platform = emulator._runtime.platform
+    ready = view.prepare("ready", init_script="echo home > ~/f")
+    box = api.sandbox(template="ready")
+    (layer,) = [one.layers[0] for one in platform.prepared.added_for(api.account_id) if one.name == "ready"]
+    sandbox = platform.store.sandboxes[box]
+
+    async def hold() -> asyncio.Lock:
+        lock = platform.live.of(sandbox).workspace_lock
+        await lock.acquire()
+        return lock
+
+    loop = emulator._runtime._loop
+    lock = asyncio.run_coroutine_threadsafe(hold(), loop).result(30)
+    thread = threading.Thread(target=lambda: api.delete(f"/sandboxes/{box}"))
+    thread.start()
+    try:
+        eventually(lambda: box not in platform.store.sandboxes, "the sandbox to be destroyed")
+        ready.remove()
+        assert (layer / "root" / "f").exists()
+    finally:
+        loop.call_soon_threadsafe(lock.release)
+        thread.join(60)
+    with view.prepare("next", optional=True):
+        assert not layer.exists()
+
+
+def test_what_cannot_be_had_without_overlays_is_an_error(own_emulator, tmp_path):
+    """An archive of a sandbox with a file system of its own, used where there is none."""
+    source = own_emulator(allow_unused=True)
+    (account,) = source._runtime.platform.store.accounts
+    if not own_root(source):
+        pytest.skip("sandboxes have no root of their own here")
+    with source.client() as client:
+        box = client.sandboxes.create(template="minimal").id
+        client.sandboxes.exec(box, "echo home > ~/f")
+        source.export(tmp_path / "plain.tar.gz")
+        client.sandboxes.exec(box, "mkdir /app; echo a > /app/a; echo x > /usr/local/lib/x")
+        source.export(tmp_path / "changed.tar.gz")
+        snapshot = client.snapshots.create(box).id
+        source.export(tmp_path / "all.tar.gz")
+    target = own_emulator(isolation="process", allow_unused=True)
+    target.import_(tmp_path / "all.tar.gz")
+    view = target.for_account(account)
+    with pytest.raises(ValueError, match=rf"from_snapshot: snapshot {snapshot} has /app, /usr, which a sandbox cannot"):
+        view.prepare("ready", from_snapshot=snapshot)
+    with pytest.raises(ValueError, match="from_archive: the archive has /app, /usr, which a sandbox cannot have here"):
+        view.prepare("ready", from_archive=tmp_path / "changed.tar.gz")
+    view.prepare("ready", from_archive=tmp_path / "plain.tar.gz", optional=True)
