@@ -23,6 +23,8 @@ from leftovers import processes_with, run_dirs, unique_seconds, until
 from caged.emulator import ConfigError, Emulator
 from caged.emulator.cache import manifest
 from caged.emulator.cache.cache import Cache
+from caged.emulator.cage import layers
+from caged.emulator.cage.paths import Layout
 from caged.emulator.platform import package_downloads, package_layers, sandbox_setup
 
 #: Installs a tool into the home and, where that can be written, into the system.
@@ -286,6 +288,34 @@ def test_changed_layer_is_not_used(start, install, cache_dir):
     api = start()
     after = token(api, api.sandbox(packages=["tool"]))
     assert after not in (before, "poisoned\n")
+
+
+def test_layer_that_another_emulator_has_removed_is_made_anew(start, install, cache_dir):
+    first, second = start(), start()
+    before = token(first, first.sandbox(packages=["tool"]))
+    (environment,) = cache_dir.glob("entries/*/content/root/.local/environment")
+    environment.write_text("damaged")
+    # The other one does not accept it, and makes another of the same path.
+    after = token(second, second.sandbox(packages=["tool"]))
+    assert after != before
+    assert token(first, first.sandbox(packages=["tool"])) == after
+    second.emulator.stop()
+    shutil.rmtree(cache_dir / "entries")
+    (cache_dir / "entries").mkdir(mode=0o700)
+    assert token(first, first.sandbox(packages=["tool"])) not in (before, after)
+
+
+def test_missing_layer_is_an_error(tmp_path):
+    layout = Layout(tmp_path / "box", mounted=False)
+    layout.make()
+    missing = tmp_path / "missing"
+    with pytest.raises(OSError, match="was removed"):
+        layers.mounted_parts([missing])
+    with pytest.raises(OSError, match="was removed"):
+        layers.copy_into([missing], layout, True)
+    layout.layers = (missing,)
+    with pytest.raises(OSError, match="was removed"), layers.flattened(layout, ["root"]):
+        pass
 
 
 def test_layer_is_made_anew_when_it_is_old(start, install, cache_dir, monkeypatch):
