@@ -68,6 +68,10 @@ class BareRepository:
         file.write_bytes(bundle)
         try:
             refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+            listed = (await self._run("bundle", "list-heads", str(file))).decode("utf-8", "replace").splitlines()
+            names = [line.partition(" ")[2] for line in listed]
+            if "HEAD" in names and not any(name.startswith("refs/heads/") for name in names):
+                refs.append(f"+HEAD:refs/heads/{branch or 'main'}")  # of a repository where no branch is checked out
             await self._run("fetch", "--quiet", "--no-tags", str(file), *refs)
         finally:
             file.unlink()

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Optional
 
 import cli_testing
 import httpx
@@ -85,6 +86,37 @@ def test_git_repository_keeps_branches_tags_and_history(view: AccountView, origi
     assert repo.commits("v1") == repo.commits(oldest.id) == [oldest]
     bare = view.repos.add("git@github.com:acme/second.git", str(origin / ".git"), branch="feature")
     assert bare.info.default_branch == "feature"
+
+
+@pytest.mark.parametrize(("branch", "expected"), [(None, "main"), ("develop", "develop")])
+def test_commit_without_a_branch_becomes_the_branch(
+    view: AccountView, origin: Path, git, branch: Optional[str], expected: str
+):
+    """As CI checks out a pull request."""
+    git("checkout", "-qf", "--detach", "feature", cwd=origin)
+    commit = git("rev-parse", "HEAD", cwd=origin).strip()
+    git("branch", "-qD", "feature", "trunk", cwd=origin)
+    repo = view.repos.add(URL, origin, branch=branch)
+    assert (repo.info.default_branch, repo.branches(), repo.tags()) == (expected, [expected], ["v1"])
+    assert repo.commits()[0].id == commit
+    assert repo.files() == ["README", "sub dir/é.txt"]
+
+
+def test_repository_without_a_commit_is_empty(view: AccountView, tmp_path: Path, git):
+    git("init", "-q", "-b", "trunk", cwd=tmp_path)
+    repo = view.repos.add(URL, tmp_path)
+    assert (repo.info.default_branch, repo.branches(), repo.commits()) == ("trunk", [], [])
+
+
+def test_shallow_clone_is_refused_with_the_command_that_completes_it(
+    view: AccountView, origin: Path, git, tmp_path: Path
+):
+    git("clone", "-q", "--depth", "1", "-b", "feature", origin.as_uri(), str(tmp_path / "shallow"), cwd=tmp_path)
+    with pytest.raises(EmulatorError, match=r"is a shallow clone.*git fetch --unshallow"):
+        view.repos.add(URL, tmp_path / "shallow")
+    assert view.repos.list() == []
+    git("fetch", "-q", "--unshallow", cwd=tmp_path / "shallow")
+    assert len(view.repos.add(URL, tmp_path / "shallow").commits()) == 2
 
 
 def test_other_directory_becomes_one_commit_also_within_a_repository(view: AccountView, origin: Path):
