@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Optional, Union
@@ -163,8 +165,16 @@ class BareRepository:
         return f"{self._name} has no branch {branch!r}{listed}"
 
     def size(self) -> int:
-        """Bytes of its files. Blocks."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file() and not file.is_symlink())
+        """Bytes of its files. What another push removes meanwhile does not count. Blocks."""
+        return sum(_file_size(os.path.join(folder, name)) for folder, _, names in os.walk(self.path) for name in names)
+
+
+def _file_size(path: str) -> int:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _commit(text: str) -> CommitRecord:
