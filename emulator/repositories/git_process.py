@@ -145,12 +145,13 @@ class GitProcesses:
             GitError: It failed, or printed more than OUTPUT_BYTES.
         """
         async with self.start(arguments, env) as git:
-            reading = [asyncio.ensure_future(read_bounded(pipe, OUTPUT_BYTES)) for pipe in (git.stdout, git.stderr)]
+            printing = asyncio.ensure_future(read_bounded(git.stdout, OUTPUT_BYTES))
+            failing = asyncio.ensure_future(read_bounded(git.stderr, OUTPUT_BYTES))
             writing = asyncio.ensure_future(write_all(git.stdin, stdin))
             try:
-                output, errors, _ = await asyncio.gather(*reading, writing)
+                output, errors, _ = await asyncio.gather(printing, failing, writing)
             finally:  # a pipe has one reader at a time, and `start` reads both to their ends
-                await _cancel([*reading, writing])
+                await _cancel([printing, failing, writing])
             code = await git.process.wait()
         if code != 0:
             text = errors.decode("utf-8", "replace").strip()
