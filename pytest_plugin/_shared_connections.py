@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Optional
 from urllib.parse import urlsplit
 
@@ -22,19 +23,19 @@ class SharedConnections(httpx.BaseTransport):
 
     def __init__(self) -> None:
         self._transport: Optional[httpx.HTTPTransport] = None
-        self._pid = 0
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._transport is None or self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._transport = httpx.HTTPTransport(
-                verify=no_authorities(),
-                limits=httpx.Limits(
-                    max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS
-                ),
-                trust_env=False,
-            )
-        return self._transport.handle_request(request)
+        return self._of_this_process().handle_request(request)
+
+    def _of_this_process(self) -> httpx.HTTPTransport:
+        if self._pid != os.getpid():  # a forked child has one thread at first, and no use for its parent's lock
+            self._pid, self._lock, self._transport = os.getpid(), threading.Lock(), None
+        with self._lock:
+            if self._transport is None:
+                self._transport = _new_transport()
+            return self._transport
 
     def close(self) -> None:
         """Keep the connections; a client calls this at its end."""
@@ -43,6 +44,11 @@ class SharedConnections(httpx.BaseTransport):
         """Close the connections."""
         if self._transport is not None and self._pid == os.getpid():
             self._transport.close()
+
+
+def _new_transport() -> httpx.HTTPTransport:
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS)
+    return httpx.HTTPTransport(verify=no_authorities(), limits=limits, trust_env=False)
 
 
 _CONNECTIONS = pytest.StashKey[SharedConnections]()

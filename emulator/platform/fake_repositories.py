@@ -164,7 +164,11 @@ class FakeRepositories:
             own_network = sandbox.network_mode != "full" and self._isolation.current.own_network
             listening = await cage.serve(own_network)
             port = int(listening.getsockname()[1])
-            cage.on_kill.append((await self._server.listen(listening, sandbox.id)).close)
+            listener = await self._server.listen(listening, sandbox.id)
+            if not cage.alive:  # killed meanwhile: nothing calls `on_kill` any more
+                listener.close()
+                return
+            cage.on_kill.append(listener.close)
             secret = self._new_secret(sandbox)
             cage.on_kill.append(lambda: _forget(self._sandboxes, secret))
             await self._workers.small.run(_install, cage, port, secret)

@@ -55,9 +55,13 @@ class RepositoryServer:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def listen(self, listening: socket.socket, label: str = "") -> Listener:
-        """Accept connections on a listening socket until the listener is closed."""
-        if self._context is None:
-            self._context = await asyncio.get_running_loop().run_in_executor(None, server_context)
+        """Accept connections on a listening socket until the listener is closed. The socket is closed if this fails."""
+        try:
+            if self._context is None:
+                self._context = await asyncio.get_running_loop().run_in_executor(None, server_context)
+        except BaseException:
+            listening.close()
+            raise
         open_here: set[asyncio.Task[None]] = set()
         git = GitProcesses()  # its own, so that a sandbox that does not read what it requests delays no other
 
