@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from ..operation import Body, Call, EmptyBody, Model, no_content
 from .controls import add_operations, refusing, reply_with
 from .operations import AdminOperations
 from .transfer import ARCHIVE, receive
+
+logger = logging.getLogger(__name__)
 
 operations = AdminOperations()
 AddPrepared = options_model(
@@ -90,7 +93,7 @@ async def _archived(call: Call[Any], options: dict[str, Any]) -> AsyncIterator[O
         yield None
         return
     from ...persistence.archive_export import work_directory
-    from ...persistence.archive_file import extract_sandbox, unpack
+    from ...persistence.archive_file import WITHOUT_OVERLAYS, extract_sandbox, unpack
 
     path = _uploaded(call, options["from_archive"])
     workers = call.platform.workers
@@ -103,7 +106,10 @@ async def _archived(call: Call[Any], options: dict[str, Any]) -> AsyncIterator[O
         source = _sandbox_in(work, options["archive_sandbox"])
 
         def extract(layout: Layout) -> None:
-            extract_sandbox(layout, source)
+            left_out = extract_sandbox(layout, source)
+            if left_out:
+                paths = ", ".join(f"/{name}" for name in left_out)
+                logger.warning("a prepared sandbox is without the archive's changes in %s: %s", paths, WITHOUT_OVERLAYS)
 
         yield extract
     finally:
