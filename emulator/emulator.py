@@ -226,8 +226,8 @@ class Emulator(BaseEmulator):
         for control in shared_controls(platform):  # nothing can use them any more, whoever added them
             self._admin.usage.added_for_all_accounts[control.path] = None
         first = platform.accounts.first()
-        controls = (platform.faults, platform.stubs, platform.agent_replies)
-        texts = self.unused() if first is not None and any(one.list(first.id) for one in controls) else []
+        has_controls = first is not None and any(one.list(first.id) for one in platform.registries)
+        texts = self.unused() if has_controls else []
         for account in list(self._control.usage.created_accounts) if self._control is not None else ():
             if account in platform.store.accounts:
                 texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]

@@ -12,7 +12,7 @@ import functools
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 #: Top-level directories of which a sandbox sees all; those that the host does not have are left out.
 PROGRAM_DIRECTORIES = ("bin", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "sbin", "usr")
@@ -139,7 +139,22 @@ def _allowed(directory: str) -> tuple[frozenset[str], re.Pattern[str]]:
 
 
 def masked() -> Iterator[str]:
-    """Yield the paths of this host that are not seen, as `is_listed` has them: the topmost of each tree."""
+    """Yield the paths of this host that are not seen, as `is_listed` has them: the topmost of each tree. Those of
+    REFUSED are among them even if they do not exist yet: a mask is not made anew when a secret is written."""
+    hidden = set(_hidden_entries())
+    yield from sorted(hidden)
+    for path in REFUSED:
+        if path not in hidden and _is_seen_directory(os.path.dirname(path), hidden):
+            yield path
+
+
+def _is_seen_directory(path: str, hidden: Collection[str]) -> bool:
+    parts = path.split("/")
+    is_hidden = any("/".join(parts[:depth]) in hidden for depth in range(1, len(parts) + 1))
+    return not is_hidden and os.path.isdir(f"/{path}") and os.path.realpath(f"/{path}") == f"/{path}"
+
+
+def _hidden_entries() -> Iterator[str]:
     for directory in sorted(ALLOWED):
         for entry in _entries(f"/{directory}"):
             path = f"{directory}/{entry.name}"
@@ -149,9 +164,6 @@ def masked() -> Iterator[str]:
                 yield path
             elif directory == "etc":
                 yield from _private(entry, path)
-    for path in REFUSED:
-        if os.path.lexists(f"/{path}"):
-            yield path
 
 
 def _private(entry: os.DirEntry[str], path: str) -> Iterator[str]:

@@ -6,13 +6,19 @@ wait for a DNS server that may not be reachable.
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import stat
 from pathlib import Path
 
 PATH = "/etc/hosts"
 #: As Debian does it: an address of the loopback network that is not `localhost`.
 ADDRESS = "127.0.1.1"
+#: Of a file in which the name is replaced: a sandbox may have made it as large as its disk.
+MOST_BYTES = 1024**2
+
+logger = logging.getLogger(__name__)
 
 
 def write(etc: Path, sandbox_id: str) -> None:
@@ -31,7 +37,8 @@ def write(etc: Path, sandbox_id: str) -> None:
 
 
 def rename(etc: Path, old: str, new: str) -> None:
-    """Replace the host name of another sandbox in a file that was copied from it.
+    """Replace the host name of another sandbox in a file that was copied from it. Files that are too large, or cannot
+    be read or replaced, stay as they are.
 
     Args:
         etc: The upper layer of /etc.
@@ -40,16 +47,31 @@ def rename(etc: Path, old: str, new: str) -> None:
     """
     path = etc / "hosts"
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             return
         content = path.read_bytes()
-    except OSError:
-        return
-    changed = content.replace(f"{ADDRESS} {old}\n".encode(), f"{ADDRESS} {new}\n".encode())
-    if changed != content:
-        status = path.stat()
-        path.write_bytes(changed)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        changed = content.replace(f"{ADDRESS} {old}\n".encode(), f"{ADDRESS} {new}\n".encode())
+        if changed != content:
+            _replace(path, changed, status)
+    except FileNotFoundError:
+        pass  # the sandbox has deleted it
+    except OSError as error:
+        logger.warning("%s still names the sandbox %s: %s", path, old, error)
+
+
+def _replace(path: Path, content: bytes, status: os.stat_result) -> None:
+    """Replace a file, which may be read-only, by one with the same owner, mode and times."""
+    temporary = path.with_name(f".hosts-{secrets.token_hex(8)}")
+    try:
+        _write(temporary, content)
+        if os.geteuid() == 0:
+            os.chown(temporary, status.st_uid, status.st_gid)
+        os.chmod(temporary, stat.S_IMODE(status.st_mode))
+        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _content(sandbox_id: str) -> bytes:

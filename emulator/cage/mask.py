@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
@@ -24,6 +25,9 @@ from .mask_directory import make_directory
 _SUDOERS = "Defaults !requiretty\nroot ALL=(ALL:ALL) NOPASSWD: ALL\n%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n"
 #: Files that a container runtime mounts over those of the image, so that the layer below has another content.
 _OFTEN_MOUNTED = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
+
+#: Seconds between two renewals of a mask in the cache, where those that were not used for long are removed.
+_RENEWED_SECONDS = 3600.0
 
 
 @functools.lru_cache(maxsize=16)
@@ -49,17 +53,60 @@ class Mask:
         self._user = own_user
         self._xattr = "user.overlay.opaque" if own_user else "trusted.overlay.opaque"
         self._current: Optional[str] = None
-        self._seen: tuple[int, ...] = ()
+        self._times: dict[str, int] = {}
+        self._entries: tuple[object, ...] = ()
+        self._renewed = 0.0
 
     def current(self) -> str:
         """Return the directory that holds the mask, which has one directory for each overlaid one. Blocks for some
         milliseconds when it has to be made."""
-        seen = _times()
-        if self._current is None or seen != self._seen:
-            # An earlier one stays: sandboxes have mounted it.
-            cached = mask_cache.find_or_make(self._hide, self._make) if self._user else None
-            self._current, self._seen = cached or self._make(self._place), seen
+        self._renew()
+        if self._current is None or any(_time(path) != time for path, time in self._times.items()):
+            times = {path: _time(path) for path in host_view.ALLOWED}
+            hidden, others = list(host_view.masked()), self._look()
+            if self._current is None or (self._whiteouts(hidden), others) != self._entries:
+                self._current = self._find_or_make()  # an earlier one stays: sandboxes have mounted it
+                self._entries = (self._whiteouts(hidden), others)
+            self._times = {path: time for path, time in times.items() if not self._hides_all(path)}
         return self._current
+
+    def _find_or_make(self) -> str:
+        if self._user:
+            cached = mask_cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self._make)
+            if cached is not None:
+                self._renewed = time.monotonic()
+                return cached
+        return self._make(self._place)
+
+    def _renew(self) -> None:
+        """Keep the cache from removing the mask while an emulator runs that uses it."""
+        if self._user and self._current is not None and time.monotonic() - self._renewed > _RENEWED_SECONDS:
+            self._renewed = time.monotonic()
+            try:
+                os.utime(self._current)
+            except OSError:
+                self._current = None  # it was removed
+
+    def _look(self) -> tuple[object, ...]:
+        """Return what the mask depends on besides what it hides, as far as it is in the filtered directories."""
+        names = [(path, sorted(_names(path))) for path, allowed in host_view.ALLOWED.items() if allowed]
+        # In a user namespace, the mask has copies of small files.
+        copied = tuple(mask_cache.etc_stamps()) if self._user else ()
+        return names, tuple(replacements(self._user)), copied
+
+    def _whiteouts(self, hidden: Sequence[str]) -> list[str]:
+        """Return those of the hidden paths that are not below an opaque directory of the current mask."""
+        opaque = {path for path in host_view.ALLOWED if self._hides_all(path)}
+        return [path for path in hidden if os.path.dirname(path) not in opaque]
+
+    def _hides_all(self, path: str) -> bool:
+        """Whether the current mask hides all that a directory of the host has, now and later."""
+        if self._current is None or host_view.ALLOWED.get(path, ("",)) or sys.platform != "linux":
+            return False
+        try:
+            return os.getxattr(f"{self._current}/{path}", self._xattr) == b"y"
+        except OSError:
+            return False
 
     def _make(self, place: Path) -> str:
         root = tempfile.mkdtemp(prefix="mask-", dir=place)
@@ -146,12 +193,16 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def _times() -> tuple[int, ...]:
-    """Return when the entries of each filtered directory changed last."""
-    times = []
-    for path in host_view.ALLOWED:
-        try:
-            times.append(os.stat(f"/{path}").st_mtime_ns)
-        except OSError as error:
-            times.append(-(error.errno or errno.EIO))
-    return tuple(times)
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(f"/{directory}")
+    except OSError:
+        return []
+
+
+def _time(directory: str) -> int:
+    """Return when the entries of a directory of the host changed last."""
+    try:
+        return os.stat(f"/{directory}").st_mtime_ns
+    except OSError as error:
+        return -(error.errno or errno.EIO)

@@ -6,6 +6,7 @@ then renamed, and never changed. Overlays read it alone, so a sandbox cannot cha
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -24,13 +25,18 @@ _UNFINISHED_SECONDS = 86400
 #: Change when packages are installed, and with them the directories of /usr.
 _DATABASES = ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/lib/apk/db", "/var/lib/pacman/local")
 _TREES = ("/usr", "/usr/lib", "/usr/local", "/usr/share")
+#: Their code decides what is in a mask.
+_MODULES = ("host_view.py", "mask.py", "mask_directory.py", "own_entries.py")
 
 
-def find_or_make(hide: Sequence[str], make: Callable[[Path], str]) -> Optional[str]:
+def find_or_make(
+    hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]], make: Callable[[Path], str]
+) -> Optional[str]:
     """Return the directory of the mask for this machine as it is now.
 
     Args:
         hide: Directories of the host that it hides.
+        replacements: Files that it has in place of the host's: path, content, mode.
         make: Makes the mask in a directory, and returns its path.
 
     Returns:
@@ -39,7 +45,7 @@ def find_or_make(hide: Sequence[str], make: Callable[[Path], str]) -> Optional[s
     place = _directory()
     if place is None:
         return None
-    entry = place / _digest(hide)
+    entry = place / _digest(hide, replacements)
     if not _is_trusted(entry):
         made = make(Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place)))
         try:
@@ -74,8 +80,9 @@ def _is_trusted(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
-def _digest(hide: Sequence[str]) -> str:
+def _digest(hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]]) -> str:
     parts = [
+        *(_code(), tuple(replacements)),
         *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, own_entries.FORM),
         *(os.geteuid(), os.getegid(), sorted(path for path in hide if host_view.is_listed(path.strip("/")))),
         *_stamps(),
@@ -83,9 +90,26 @@ def _digest(hide: Sequence[str]) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
+@functools.cache
+def _code() -> str:
+    """Return a digest of the modules that make a mask, so that another release does not use this one's."""
+    digest = hashlib.sha256()
+    for name in _MODULES:
+        try:
+            digest.update(Path(__file__).with_name(name).read_bytes())
+        except OSError:
+            pass  # installed without sources
+    return digest.hexdigest()
+
+
 def _stamps() -> Iterator[tuple[object, ...]]:
     for path in (*_DATABASES, *_TREES, *(f"/{name}" for name, names in host_view.ALLOWED.items() if names)):
         yield path, *_stamp(path)
+    yield from etc_stamps()
+
+
+def etc_stamps() -> Iterator[tuple[object, ...]]:
+    """Yield the name, time, size, mode and owner of each file in /etc."""
     for directory, directories, files in os.walk("/etc"):
         directories.sort()
         for name in sorted(files):

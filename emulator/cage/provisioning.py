@@ -28,6 +28,9 @@ from .shim_rpc import ShimHandler
 from .toolchains import STANDARD_PATH
 from .zygote import Zygote
 
+#: Seconds for the first command of a sandbox that is made in advance.
+WARM_UP_LIMIT = 5.0
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -293,8 +296,8 @@ class Provisioner:
         return SandboxKind(self.isolation, self._current_mask(), spec)
 
     async def _assign_ready(self, layout: Layout, sandbox: SandboxSpec) -> Optional[ReadySandbox]:
-        """Make a ready-made sandbox the requested one: its directory, its host name, and who hears of what happens in
-        it. None where there is none. Raises FileExistsError."""
+        """Make a ready-made sandbox the requested one: its directory, its host name, and which callbacks it reports to.
+        None where there is none. Raises FileExistsError."""
         kind = self._kind(sandbox)
         while True:
             ready = self._pool.take(kind)
@@ -332,12 +335,19 @@ class Provisioner:
         try:
             await self._workers.small.run(self._make_directory, layout)
             await self._copy_layers(layout, sandbox)
-            control = await self._zygote.create(self._spec(layout, sandbox))
+            spec = self._spec(layout, sandbox)
+            if self.isolation != kind.isolation or spec.get("mask", "") != kind.mask:
+                raise SandboxGone("the isolation level, or what of the host is seen, has changed meanwhile")
+            control = await self._zygote.create(spec)
             init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
             listening = await init.ready()
             await self._zygote.init_of(identifier)
             # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy.
-            await init.run([self._shell, "-c", ":"], {"PATH": STANDARD_PATH}, layout.command_path("workspace"))
+            place = layout.command_path("workspace")
+            result = await init.run([self._shell, "-c", ":"], {"PATH": STANDARD_PATH}, place, seconds=WARM_UP_LIMIT)
+            if result.timed_out or result.error is not None or result.code != 0:
+                reason = f"was killed after {WARM_UP_LIMIT:g} s" if result.timed_out else f"exited with {result.code}"
+                raise SandboxGone(f"its shell {result.error or reason}")
             return ReadySandbox(identifier, layout, init, listening)
         except BaseException:
             if listening is not None:

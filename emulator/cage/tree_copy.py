@@ -76,7 +76,9 @@ class _Copy:
 
     def _copy_entry(self, source: str, status: os.stat_result, target: str) -> None:
         _remove(target)
-        if status.st_nlink > 1:
+        if not self._is_copied(status):
+            return
+        if status.st_nlink > 1:  # overlayfs makes all whiteouts of a layer as links to one inode
             first = self._hard_links.setdefault((status.st_dev, status.st_ino), target)
             if first != target:
                 os.link(first, target, follow_symlinks=False)
@@ -85,11 +87,14 @@ class _Copy:
             _copy_content(source, target)
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(source), target)
-        elif stat.S_ISCHR(status.st_mode) and status.st_rdev == _WHITEOUT and not self._is_lowest:
-            os.mknod(target, stat.S_IFCHR | 0o600, _WHITEOUT)
         else:
-            return
+            os.mknod(target, stat.S_IFCHR | 0o600, _WHITEOUT)
         self._copy_attributes(source, status, target)
+
+    def _is_copied(self, status: os.stat_result) -> bool:
+        if stat.S_ISCHR(status.st_mode):
+            return status.st_rdev == _WHITEOUT and not self._is_lowest
+        return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
 
     def _copy_attributes(self, source: str, status: os.stat_result, target: str) -> None:
         if self._is_root:

@@ -126,7 +126,7 @@ class Recording:
         accounts = [*platform.store.accounts, ALL_ACCOUNTS]
         controls: list[Control] = [
             control
-            for registry in (platform.faults, platform.stubs, platform.agent_replies)
+            for registry in platform.registries
             for account in accounts
             for control in registry.added_for(account)
         ]

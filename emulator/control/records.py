@@ -87,7 +87,8 @@ class RequestRecord:
 
 @dataclass(frozen=True)
 class SharedControl:
-    """A control that applies to all accounts: a fault, a stub, an agent's reply, or the time."""
+    """A control that applies to all accounts: a fault, a stub, an agent's reply, a fake repository, a prepared sandbox,
+    or the time."""
 
     path: str = value("Where it is removed by a DELETE, below /_emulator.")
     id: str = value("Its id; of the time, one for each change.")

@@ -15,7 +15,7 @@ from ..cage.init_client import SandboxGone
 from ..output_file import replacement
 from ..platform.platform import Platform
 from ..store import Sandbox, Store
-from .archive_file import PLACES, SYSTEM, Contents, TransferError, pack, write_manifest
+from .archive_file import PLACES, SYSTEM, WITHOUT_OVERLAYS, Contents, TransferError, pack, write_manifest
 from .change_tracker import ChangeTracker
 from .codec import snapshot_file
 from .database import NAME, Error, merge_journal, open_database
@@ -122,6 +122,9 @@ class _Export:
                     await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
                 if layout.overlays:
                     await copy.run(tar_writer.pack_file_system, layout, target / f"{SYSTEM}.tar", None, True)
+                elif layout.own_root:
+                    message = f"not exported: changes outside of /workspace, /root and /tmp: {WITHOUT_OVERLAYS}"
+                    self._platform.recorder.log(sandbox, message)
             finally:
                 if frozen and cage is not None and cage.alive and sandbox.status == "running":
                     await cage.thaw()

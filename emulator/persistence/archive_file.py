@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass, field
@@ -37,6 +36,10 @@ FORMAT, VERSION = "caged-state", 1
 MANIFEST = "manifest.json"
 PLACES = ("workspace", "root", "tmp")
 SYSTEM = "system"
+#: Why a sandbox's other changes are left out, in its log.
+WITHOUT_OVERLAYS = (
+    "without overlays, an archive has only /workspace, /root and /tmp of a sandbox (see `caged-emulator doctor`)"
+)
 #: Of the unpacked content.
 MOST_BYTES = 64 * 1024**3
 _MOST_MANIFEST_BYTES = 16 << 20
@@ -183,7 +186,7 @@ def extract_sandbox(layout: Layout, source: Path) -> list[str]:
     """Make the directory of a sandbox from its tar files in `source`.
 
     Returns:
-        Names directly below the root that the sandbox cannot have, because its root has no overlays.
+        Names in the root, such as "etc", whose changes the sandbox cannot have, because its root has no overlays.
     """
     layout.make()
     for place, path in layout.roots().items():
@@ -197,12 +200,22 @@ def extract_sandbox(layout: Layout, source: Path) -> list[str]:
     packed = source / f"{SYSTEM}.tar"
     if not packed.is_file():
         return []
-    if layout.overlays:
-        _extract_system(packed, layout)
-        return []
-    with tempfile.TemporaryDirectory(dir=layout.directory) as nothing:  # nothing of it is extracted
-        left_out = _extract(packed, Path(nothing), layout).left_out
-    return sorted(os.fsdecode(name) for name in left_out)
+    if not layout.overlays:
+        return _changed_names(packed)
+    _extract_system(packed, layout)
+    return []
+
+
+def _changed_names(packed: Path) -> list[str]:
+    """Return the names in the root with changes. Each archive has some directories, and /etc/hosts."""
+    names = set()
+    with open(packed, "rb") as file:
+        for member in TarReader(file):
+            top = member.parts[0] if member.parts else b""
+            is_expected = len(member.parts) == 1 and top in archive_form.EXPECTED
+            if top and not is_expected and member.parts != (b"etc", b"hosts"):
+                names.add(os.fsdecode(top[len(archive_form.WHITEOUT) :] if archive_form.is_marked((top,)) else top))
+    return sorted(names)
 
 
 def _extract(packed: Path, target: Path, layout: Layout) -> tar_extractor.Extracted:

@@ -14,7 +14,7 @@ from ..store import Store
 from . import recovery
 from .archive_database import open_archive_database
 from .archive_export import work_directory
-from .archive_file import Contents, TransferError, extract_sandbox, unpack
+from .archive_file import WITHOUT_OVERLAYS, Contents, TransferError, extract_sandbox, unpack
 from .codec import check_documents, snapshot_file
 from .database import NAME
 from .field_validation import DamagedRecord
@@ -40,6 +40,8 @@ class _Import:
         self._platform = platform
         #: Files and directories to remove if the import fails.
         self._placed: list[Path] = []
+        #: By sandbox: names in its root whose changes it cannot have here.
+        self._left_out: dict[str, list[str]] = {}
 
     async def run(self, path: Path) -> Contents:
         copy, walk = self._platform.workers.copy, self._platform.workers.walk
@@ -94,7 +96,7 @@ class _Import:
             self._add_placed(layout.directory)
             try:
                 source = work / "sandboxes" / sandbox.id
-                await self._platform.workers.copy.run(extract_sandbox, layout, source)
+                self._left_out[sandbox.id] = await self._platform.workers.copy.run(extract_sandbox, layout, source)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
         for snapshot in store.snapshots.values():
@@ -126,6 +128,9 @@ class _Import:
             learn_secrets(self._platform.journal, sandbox)
             if sandbox.status in ("running", "paused"):
                 recovery.stop(self._platform, sandbox, heartbeat, _STOPPED)
+            if names := self._left_out.get(sandbox.id):
+                paths = ", ".join(f"/{name}" for name in names)
+                self._platform.recorder.log(sandbox, f"not imported: changes in {paths}: {WITHOUT_OVERLAYS}")
 
 
 def _check_pending(store: Store) -> None:

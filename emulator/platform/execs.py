@@ -258,24 +258,30 @@ class Execs:
     async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, CommandResult]) -> CommandResult:
         """Return the result of `work`. Kill the command and raise SandboxGone when the sandbox's budget is used up
         before: the sandbox will never be resumed, so the command would not end."""
-        task = asyncio.current_task()
-        assert task is not None
-        is_out_of_budget = False
+        loop = asyncio.get_running_loop()
+        running = loop.create_task(work)  # of its own, so that its cancellation cannot be mistaken for a disconnect
+        used_up: asyncio.Future[None] = loop.create_future()
 
         def end() -> None:
-            nonlocal is_out_of_budget
-            is_out_of_budget = True
-            task.cancel()
+            if not used_up.done():
+                used_up.set_result(None)
 
         waiting = self._waiting.setdefault(sandbox.id, set())
         waiting.add(end)
+        either: set[asyncio.Future[Any]] = {running, used_up}
         try:
-            return await work
-        except asyncio.CancelledError:
-            if not is_out_of_budget:
-                raise
-            budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
-            raise SandboxGone(f"{budget}, and it was paused, before the command ended") from None
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+            if running.cancelled():
+                budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
+                raise SandboxGone(f"{budget}, and it was paused, before the command ended")
+            return running.result()
+        except asyncio.CancelledError:  # the client has disconnected
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            raise
         finally:
             waiting.discard(end)
             if not waiting and self._waiting.get(sandbox.id) is waiting:

@@ -33,6 +33,7 @@ from ..repositories.git_process import GitError, GitProcesses
 from ..repositories.server import RepositoryServer
 from ..store import Sandbox, Store
 from ..workers import Workers
+from .errors import ApiError
 from .live_sandboxes import LiveSandboxes
 from .recorder import SandboxRecorder
 
@@ -89,6 +90,7 @@ class FakeRepositories:
 
         Raises:
             ValueError, TypeError: An option is wrong; the text starts with its name.
+            ApiError: A running sandbox cannot be connected; the repository is not added.
         """
         control = self._registry.add(account, **options)
         bare = BareRepository(self._directory / control.id, control.url, self._git)
@@ -117,13 +119,16 @@ class FakeRepositories:
         control.source = {}  # it is on disk
 
     async def remove(self, control: Repository) -> None:
-        """Remove a repository. Harmless when it was removed before."""
+        """Remove a repository. Harmless when it was removed before. Raises ApiError when a running sandbox cannot be
+        disconnected."""
         self._registry.remove(control)
         self._pushes.pop(control.id, None)
         bare = self._made.pop(control.id, None)
-        await self._update_sandboxes(control.account)
-        if bare is not None or (self._directory / control.id).exists():
-            await self._workers.walk.run(disk.remove, self._directory / control.id)
+        try:
+            await self._update_sandboxes(control.account)
+        finally:
+            if bare is not None or (self._directory / control.id).exists():
+                await self._workers.walk.run(disk.remove, self._directory / control.id)
 
     async def clear(self, account: str) -> None:
         """Remove those that were added for exactly this account, or for `*`."""
@@ -148,53 +153,71 @@ class FakeRepositories:
     # --- sandboxes
 
     async def connect(self, sandbox: Sandbox, cage: Cage) -> None:
-        """Let git in a sandbox reach the account's repositories; nothing without any. Harmless to repeat.
+        """Let git in a sandbox reach the account's repositories, or no longer if there are none. Harmless to repeat.
 
         Raises:
-            SandboxGone: The sandbox's processes have ended.
+            SandboxGone: The sandbox's processes have ended, or do not answer.
             OSError: No socket or file can be made.
         """
-        if cage.git_environment or not self._registry.list(sandbox.account_id):
+        if self._is_settled(sandbox, cage):
             return
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
-            if cage.git_environment or not cage.alive:
-                return
-            own_network = sandbox.network_mode != "full" and self._isolation.current.own_network
-            listening = await cage.serve(own_network)
-            port = int(listening.getsockname()[1])
-            listener = await self._server.listen(listening, sandbox.id)
-            if not cage.alive:  # killed meanwhile: nothing calls `on_kill` any more
-                listener.close()
-                return
-            cage.on_kill.append(listener.close)
-            secret = self._new_secret(sandbox)
-            cage.on_kill.append(lambda: _forget(self._sandboxes, secret))
+            while not self._is_settled(sandbox, cage):  # repositories may be added and removed meanwhile
+                if cage.git_environment:
+                    await self._disconnect(cage)
+                else:
+                    await self._connect(sandbox, cage)
+
+    def _is_settled(self, sandbox: Sandbox, cage: Cage) -> bool:
+        """Whether a sandbox is connected exactly if its account has a repository, or has ended."""
+        return not cage.alive or bool(cage.git_environment) == bool(self._registry.list(sandbox.account_id))
+
+    async def _connect(self, sandbox: Sandbox, cage: Cage) -> None:
+        own_network = sandbox.network_mode != "full" and self._isolation.current.own_network
+        listening = await cage.serve(own_network)
+        port = int(listening.getsockname()[1])
+        listener = await self._server.listen(listening, sandbox.id)
+        if not cage.alive:  # killed meanwhile: nothing calls `on_kill` any more
+            listener.close()
+            return
+        cage.on_kill.append(listener.close)
+        secret = self._new_secret(sandbox)
+        cage.on_kill.append(lambda: _forget(self._sandboxes, secret))
+        try:
             await self._workers.small.run(_install, cage, port, secret)
-            opt = cage.layout.command_path("opt/caged")
-            cage.git_environment = client_settings.environment(f"{opt}/{_SETTINGS}")
+        except BaseException:
+            _close(cage)
+            raise
+        opt = cage.layout.command_path("opt/caged")
+        cage.git_environment = client_settings.environment(f"{opt}/{_SETTINGS}")
 
     async def _disconnect(self, cage: Cage) -> None:
-        """The opposite of `connect`. Programs that run have the path of the settings: they find an empty file."""
+        """The opposite of `_connect`. Programs that run have the path of the settings: they find an empty file."""
         cage.git_environment = {}
-        for close in cage.on_kill:
-            close()
-        cage.on_kill.clear()
+        _close(cage)
         await self._workers.small.run((cage.layout.opt / _SETTINGS).write_text, "", "utf-8")
 
     async def _update_sandboxes(self, account: str) -> None:
+        """Connect or disconnect the sandboxes of an account. Raises ApiError if that fails for one that runs: its git
+        would reach other hosts than the user expects."""
+        failures = []
         for sandbox in list(self._store.sandboxes.values()):
             cage = self._live.of(sandbox).cage
             if cage is None or not cage.alive or account not in (sandbox.account_id, ALL_ACCOUNTS):
                 continue
             try:
-                if self._registry.list(sandbox.account_id):
-                    await self.connect(sandbox, cage)
-                elif cage.git_environment:
-                    await self._disconnect(cage)
-            except (SandboxGone, FileNotFoundError):
-                pass  # it was destroyed meanwhile
+                await self.connect(sandbox, cage)
+            except (SandboxGone, OSError) as error:
+                if cage.alive:  # else it was destroyed meanwhile
+                    failures.append(f"{sandbox.id}: {error}")
+        if failures:
+            raise ApiError(
+                503,
+                "git in running sandboxes cannot be connected to the fake repositories, or disconnected from them"
+                f" ({'; '.join(failures[:MOST_NAMED])}); try again, or destroy the sandboxes first",
+            )
 
     @asynccontextmanager
     async def reached_outside(self, sandbox: Sandbox, outside: Cage) -> AsyncIterator[None]:
@@ -329,6 +352,12 @@ def _install(cage: Cage, port: int, secret: str) -> None:
     file = cage.layout.opt / _SETTINGS
     file.write_text(client_settings.settings(port, secret, program), "utf-8")
     file.chmod(0o644)
+
+
+def _close(cage: Cage) -> None:
+    """Close a sandbox's connection to the server."""
+    while cage.on_kill:
+        cage.on_kill.pop()()
 
 
 def _forget(sandboxes: dict[str, str], secret: str) -> None:

@@ -278,9 +278,8 @@ class PackageLayers:
             if result.code == 0 and result.error is None:
                 if survivors:
                     raise OSError(f"{survivors} processes of the installer cannot be ended")
-                has_system = (
-                    self._isolation.current.root == "overlays"
-                )  # else there is nothing but copies of the host's
+                # Without overlays there is nothing but copies of the host's files.
+                has_system = self._isolation.current.root == "overlays"
                 await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS)
                 if is_kept:
                     await self._keep(sandbox, downloads, cage.layout, result.output, found)

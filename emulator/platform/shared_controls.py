@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING
 from ..control.agent_replies import AgentReply
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.records import SharedControl
+from ..control.registry import Control
 
 if TYPE_CHECKING:
     from .platform import Platform
 
 #: Below /_emulator: where all accounts' time is reset by a DELETE.
 CLOCK_PATH = "/clock"
+#: The path of the other kinds of controls, by what one of them is called.
+_COLLECTIONS = {"fault": "faults", "stub": "commands", "repository": "repos", "prepared": "prepared"}
 
 
 def shared_controls(platform: Platform) -> list[SharedControl]:
     """List the controls of all accounts, those of each kind in the order in which they were added. Any thread may call
     it."""
-    if not (platform.faults or platform.stubs or platform.agent_replies or platform.clock.shared_change):
-        return []
     found = [
-        SharedControl(f"/{name}/{one.id}", one.id, one.owner, str(one), one.is_unused)
-        for name, registry in (
-            ("faults", platform.faults),
-            ("commands", platform.stubs),
-            ("repos", platform.repositories),
-            ("prepared", platform.prepared),
-        )
-        for one in registry.added_for(ALL_ACCOUNTS)
+        SharedControl(_path(one), one.id, one.owner, str(one), one.is_unused)
+        for registry in platform.registries
+        for one in (registry.added_for(ALL_ACCOUNTS) if registry else ())
     ]
-    found += [_of_reply(reply) for reply in platform.agent_replies.added_for(ALL_ACCOUNTS)]
     change = platform.clock.shared_change
     if change is not None:
         number, owner = change
@@ -41,6 +36,8 @@ def shared_controls(platform: Platform) -> list[SharedControl]:
     return found
 
 
-def _of_reply(reply: AgentReply) -> SharedControl:
-    path = f"/agents/{reply.agent}/replies/{reply.id}"
-    return SharedControl(path, reply.id, reply.owner, str(reply), reply.is_unused)
+def _path(control: Control) -> str:
+    """Where a control is removed by a DELETE, below /_emulator."""
+    if isinstance(control, AgentReply):
+        return f"/agents/{control.agent}/replies/{control.id}"
+    return f"/{_COLLECTIONS[control.NOUN]}/{control.id}"

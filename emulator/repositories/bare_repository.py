@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Optional, Union
@@ -68,6 +70,10 @@ class BareRepository:
         file.write_bytes(bundle)
         try:
             refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+            listed = (await self._run("bundle", "list-heads", str(file))).decode("utf-8", "replace").splitlines()
+            names = [line.partition(" ")[2] for line in listed]
+            if "HEAD" in names and not any(name.startswith("refs/heads/") for name in names):
+                refs.append(f"+HEAD:refs/heads/{branch or 'main'}")  # of a repository where no branch is checked out
             await self._run("fetch", "--quiet", "--no-tags", str(file), *refs)
         finally:
             file.unlink()
@@ -159,8 +165,16 @@ class BareRepository:
         return f"{self._name} has no branch {branch!r}{listed}"
 
     def size(self) -> int:
-        """Bytes of its files. Blocks."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file() and not file.is_symlink())
+        """Bytes of its files. What another push removes meanwhile does not count. Blocks."""
+        return sum(_file_size(os.path.join(folder, name)) for folder, _, names in os.walk(self.path) for name in names)
+
+
+def _file_size(path: str) -> int:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _commit(text: str) -> CommitRecord:

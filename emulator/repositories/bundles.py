@@ -16,8 +16,9 @@ from .git_process import SECONDS, GitError, environment
 def bundle_directory(path: Path, branch: Optional[str]) -> tuple[bytes, Optional[str]]:
     """Make a bundle of a git repository with its branches and tags, or of another directory with one commit.
 
-    Uncommitted changes of a repository are not in it. Every file of another directory is, also one that a .gitignore
-    names.
+    In a repository without branches, as CI checks out a pull request, the commit that is checked out becomes the
+    branch. Uncommitted changes of a repository are not in it. Every file of another directory is, also one that a
+    .gitignore names.
 
     Args:
         path: The directory.
@@ -29,7 +30,7 @@ def bundle_directory(path: Path, branch: Optional[str]) -> tuple[bytes, Optional
 
     Raises:
         ValueError: There is no directory, or it is too large.
-        GitError: git is missing or fails.
+        GitError: git is missing or fails, or the repository is a shallow clone.
     """
     if not path.is_dir():
         raise ValueError(f"source: there is no directory {str(path)!r}")
@@ -41,10 +42,14 @@ def bundle_directory(path: Path, branch: Optional[str]) -> tuple[bytes, Optional
             _commit_directory(path, repository, branch)
         elif branch is None:
             branch = _current_branch(path)
+        which = ["--branches", "--tags"]
         if not _git(repository, "for-each-ref", "--count=1", "refs/heads/"):
-            return b"", branch
+            if not _has_commit(repository):
+                return b"", branch
+            which, branch = ["HEAD", "--tags"], branch or "main"
+        _check_complete(path, repository)
         bundle = Path(folder) / "bundle"
-        _git(repository, "bundle", "create", "--quiet", str(bundle), "--branches", "--tags")
+        _git(repository, "bundle", "create", "--quiet", str(bundle), *which)
         if bundle.stat().st_size > MOST_BYTES:
             raise ValueError(
                 f"source: the repository {str(path)!r} has {bundle.stat().st_size:,} bytes packed;"
@@ -63,6 +68,23 @@ def _current_branch(repository: Path) -> Optional[str]:
         return _git(repository, "symbolic-ref", "--short", "HEAD").strip()
     except GitError:
         return None  # no branch is checked out
+
+
+def _has_commit(repository: Path) -> bool:
+    """Whether a commit is checked out."""
+    try:
+        return bool(_git(repository, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"))
+    except GitError:
+        return False
+
+
+def _check_complete(path: Path, repository: Path) -> None:
+    """Raise GitError for a shallow clone, whose bundle nothing can be made of."""
+    if _git(repository, "rev-parse", "--is-shallow-repository").strip() == "true":
+        raise GitError(
+            f"the repository {str(path)!r} is a shallow clone, which lacks the parents of its oldest commits; run"
+            " `git fetch --unshallow` in it first (in CI: check out with the whole history, such as `fetch-depth: 0`)"
+        )
 
 
 def _commit_directory(path: Path, repository: Path, branch: str) -> None:

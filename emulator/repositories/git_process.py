@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 #: Sends a piece of an answer to a client; writes the input of a process.
 Send = Callable[[bytes], Awaitable[None]]
@@ -145,11 +145,13 @@ class GitProcesses:
             GitError: It failed, or printed more than OUTPUT_BYTES.
         """
         async with self.start(arguments, env) as git:
-            output, errors, _ = await asyncio.gather(
-                read_bounded(git.stdout, OUTPUT_BYTES),
-                read_bounded(git.stderr, OUTPUT_BYTES),
-                write_all(git.stdin, stdin),
-            )
+            printing = asyncio.ensure_future(read_bounded(git.stdout, OUTPUT_BYTES))
+            failing = asyncio.ensure_future(read_bounded(git.stderr, OUTPUT_BYTES))
+            writing = asyncio.ensure_future(write_all(git.stdin, stdin))
+            try:
+                output, errors, _ = await asyncio.gather(printing, failing, writing)
+            finally:  # a pipe has one reader at a time, and `start` reads both to their ends
+                await _cancel([printing, failing, writing])
             code = await git.process.wait()
         if code != 0:
             text = errors.decode("utf-8", "replace").strip()
@@ -184,13 +186,17 @@ class GitProcesses:
                 if has_end:
                     await feeding
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await _cancel(tasks)
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _closed(stream: asyncio.StreamWriter) -> None:
-    """Wait for the end of a pipe; that git has not read all of it is no error."""
+    """Wait for the end of a pipe; that git has not read all of it is not an error."""
     with contextlib.suppress(OSError):
         await stream.wait_closed()
 
@@ -210,12 +216,12 @@ async def read_bounded(stream: asyncio.StreamReader, most: int) -> bytes:
             return b"".join(pieces)
         size += len(piece)
         if size > most:
-            raise GitError(f"the output is larger than {most // 1024**2} MiB")
+            raise GitError(f"git printed more than {most // 1024**2} MiB, which is the most that is read at once")
         pieces.append(piece)
 
 
 async def write_all(stream: asyncio.StreamWriter, data: bytes) -> None:
-    """Write to a process and close its input; one that ends before is no error here."""
+    """Write to a process and close its input; one that ends before is not an error here."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         for at in range(0, len(data), 65536):
             stream.write(data[at : at + 65536])

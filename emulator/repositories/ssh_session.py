@@ -66,7 +66,7 @@ class SshSession:
         if words[0] not in ("git-upload-pack", "git-receive-pack"):
             return await self._fail(_UNREADABLE, 128)
         if repository.tokens:
-            # A token is no key: as for a private repository without a key.
+            # A token is not a key: as for a private repository without a key.
             self._client.note_refusal(repository, "it needs a token, which ssh cannot send")
             return await self._fail(f"{destination}: Permission denied (publickey).", _SSH_FAILED)
         self._client.note_use(repository)

@@ -47,6 +47,15 @@ def copies_box(without_overlays: Emulator) -> Iterator[tuple[Caged, str]]:
         yield client, client.sandboxes.create().id
 
 
+def test_export_without_overlays_logs_that_other_changes_are_left_out(
+    without_overlays: Emulator, copies_box: tuple[Caged, str], tmp_path: Path
+) -> None:
+    client, box = copies_box
+    without_overlays.export(tmp_path / "state.tar.gz")
+    messages = [line.message for line in client.sandboxes.logs(box)]
+    assert any(message.startswith("not exported: changes outside of /workspace, ") for message in messages), messages
+
+
 def check_host() -> None:
     before = {path for path in ("/usr/bin/hello",) if PRESENT[path]}
     assert [path for path in LEFT if os.path.lexists(path) and path not in before] == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
@@ -16,6 +18,9 @@ from levels import LEVELS, Served, isolation, need
 
 from caged import Caged
 from caged.emulator import Emulator
+from caged.emulator.cage import provisioning
+from caged.emulator.cage.init_client import SandboxGone
+from caged.emulator.cage.provisioning import SandboxKind
 
 #: After so many creates one is made in advance.
 ENOUGH = 4
@@ -217,6 +222,24 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
         assert "No space left" in repr(client.sandboxes.logs(made[-1].id))
     run_dir = emulator._runtime.platform.run_dir
     until(lambda: not list(run_dir.glob("ready-*")), what=lambda: list(run_dir.glob("ready-*")))
+
+
+def test_one_that_is_not_as_it_has_to_be_is_not_kept(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    provisioner = emulator._runtime.platform.provisioner
+    kind = next(iter(pool_of(emulator)._shelves))
+    before = sorted(provisioner._run_dir.glob("ready-*"))
+
+    def make_fails(kind: SandboxKind, message: str) -> None:
+        with pytest.raises(SandboxGone, match=message):
+            emulator._call(provisioner._make_ready(kind))
+
+    make_fails(replace(kind, mask="/another"), "has changed meanwhile")
+    with monkeypatch.context() as patch:
+        patch.setattr(provisioning, "WARM_UP_LIMIT", 0.0)
+        make_fails(kind, "its shell was killed after 0 s")
+    monkeypatch.setattr(provisioner, "_shell", shutil.which("false"))
+    make_fails(kind, "its shell exited with 1")
+    assert sorted(provisioner._run_dir.glob("ready-*")) == before
 
 
 def test_they_are_removed_when_idle(emulator: Emulator) -> None:

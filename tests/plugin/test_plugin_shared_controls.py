@@ -65,6 +65,10 @@ WAYS = """
         "stub": lambda account, tmp_path: own_view(account).commands.stub("deploy", account="*"),
         "program": lambda account, tmp_path: own_view(account).commands.program("deploy", account="*"),
         "reply": lambda account, tmp_path: own_view(account).agent("claude").reply("done", account="*"),
+        "repository": lambda account, tmp_path: own_view(account).repos.add(
+            "https://github.com/acme/calc", {"a": "1"}, account="*"
+        ),
+        "prepared": lambda account, tmp_path: own_view(account).prepare("ready", account="*"),
         "scenario": lambda account, tmp_path: own_view(account).load_scenario(
             scenario(tmp_path, '[[faults]]\\noperation="sandboxes.list"\\nstatus=500\\n'), account="*"
         ),
@@ -82,7 +86,7 @@ WAYS = """
     }
 
     def nothing_is_left(account):
-        for controls in (account.faults, account.commands, account.agents):
+        for controls in (account.faults, account.commands, account.agents, account.repos, account.prepared):
             assert controls.list(account="*") == []
 
     @pytest.mark.parametrize("way", ADD)
@@ -197,7 +201,8 @@ def attached(running_one: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("CAGED_EMULATOR_URL", running_one.base_url)
     monkeypatch.setenv("CAGED_EMULATOR_ADMIN_KEY", running_one.admin_key)
     yield running_one
-    for controls in (running_one.faults, running_one.commands, running_one.agents):
+    kinds = running_one.faults, running_one.commands, running_one.agents, running_one.repos, running_one.prepared
+    for controls in kinds:
         assert controls.list(account="*") == []
     assert running_one.clock.now("*").year < 2031
 
@@ -215,7 +220,7 @@ def outcomes(result: pytest.RunResult) -> dict[str, str]:
 
 def check_names(result: pytest.RunResult) -> None:
     found = outcomes(result)
-    assert len(found) == 30
+    assert len(found) == 32
     assert {name: one for name, one in found.items() if one != name.partition("[")[0].rpartition("__")[2]} == {}
 
 

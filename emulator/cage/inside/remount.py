@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class RemountFailed(Exception):
-    """The overlays are gone, and cannot be mounted again."""
+    """The overlays are gone, and cannot be mounted again with all that was in them."""
 
 
 class Sources:
@@ -94,12 +94,12 @@ class Sources:
             if self._spec["layers"].get("root"):
                 libc.call("umount2", b"/root", MNT_DETACH)
                 bind(f"{place}/sandbox/root", "/root", recursive=False)
-        except libc.IsolationError as error:
+            for number, path in enumerate(self._spec["show"]):
+                if os.path.isdir(f"{place}/shown-{number}") and make_mount_point("", path):
+                    bind(f"{place}/shown-{number}", path)
+                    read_only(path)
+        except (OSError, libc.IsolationError) as error:
             raise RemountFailed(str(error)) from error
-        for number, path in enumerate(self._spec["show"]):
-            if os.path.isdir(f"{place}/shown-{number}") and make_mount_point("", path):
-                bind(f"{place}/shown-{number}", path)
-                read_only(path)
 
     def _show_programs(self, place: str) -> None:
         """Bind the emulator's programs, with the interpreter that they need, in the new overlay of /opt."""

@@ -191,7 +191,7 @@ sub json_field {
     return "\"$name\":$value";
 }
 
-# A text as JSON. What is no UTF-8 becomes what Python's `surrogateescape` makes of it, or $replacement where there is
+# A text as JSON. What is not UTF-8 becomes what Python's `surrogateescape` makes of it, or $replacement where there is
 # one, in which case it is as often as with Python's `replace`.
 sub json_text {
     my ($text, $replacement) = @_;

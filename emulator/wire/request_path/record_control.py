@@ -52,16 +52,10 @@ def _account(exchange: HttpExchange) -> str:
     """The id of the account that a call is about: the one of the query, or of what the path names."""
     platform, named = exchange.platform, exchange.id_in_path
     if named and exchange.request.query_params.get("account") in (None, ALL_ACCOUNTS):
-        for found in (
-            platform.faults,
-            platform.stubs,
-            platform.agent_replies,
-            platform.repositories,
-            platform.prepared,
-        ):
-            control = found.get(named)
+        for registry in platform.registries:
+            control = registry.get(named)
             if control is not None:
-                return control.account
+                return str(control.account)
         sandbox = platform.store.sandboxes.get(named)
         if sandbox is not None:
             return sandbox.account_id

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from emulator_testing import eventually
+from emulator_testing import eventually, require_own_root
 from levels import need
 from state_testing import fill, look, of, started, without
 
@@ -51,6 +51,22 @@ def test_import_restores_everything_with_sandboxes_stopped(file, made, put):
             api.output(box, "rm -r deep")
             assert api.restore(kept, box).status_code == 200
             assert api.read(box, "/workspace/deep/er/a").text == "text\n"
+
+
+def test_import_without_overlays_logs_what_a_sandbox_has_lost(file):
+    need("namespace")
+    with started(None, isolation="namespace") as emulator, of(emulator, emulator.api_key) as api:
+        require_own_root(api)
+        changed, unchanged = api.sandbox(), api.sandbox()
+        api.output(changed, "mkdir /app /var/lib/mine; touch /app/f /var/lib/mine/f; rmdir /srv; touch /root/kept")
+        emulator.export(file)
+    with started(None, isolation="process") as emulator:
+        emulator.import_(file)
+        with of(emulator, api.key) as api:
+            messages = [[log["message"] for log in api.logs(box)] for box in (changed, unchanged)]
+    (lost,) = [message for message in messages[0] if "not imported" in message]
+    assert lost.startswith("not imported: changes in /app, /srv, /var: without overlays, an archive has only")
+    assert not [message for message in messages[1] if "not imported" in message]
 
 
 def test_export_of_one_account_contains_no_other(file):

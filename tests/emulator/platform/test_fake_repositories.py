@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
+import shutil
+import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Optional
 
 import cli_testing
 import httpx
 import pytest
+from waiting import eventually
 
 from caged import Caged
 from caged.emulator import AccountView, Emulator, EmulatorError, RemoteEmulator
+from caged.emulator.cage.cage import Cage
+from caged.emulator.cage.init_client import SandboxGone
 from caged.emulator.control.repository_urls import parse
+from caged.emulator.repositories import git_process
+from caged.emulator.repositories.bare_repository import BareRepository
+from caged.emulator.repositories.git_process import GitProcesses
 
 URL = "https://github.com/acme/calc"
 AS_USER = "git -c user.name=Ada -c user.email=ada@example.invalid"
@@ -85,6 +98,37 @@ def test_git_repository_keeps_branches_tags_and_history(view: AccountView, origi
     assert repo.commits("v1") == repo.commits(oldest.id) == [oldest]
     bare = view.repos.add("git@github.com:acme/second.git", str(origin / ".git"), branch="feature")
     assert bare.info.default_branch == "feature"
+
+
+@pytest.mark.parametrize(("branch", "expected"), [(None, "main"), ("develop", "develop")])
+def test_commit_without_a_branch_becomes_the_branch(
+    view: AccountView, origin: Path, git, branch: Optional[str], expected: str
+):
+    """As CI checks out a pull request."""
+    git("checkout", "-qf", "--detach", "feature", cwd=origin)
+    commit = git("rev-parse", "HEAD", cwd=origin).strip()
+    git("branch", "-qD", "feature", "trunk", cwd=origin)
+    repo = view.repos.add(URL, origin, branch=branch)
+    assert (repo.info.default_branch, repo.branches(), repo.tags()) == (expected, [expected], ["v1"])
+    assert repo.commits()[0].id == commit
+    assert repo.files() == ["README", "sub dir/é.txt"]
+
+
+def test_repository_without_a_commit_is_empty(view: AccountView, tmp_path: Path, git):
+    git("init", "-q", "-b", "trunk", cwd=tmp_path)
+    repo = view.repos.add(URL, tmp_path)
+    assert (repo.info.default_branch, repo.branches(), repo.commits()) == ("trunk", [], [])
+
+
+def test_shallow_clone_is_refused_with_the_command_that_completes_it(
+    view: AccountView, origin: Path, git, tmp_path: Path
+):
+    git("clone", "-q", "--depth", "1", "-b", "feature", origin.as_uri(), str(tmp_path / "shallow"), cwd=tmp_path)
+    with pytest.raises(EmulatorError, match=r"is a shallow clone.*git fetch --unshallow"):
+        view.repos.add(URL, tmp_path / "shallow")
+    assert view.repos.list() == []
+    git("fetch", "-q", "--unshallow", cwd=tmp_path / "shallow")
+    assert len(view.repos.add(URL, tmp_path / "shallow").commits()) == 2
 
 
 def test_other_directory_becomes_one_commit_also_within_a_repository(view: AccountView, origin: Path):
@@ -303,6 +347,50 @@ def test_sandbox_that_is_resumed_or_paused_keeps_its_repositories(view: AccountV
     assert run(client, box, "git clone -q https://github.com/acme/later x && ls x") == "later\n"
 
 
+def test_repository_removed_while_a_sandbox_is_connected_leaves_git_as_it_was(
+    view: AccountView, client: Caged, monkeypatch: pytest.MonkeyPatch
+):
+    box = client.sandboxes.create(network_mode="none").id
+    before = run(client, box, "env | sort; git config --list --show-origin")
+    entered, released, serve = threading.Event(), threading.Event(), Cage.serve
+
+    async def slow_serve(cage: Cage, own_network: bool) -> socket.socket:
+        entered.set()
+        assert await asyncio.get_running_loop().run_in_executor(None, released.wait, 60)
+        return await serve(cage, own_network)
+
+    monkeypatch.setattr(Cage, "serve", slow_serve)
+    with ThreadPoolExecutor() as pool:
+        try:
+            adding = pool.submit(view.repos.add, URL, {"a": "b"})
+            assert entered.wait(60)
+            removing = pool.submit(view.repos.clear)
+            eventually(lambda: not view.repos.list(), "the repository to be removed")
+        finally:
+            released.set()
+        removing.result(60)
+        adding.result(60)
+    assert run(client, box, "env | sort; git config --list --show-origin") == before
+
+
+@pytest.mark.parametrize("error", [SandboxGone("no answer within 5 s"), OSError("no answer within 5 s")])
+def test_repository_is_not_added_when_a_running_sandbox_cannot_be_connected(
+    view: AccountView, client: Caged, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    box = client.sandboxes.create(network_mode="none").id
+
+    async def failing_serve(cage: Cage, own_network: bool) -> socket.socket:
+        raise error
+
+    monkeypatch.setattr(Cage, "serve", failing_serve)
+    with pytest.raises(EmulatorError, match=rf"cannot be connected .*{box}: no answer within 5 s.*; try again"):
+        view.repos.add(URL, {"a": "b"})
+    assert view.repos.list() == []
+    monkeypatch.undo()
+    view.repos.add(URL, {"a": "b"})
+    assert run(client, box, f"git clone -q {URL} x && ls x") == "a\n"
+
+
 # --- reports
 
 
@@ -420,3 +508,37 @@ def test_nothing_is_left_when_an_emulator_stops(own_emulator):
     assert list((run_dir / "repositories").iterdir()) == []
     emulator.stop()
     assert not run_dir.exists()
+
+
+# --- limits and errors
+
+
+def test_size_of_a_repository_ignores_what_another_push_removes(tmp_path: Path):
+    bare = BareRepository(tmp_path, URL, GitProcesses())
+    (tmp_path / "kept").write_bytes(b"x" * 100)
+    (tmp_path / "link").symlink_to("kept")
+    stop = threading.Event()
+
+    def push() -> None:
+        incoming = tmp_path / "objects" / "tmp_objdir-incoming-1"
+        while not stop.is_set():
+            (incoming / "pack").mkdir(parents=True)
+            (incoming / "pack" / "empty").touch()
+            shutil.rmtree(incoming)
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    try:
+        assert {bare.size() for _ in range(2000)} == {100}
+    finally:
+        stop.set()
+        pushing.join()
+
+
+def test_output_of_git_beyond_the_bound_is_an_error_that_names_it(view: AccountView, monkeypatch: pytest.MonkeyPatch):
+    repo = view.repos.add(URL, {"big": random.Random(1).randbytes(3 * 1024**2)})
+    monkeypatch.setattr(git_process, "OUTPUT_BYTES", 1024**2)
+    with pytest.raises(EmulatorError, match=r"cannot be read: git printed more than 1 MiB"):
+        repo.file_bytes("big")
+    monkeypatch.undo()
+    assert len(repo.file_bytes("big")) == 3 * 1024**2

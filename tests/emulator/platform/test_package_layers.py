@@ -399,9 +399,7 @@ def test_sandbox_destroyed_while_its_packages_are_installed_ends_the_installer(s
     assert entries(cache_dir) == []
 
 
-def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(
-    start, installer, cache_dir, monkeypatch
-):
+def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(start, installer, cache_dir, monkeypatch):
     monkeypatch.setattr(package_downloads, "OLDEST_PIP", (0, 0))
     api = start()
     if api.run(api.sandbox(), "pip --version")["exit_code"] != 0:
