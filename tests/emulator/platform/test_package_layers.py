@@ -413,7 +413,8 @@ def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(st
     assert kept == ["3"]
     # npm runs scripts of packages, which can write to pip's directory.
     installer("mkdir -p ~/.cache/pip; echo x > ~/.cache/pip/npm")
-    api.post("/sandboxes", json={"template": "node-20", "packages": ["tool"]})
+    made = api.post("/sandboxes", json={"template": "node-20", "packages": ["tool"]}).json()
+    assert made["status"] == "running"
     # A wheel can make an earlier pip run its code.
     monkeypatch.setattr(package_downloads, "OLDEST_PIP", (999, 0))
     installer("mkdir -p ~/.cache/pip; echo x > ~/.cache/pip/early")
