@@ -139,8 +139,8 @@ def _decoded(answer: AdminResponse) -> Any:
         return "an archive"
     text = re.sub(r"caged_[0-9A-Za-z_-]{16,}", "<key>", answer.body.decode())
     text = re.sub(r"http://inspector-\w+\.localhost:\d+/([^?]*)\?token=[^\"]+", r"<inspector>/\1", text)
-    # Real time passes in both while the clock is not frozen; a cost is in proportion to it, and a step that takes longer
-    # is revised more often.
+    # Real time passes in both while the clock is not frozen. A cost is in proportion to it, and a step that takes
+    # longer is revised more often.
     text = re.sub(r'"(duration|duration_ms|cost|total_cost|start)": ?[0-9.]+', r'"\1":0', text)
     text = re.sub(r'"wall": ?"[^"]+"', '"wall":""', text)
     text = re.sub(r'"revision": ?[0-9]+', '"revision":0', text)
