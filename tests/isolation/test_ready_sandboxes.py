@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 from leftovers import mounts, processes_with, run_dirs, until
@@ -19,7 +19,7 @@ from levels import LEVELS, Served, isolation, need
 from caged import Caged
 from caged.emulator import Emulator
 from caged.emulator.cage import provisioning
-from caged.emulator.cage.init_client import SandboxGone
+from caged.emulator.cage.init_client import InitClient, SandboxGone
 from caged.emulator.cage.provisioning import SandboxKind
 
 #: After so many creates one is made in advance.
@@ -234,9 +234,15 @@ def test_one_that_is_not_as_it_has_to_be_is_not_kept(emulator: Emulator, monkeyp
             emulator._call(provisioner._make_ready(kind))
 
     make_fails(replace(kind, mask="/another"), "has changed meanwhile")
+    run = InitClient.run
+
+    def hang(init: InitClient, command: list[str], *args: Any, **options: Any) -> Any:
+        return run(init, [command[0], "-c", "sleep 600"], *args, **options)
+
     with monkeypatch.context() as patch:
-        patch.setattr(provisioning, "WARM_UP_LIMIT", 0.0)
-        make_fails(kind, "its shell was killed after 0 s")
+        patch.setattr(provisioning, "WARM_UP_LIMIT", 0.5)
+        patch.setattr(InitClient, "run", hang)
+        make_fails(kind, r"its shell was killed after 0\.5 s")
     monkeypatch.setattr(provisioner, "_shell", shutil.which("false"))
     make_fails(kind, "its shell exited with 1")
     assert sorted(provisioner._run_dir.glob("ready-*")) == before
