@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import host_view
+from . import disk, host_view
 from .mask import replacements
 from .paths import Layout
 
@@ -67,7 +67,7 @@ def make_plan(hide: Sequence[str]) -> Plan:
 
 def _plan(plan: Plan, directory: str, hidden: set[str], whole: bool) -> None:
     plan.directories[directory] = _mode(directory)
-    for entry in _entries(directory):
+    for entry in disk.entries(f"/{directory}"):
         path = f"{directory}/{entry.name}"
         if path in hidden or path == "etc/hosts":  # see `hosts_file.py`
             continue
@@ -142,11 +142,3 @@ def _write(path: str, content: bytes, mode: int) -> None:
 
 def _mode(path: str) -> int:
     return stat.S_IMODE(os.stat(f"/{path}").st_mode) | stat.S_IRWXU
-
-
-def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(f"/{directory}") as entries:
-            yield from sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return

@@ -39,6 +39,15 @@ def size(path: str) -> int:
     return total
 
 
+def entries(directory: str) -> list[os.DirEntry[str]]:
+    """Return the entries of a directory by name; none if it cannot be read."""
+    try:
+        with os.scandir(directory) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
 def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Optional[float] = None) -> None:
     """Remove a tree, however deep, whatever modes its directories have. Without effect when it does not exist.
 

@@ -14,6 +14,8 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 
+from . import disk
+
 #: Top-level directories of which a sandbox sees all; those that the host does not have are left out.
 PROGRAM_DIRECTORIES = ("bin", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "sbin", "usr")
 #: Top-level directories of which it sees what ALLOWED lists. They exist in every sandbox.
@@ -156,7 +158,7 @@ def _is_seen_directory(path: str, hidden: Collection[str]) -> bool:
 
 def _hidden_entries() -> Iterator[str]:
     for directory in sorted(ALLOWED):
-        for entry in _entries(f"/{directory}"):
+        for entry in disk.entries(f"/{directory}"):
             path = f"{directory}/{entry.name}"
             if path in ALLOWED and not entry.is_dir(follow_symlinks=False):
                 continue  # a link, such as /var/lock
@@ -178,18 +180,10 @@ def _private(entry: os.DirEntry[str], path: str) -> Iterator[str]:
         if mode & 0o005 != 0o005:
             yield path
             return
-        for below in _entries(f"/{path}"):
+        for below in disk.entries(f"/{path}"):
             yield from _private(below, f"{path}/{below.name}")
     elif not mode & 0o004:
         yield path
-
-
-def _entries(directory: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return []
 
 
 def _is_directory(path: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import stat
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
-from . import host_view, mask_cache, own_entries
+from . import host_view, mask_cache, overlay_marks, own_entries
 from .mask_directory import make_directory
 
 #: Root inside may become any user. No other user may become root, whatever this says: commands get no new privileges.
@@ -51,7 +50,7 @@ class Mask:
         self._place = place
         self._hide = tuple(hide)
         self._user = own_user
-        self._xattr = "user.overlay.opaque" if own_user else "trusted.overlay.opaque"
+        self._xattr = overlay_marks.opaque_attribute(own_user)
         self._current: Optional[str] = None
         self._times: dict[str, int] = {}
         self._entries: tuple[object, ...] = ()
@@ -135,7 +134,7 @@ class Mask:
         if sys.platform != "linux":
             return False
         try:
-            os.setxattr(f"{root}/{path}", self._xattr, b"y")
+            overlay_marks.make_opaque(f"{root}/{path}", self._xattr)
         except OSError:
             return False  # then each entry is hidden
         return True
@@ -146,12 +145,12 @@ class Mask:
         if parent:
             make_directory(root, parent, self._user)
         if not os.path.lexists(f"{root}/{path}"):
-            os.mknod(f"{root}/{path}", stat.S_IFCHR | 0o600, os.makedev(0, 0))
+            overlay_marks.make_whiteout(f"{root}/{path}")
 
 
 def _is_whiteout(path: str) -> bool:
     try:
-        return stat.S_ISCHR(os.lstat(path).st_mode)
+        return overlay_marks.is_whiteout(os.lstat(path))
     except OSError:
         return False
 

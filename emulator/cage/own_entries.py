@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from typing import Callable
 
-from . import host_view
+from . import disk, host_view, overlay_marks
 from .isolation import below
 from .mask_directory import make_directory
 
@@ -72,13 +71,13 @@ def _make(root: str, path: str, depth: int, is_hidden: Callable[[str], bool]) ->
         make_directory(root, path, own_user=True)
         if status.st_mode & 0o005 != 0o005:
             # No user in the namespace can list it, so the sandbox has an empty one.
-            os.setxattr(target, "user.overlay.opaque", b"y")
+            overlay_marks.make_opaque(target, overlay_marks.opaque_attribute(own_user=True))
             return
     depth = _DEPTHS.get(path, depth)
     changed_in_place = any(below(path, place) for place in _CHANGED)
     if not depth and not changed_in_place:
         return
-    for entry in _entries(path):
+    for entry in disk.entries(f"/{path}"):
         below_path = f"{path}/{entry.name}"
         if entry.is_symlink() or is_hidden(below_path):
             continue
@@ -96,7 +95,7 @@ def _copy(root: str, path: str, status: os.stat_result, with_content: bool) -> N
     if not os.access(f"/{path}", os.R_OK):
         # Not for this user, such as the locks of package managers. Without the host's, a sandbox can make its own.
         make_directory(root, os.path.dirname(path), own_user=True)
-        os.mknod(target, stat.S_IFCHR | 0o600, os.makedev(0, 0))
+        overlay_marks.make_whiteout(target)
     elif path == _COPIED_WHOLE or (with_content and status.st_size <= _COPIED_BYTES):
         make_directory(root, os.path.dirname(path), own_user=True)
         try:
@@ -109,11 +108,3 @@ def _copy(root: str, path: str, status: os.stat_result, with_content: bool) -> N
 def _is_foreign(status: os.stat_result) -> bool:
     """Whether an entry's owner or group has no number in a namespace with this user and group alone."""
     return (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid())
-
-
-def _entries(path: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(f"/{path}") as entries:
-            return list(entries)
-    except OSError:
-        return []

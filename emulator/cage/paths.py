@@ -36,7 +36,7 @@ import threading
 from pathlib import Path
 
 from ..workers import checkpoint
-from . import host_view
+from . import host_view, overlay_marks
 
 WORKSPACE = "/workspace"
 #: A long text is searched in windows, so that a thread can pause in between; and the longest token.
@@ -191,7 +191,7 @@ class Layout:
     @property
     def opaque_attribute(self) -> str:
         """The extended attribute by which an overlay knows a directory that hides what lower layers have there."""
-        return "user.overlay.opaque" if self._own_user else "trusted.overlay.opaque"
+        return overlay_marks.opaque_attribute(self._own_user)
 
     @property
     def keeps_owners(self) -> bool:

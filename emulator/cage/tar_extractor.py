@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from . import archive_form, host_view
+from . import archive_form, host_view, overlay_marks
 from .directory_cursor import DIRECTORY, DirectoryCursor, open_below
 from .paths import Layout
 from .tar_reader import ArchiveError, TarMember, TarReader
@@ -181,10 +181,10 @@ class _Extraction:
         if member.parts[0] not in self._overlaid:
             return  # here it is a directory of the sandbox alone
         if member.parts[-1] == archive_form.OPAQUE:
-            os.setxattr(self._cursor.fd, self._layout.opaque_attribute, b"y")
+            overlay_marks.make_opaque(self._cursor.fd, self._layout.opaque_attribute)
             return
         name = member.parts[-1][len(archive_form.WHITEOUT) :]
-        os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=self._cursor.fd)
+        overlay_marks.make_whiteout(name, self._cursor.fd)
 
     def _extract(self, member: TarMember, archive: TarReader) -> None:
         parent, name = self._cursor.fd, member.parts[-1]

@@ -22,6 +22,7 @@ from ..workers import checkpoint
 from . import archive_form, host_view, layers
 from .directory_cursor import DirectoryCursor
 from .disk import WorkspaceTooLarge
+from .overlay_marks import is_whiteout
 from .paths import MOUNT_POINTS, Layout
 from .safe_files import TEMPORARY
 from .tar_reader import MOST_MEMBERS, MOST_PATH
@@ -164,8 +165,7 @@ def _marked(name: bytes, directory: int) -> bytes:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return name
-    is_whiteout = stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(0, 0)
-    return archive_form.WHITEOUT + name if is_whiteout else name
+    return archive_form.WHITEOUT + name if is_whiteout(status) else name
 
 
 def is_opaque(directory: int, attribute: str) -> bool:

@@ -14,12 +14,10 @@ import stat
 from collections.abc import Collection
 
 from ..workers import checkpoint
-from . import disk
+from . import disk, overlay_marks
 
 #: Bytes of a path on the host: what the kernel accepts, with room for the names of the places it is copied to.
 MOST_PATH = 3500
-_WHITEOUT = os.makedev(0, 0)
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
 class TreeUnusable(OSError):
@@ -88,12 +86,12 @@ class _Copy:
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(source), target)
         else:
-            os.mknod(target, stat.S_IFCHR | 0o600, _WHITEOUT)
+            overlay_marks.make_whiteout(target)
         self._copy_attributes(source, status, target)
 
     def _is_copied(self, status: os.stat_result) -> bool:
         if stat.S_ISCHR(status.st_mode):
-            return status.st_rdev == _WHITEOUT and not self._is_lowest
+            return overlay_marks.is_whiteout(status) and not self._is_lowest
         return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
 
     def _copy_attributes(self, source: str, status: os.stat_result, target: str) -> None:
@@ -126,7 +124,7 @@ def _remove(path: str) -> None:
 
 
 def _is_opaque(directory: str) -> bool:
-    return any(name in _OPAQUE for name in _attributes(directory))
+    return any(name in overlay_marks.OPAQUE_ATTRIBUTES for name in _attributes(directory))
 
 
 def _attributes(path: str) -> list[str]:

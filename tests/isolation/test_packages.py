@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
 import json
 import os
 import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 
 import pytest
 from levels import BWRAP_AND_USER, Served, client_of
-
-
-def wheel(name: str, version: str) -> bytes:
-    """Make a wheel with one module and one command by hand: building one would need a backend from an index."""
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"def main(): print('{name} {version}')\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
-    }
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text)}\n"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
-            archive.writestr(path, text)
-    return packed.getvalue()
-
+from wheels import wheel
 
 #: Both are tested at `process` and at one other level: their settings are the same at all levels with real isolation,
 #: and these two have both of their tools, and both users.
@@ -50,7 +27,7 @@ def test_pip_installs_wheel_into_home_of_sandbox(anywhere: Served) -> None:
         if "pip" not in anywhere.run(box, "ls $(dirname $(command -v python3))").split():
             pytest.skip("this machine's Python has no pip")
         file = f"{name}-1.0-py3-none-any.whl"
-        anywhere.client.files.write(box, "as-text", base64.b64encode(wheel(name, "1.0")).decode())
+        anywhere.client.files.write(box, "as-text", base64.b64encode(wheel(name, "1.0", f"{name} 1.0")).decode())
         anywhere.run(box, f"base64 -d as-text > {file} && pip install --no-index ./{file}")
         assert anywhere.run(box, f"{name}; command -v {name}") == f"{name} 1.0\n/root/.local/bin/{name}\n"
         where = anywhere.run(box, f"python3 -c 'import {name}; print({name}.__file__)'")

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Optional
 
 import pytest
+from wheels import wheel
 
 from caged.emulator.platform import package_downloads, package_layers, sandbox_setup
-
-
-def wheel(name: str) -> bytes:
-    """Make a wheel with one module and one command by hand: building one would need a backend from an index."""
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": f"def main(): print('{name} runs')\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
-    }
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text)}\n"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
-            archive.writestr(path, text)
-    return packed.getvalue()
 
 
 class Index(ThreadingHTTPServer):
@@ -48,7 +25,8 @@ class Index(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.served: list[str] = []
-        self.wheels = {f"{name}-1.0-py3-none-any.whl": wheel(name) for name in ("cagedone", "cagedtwo")}
+        names = ("cagedone", "cagedtwo")
+        self.wheels = {f"{name}-1.0-py3-none-any.whl": wheel(name, "1.0", f"{name} runs") for name in names}
 
 
 class _Handler(BaseHTTPRequestHandler):
