@@ -55,7 +55,8 @@ class InitClient:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._shim_requests = ShimRequests(on_shim_request)
-        self._ready: asyncio.Future[Optional[socket.socket]] = self._loop.create_future()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._listening: Optional[socket.socket] = None  # until `ready` returns it
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}  # requests, by id
         self._outputs: set[OutputReader] = set()
@@ -123,9 +124,11 @@ class InitClient:
             SandboxGone: Init cannot build its isolation, or has not started within READY_LIMIT seconds.
         """
         try:
-            return await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
+            await asyncio.wait_for(asyncio.shield(self._ready), READY_LIMIT)
         except asyncio.TimeoutError:
             raise SandboxGone(f"the sandbox's init did not answer within {READY_LIMIT:g} s") from None
+        listening, self._listening = self._listening, None
+        return listening
 
     # --- events
 
@@ -158,14 +161,16 @@ class InitClient:
 
     def _on_started(self, message: frames.Message, fds: list[int]) -> None:
         if self._ready.done():
-            _close_all(fds)  # `ready` was cancelled
+            _close_all(fds)
         elif message["ev"] == "ready" and len(fds) < message.get("fds", 0):
             _close_all(fds)
             self._ready.set_exception(SandboxGone("the emulator has no descriptor left"))
         elif message["ev"] == "ready":
             if message["root"]:
                 self._root = fds.pop(0)
-            self._ready.set_result(socket.socket(fileno=fds[0]) if fds else None)
+            if fds:
+                self._listening = socket.socket(fileno=fds[0])
+            self._ready.set_result(None)
         else:
             self._ready.set_exception(SandboxGone(message["error"]))
 
@@ -183,6 +188,9 @@ class InitClient:
         if self._root is not None:
             os.close(self._root)
             self._root = None
+        if self._listening is not None:  # `ready` was cancelled, or has not been called
+            self._listening.close()
+            self._listening = None
         gone = SandboxGone("the sandbox's processes are gone")
         failed_to_start = not self._ready.done() or self._ready.exception() is not None
         pending: list[asyncio.Future[Any]] = [self._ready, *self._pending.values()]

@@ -36,7 +36,7 @@ def run(client: Any, box: str, command: str) -> tuple[str, int]:
 def test_environment_chooses_interpreter(emulator, client, box, prefix):
     emulator.commands.program("slow", delay=600, optional=True)
     # The script becomes the interpreter, which then waits.
-    wait = "until tr '\\0' ' ' </proc/$!/cmdline | grep -q 'shim[.]pl\\|import shim'; do sleep 0.05; done"
+    wait = "until tr '\\0' ' ' </proc/$!/cmdline | grep -q 'shim[.]pl\\|import[ ]shim'; do sleep 0.05; done"
     found, _code = run(client, box, f"{prefix}slow & {wait}; cat /proc/$!/comm; kill -9 $!")
     assert found.startswith("python" if prefix else "perl"), found
 
