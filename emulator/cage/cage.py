@@ -301,12 +301,15 @@ class Cage:
     async def on_files(self, pool: Pool, call: Callable[..., T], *args: Any) -> T:
         """Return the result of `call(tree, *args)`, made in a thread of a pool. `tree` is what of the sandbox's files
         may be reached (`file_tree.py`)."""
-        return await pool.run(_with_tree, FileTree(self.layout, self._init.open_root()), call, *args)
+        return await self._on_tree(pool, None, call, *args)
 
     async def on_workspace(self, pool: Pool, call: Callable[..., T], *args: Any) -> T:
         """As `on_files`, with nothing but /workspace in the tree."""
-        tree = FileTree(self.layout, self._init.open_root(), only="workspace")
-        return await pool.run(_with_tree, tree, call, *args)
+        return await self._on_tree(pool, "workspace", call, *args)
+
+    async def _on_tree(self, pool: Pool, only: Optional[str], call: Callable[..., T], *args: Any) -> T:
+        root = self._init.open_root()
+        return await pool.run(self.layout.as_root_with, root, _with_tree, self.layout, only, call, args)
 
     async def read(self, path: str, limit: int, offset: int = 0) -> bytes:
         """See `safe_files.read`."""
@@ -326,7 +329,9 @@ class Cage:
 
     async def disk_usage(self) -> int:
         """Bytes on disk of what the sandbox has written, wherever that is."""
-        return sum([await self.workers.walk.run(disk.size, directory) for directory in self.layout.kept()])
+        return sum(
+            [await self.workers.walk.run(self.layout.as_root, disk.size, directory) for directory in self.layout.kept()]
+        )
 
     @property
     def file_changes(self) -> FileChanges:
@@ -344,7 +349,8 @@ class Cage:
         `stop`."""
         from . import tar_writer  # with `tarfile`, which only snapshots need
 
-        return await self.workers.copy.run(tar_writer.pack_file_system, self.layout, target, limit, stop=stop)
+        pack = tar_writer.pack_file_system
+        return await self.workers.copy.run(self.layout.as_root, pack, self.layout, target, limit, stop=stop)
 
     async def restore(self, source: Path, packed_id: str, stop: Optional[StopToken] = None) -> Restored:
         """Replace its files by those of a tar file; see `restore.restore_files`.
@@ -373,7 +379,9 @@ class Cage:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
         names = (packed_id, self._id)
-        restored = await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
+        restored: Restored = await self.workers.copy.run(
+            self.layout.as_root, restore.restore_files, source, self.layout, remount, names, stop=stop
+        )
         if restored.has_system:
             self.layout.layers = ()  # what was restored is complete, and mounted without them
         return restored
@@ -426,8 +434,10 @@ class Cage:
         return survivors
 
 
-def _with_tree(tree: FileTree, call: Callable[..., T], *args: Any) -> T:
-    with tree:
+def _with_tree(
+    layout: Layout, only: Optional[str], call: Callable[..., T], args: tuple[Any, ...], root: Optional[int] = None
+) -> T:
+    with FileTree(layout, root, only) as tree:
         return call(tree, *args)
 
 

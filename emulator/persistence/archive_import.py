@@ -96,7 +96,9 @@ class _Import:
             self._add_placed(layout.directory)
             try:
                 source = work / "sandboxes" / sandbox.id
-                self._left_out[sandbox.id] = await self._platform.workers.copy.run(extract_sandbox, layout, source)
+                self._left_out[sandbox.id] = await self._platform.workers.copy.run(
+                    layout.as_root, extract_sandbox, layout, source
+                )
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
         for snapshot in store.snapshots.values():
