@@ -124,7 +124,7 @@ def examine() -> Report:
             "memory_mb": _describe_memory_limit(),
             "cpus": "by affinity",
             "disk_gb": "of one file by RLIMIT_FSIZE; of a whole sandbox by watching it, reported in its log",
-            "processes": f"{PROCESSES} at a time, {_describe_process_limit(os.geteuid() == 0)}",
+            "processes": f"{PROCESSES} at a time, {_describe_process_limit(in_use)}",
         },
         templates=[_report_template(chains, template) for template in TEMPLATES],
         shell=str(chains.shell),
@@ -205,8 +205,10 @@ def _describe_users(result: ProbeResult) -> str:
     )
 
 
-def _describe_process_limit(is_root: bool) -> str:
-    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(kernel_counts(not is_root))
+def _describe_process_limit(in_use: Optional[ProbeResult]) -> str:
+    has_users = in_use is not None and in_use.ids is not None
+    counted = kernel_counts(os.geteuid() != 0 and not has_users)
+    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(counted)
     return (f"in namespace isolation by {how}, " if how else "") + "by the sandbox's init otherwise"
 
 

@@ -301,15 +301,12 @@ class Cage:
     async def on_files(self, pool: Pool, call: Callable[..., T], *args: Any) -> T:
         """Return the result of `call(tree, *args)`, made in a thread of a pool. `tree` is what of the sandbox's files
         may be reached (`file_tree.py`)."""
-        return await self._on_tree(pool, None, call, *args)
+        return await pool.run(_with_tree, FileTree(self.layout, self._init.open_root()), call, *args)
 
     async def on_workspace(self, pool: Pool, call: Callable[..., T], *args: Any) -> T:
         """As `on_files`, with nothing but /workspace in the tree."""
-        return await self._on_tree(pool, "workspace", call, *args)
-
-    async def _on_tree(self, pool: Pool, only: Optional[str], call: Callable[..., T], *args: Any) -> T:
-        root = self._init.open_root()
-        return await pool.run(self.layout.as_root_with, root, _with_tree, self.layout, only, call, args)
+        tree = FileTree(self.layout, self._init.open_root(), only="workspace")
+        return await pool.run(_with_tree, tree, call, *args)
 
     async def read(self, path: str, limit: int, offset: int = 0) -> bytes:
         """See `safe_files.read`."""
@@ -434,11 +431,9 @@ class Cage:
         return survivors
 
 
-def _with_tree(
-    layout: Layout, only: Optional[str], call: Callable[..., T], args: tuple[Any, ...], root: Optional[int] = None
-) -> T:
-    with FileTree(layout, root, only) as tree:
-        return call(tree, *args)
+def _with_tree(tree: FileTree, call: Callable[..., T], *args: Any) -> T:
+    with tree:
+        return tree.call(call, *args)
 
 
 def _kill(pid: Optional[int]) -> None:

@@ -207,26 +207,27 @@ class Layout:
         """Whether files on the host's disk have the owners that the sandbox has given them."""
         return self.mounted and self._has_users and os.geteuid() == 0
 
-    def as_root(self, function: Callable[..., T], *arguments: Any) -> T:
+    @property
+    def has_root_calls(self) -> bool:
+        """Whether `as_root` makes calls in another process."""
+        return self._root_calls is not None
+
+    def as_root(self, function: Callable[..., T], *arguments: Any, descriptor: Optional[int] = None) -> T:
         """Return `function(*arguments)`, called by a process that may do with the sandbox's files what its root may:
         this one, or where they belong to subordinate ids, another (`root_calls.py`). Blocks.
+
+        Args:
+            function: A function of a module.
+            arguments: Its arguments.
+            descriptor: A descriptor that the other process gets, and the function as a last argument; see
+                `RootCalls.call`. Only with `has_root_calls`.
 
         Raises:
             OSError: There is no such process, or the function raises it.
         """
         if self._root_calls is None:
             return function(*arguments)
-        return self._root_calls.call(function, *arguments)
-
-    def as_root_with(self, descriptor: Optional[int], function: Callable[..., T], *arguments: Any) -> T:
-        """As `as_root`, with a descriptor as a further, last argument, which the function closes. Blocks."""
-        if self._root_calls is None:
-            return function(*arguments, descriptor)
-        try:
-            return self._root_calls.call(function, *arguments, descriptor=descriptor)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        return self._root_calls.call(function, *arguments, descriptor=descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_root_calls": None}

@@ -141,6 +141,10 @@ class RootCalls:
 
     def _stop(self) -> None:
         if self._control is not None:
+            try:
+                self._control.shutdown(socket.SHUT_RDWR)  # a fork of this process may have a copy
+            except OSError:
+                pass
             self._control.close()
             self._control = None
         process, self._process = self._process, None

@@ -26,6 +26,7 @@ from caged import AsyncCaged, Caged
 from caged.emulator import RemoteEmulator
 from caged.emulator.cage import subordinate_ids as ids
 from caged.emulator.cage.subordinate_ids import SubordinateIds, Unavailable
+from caged.emulator.platform.scheduler import DISK_INTERVAL
 
 AS_ROOT = os.geteuid() == 0
 LEVEL = "namespace-user" if AS_ROOT else "namespace"
@@ -133,7 +134,14 @@ async def search(served: Served, box: str, pattern: str) -> str:
 def files_of_other_users(directory: Path) -> list[str]:
     """Return what belongs neither to the emulator's user nor to root. The user alone may not look everywhere."""
     own = ORDINARY_USER if AS_ROOT else os.geteuid()
-    return [str(path) for path in directory.rglob("*") if path.lstat().st_uid not in (0, own)]
+    found = []
+    for folder, directories, names in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in (*directories, *names)):
+            try:
+                found += [path] if os.lstat(path).st_uid not in (0, own) else []
+            except FileNotFoundError:
+                pass  # it is being removed
+    return found
 
 
 def test_set_up_commands_work_as_for_root(served: Served) -> None:
@@ -212,10 +220,14 @@ def test_prepared_sandbox_has_files_of_users(served: Served) -> None:
 
 
 def test_disk_usage_counts_files_of_users_and_destroy_removes_them(served: Served) -> None:
-    with served.sandbox() as box:
+    with served.sandbox(disk_gb=1) as box, RemoteEmulator(served.base_url, served.admin_key) as emulator:
         served.run(box, _FILES)
         directory = served.sandbox_dir(box)
         assert directory.exists()
+        served.run(box, "cd /home/alice/private && fallocate -l 700M a && fallocate -l 700M b && chown alice a b")
+        emulator.clock.advance(DISK_INTERVAL + 1)
+        lines = [entry.message for entry in served.client.sandboxes.logs(box)]
+        assert [line for line in lines if "GB on disk, disk_gb is 1" in line], lines
     if AS_ROOT:
         until(lambda: not files_of_other_users(served.run_dir), what=lambda: files_of_other_users(served.run_dir))
     until(lambda: not directory.exists() and not list(directory.parent.glob("*.removed")))

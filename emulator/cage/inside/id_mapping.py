@@ -37,59 +37,73 @@ def write_maps(pid: int, users: dict[str, Any]) -> None:
     Raises:
         IsolationError: A program cannot be started, refuses, or does not end within LIMIT seconds.
     """
-    for program, ranges in (("newuidmap", users["users"]), ("newgidmap", users["groups"])):
-        words = [users[program], str(pid), *(str(number) for part in ranges for number in part)]
-        _run(words)
-
-
-def _run(words: list[str]) -> None:
-    output, theirs = os.pipe()
+    started: list[_Program] = []
     try:
+        for program, ranges in (("newuidmap", users["users"]), ("newgidmap", users["groups"])):
+            started.append(_Program([users[program], str(pid), *(str(number) for part in ranges for number in part)]))
+    finally:
+        failures = [program.end() for program in started]
+    for failure in failures:
+        if failure:
+            raise libc.IsolationError(failure)
+
+
+class _Program:
+    """A program that runs. Raises IsolationError when it cannot be started."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._path = words[0]
+        self._output, theirs = os.pipe()
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_DUP2, theirs, 2),
         ]
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
+        # The zygote ignores some signals.
+        defaults = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
         try:
-            # The zygote ignores some signals, and all of them have to end these programs.
-            defaults = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
-            pid = os.posix_spawn(words[0], words, environment, file_actions=actions, setsigdef=defaults)
+            self._pid = os.posix_spawn(self._path, words, environment, file_actions=actions, setsigdef=defaults)
         except OSError as error:
-            raise libc.IsolationError(f"{words[0]} cannot be started: {error.strerror}") from error
+            os.close(self._output)
+            raise libc.IsolationError(f"{self._path} cannot be started: {error.strerror}") from error
         finally:
             os.close(theirs)
-        status = _wait(pid)
-        if status is None:
-            raise libc.IsolationError(f"{words[0]} did not end within {LIMIT:g} s")
-        if status != 0:
-            os.set_blocking(output, False)
+
+    def end(self) -> str:
+        """Wait for its end, and kill it after LIMIT seconds. Returns why it has failed; "" if it has not."""
+        try:
+            status = self._wait()
+            if status is None:
+                return f"{self._path} did not end within {LIMIT:g} s"
+            if status == 0:
+                return ""
+            os.set_blocking(self._output, False)
             try:
-                text = os.read(output, _MOST_OUTPUT).decode("utf-8", "replace").strip()
+                text = os.read(self._output, _MOST_OUTPUT).decode("utf-8", "replace").strip()
             except BlockingIOError:
                 text = ""
-            raise libc.IsolationError(f"{os.path.basename(words[0])} failed: {text or f'status {status}'}")
-    finally:
-        os.close(output)
+            name = os.path.basename(self._path)
+            return f"{name} failed: {text.removeprefix(f'{name}: ') or f'status {status}'}"
+        finally:
+            os.close(self._output)
 
-
-def _wait(pid: int) -> Optional[int]:
-    """Return the status of a child, which is killed when it does not end within LIMIT seconds: then None."""
-    deadline = time.monotonic() + LIMIT
-    pause = 0.0002
-    while True:
-        try:
-            found, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return 0  # a program that ignores SIGCHLD does not get the status; init finds out
-        if found:
-            return status
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return None
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.01)
+    def _wait(self) -> Optional[int]:
+        deadline = time.monotonic() + LIMIT
+        pause = 0.0002
+        while True:
+            try:
+                found, status = os.waitpid(self._pid, os.WNOHANG)
+            except ChildProcessError:
+                return 0  # a program that ignores SIGCHLD does not get the status; the mapped process finds out
+            if found:
+                return status
+            if time.monotonic() > deadline:
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                return None
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.01)
 
 
 def wait_for_maps(fd: int) -> None:
