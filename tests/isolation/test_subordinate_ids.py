@@ -337,7 +337,7 @@ def test_doctor_says_how_many_users_or_what_to_do(tmp_path: Path) -> None:
     (failing / "newuidmap").chmod(0o755)
     broken = doctor(tmp_path, PATH=f"{failing}:{os.environ['PATH']}")
     assert "a sandbox has root alone (newuidmap failed: it is broken)" in broken
-    none = doctor(tmp_path, "somebody:300000:65536\n")
+    none = doctor(tmp_path, "another:300000:65536\n")
     assert f"a sandbox has root alone (/etc/subuid has no line for {user_name()})" in none
     assert f"To change that: {advice}" in none
 
