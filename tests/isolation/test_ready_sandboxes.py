@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -215,11 +216,19 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
     async def refuse(spec: object) -> object:
         raise OSError(28, "No space left on device")
 
+    remove, threads = provisioning.disk.remove, set()
+
+    def noted(path: Path, *arguments: object) -> None:
+        threads.add(threading.current_thread().name)
+        remove(path, *arguments)
+
     monkeypatch.setattr(provisioner._zygote, "create", refuse)
+    monkeypatch.setattr(provisioning.disk, "remove", noted)
     with emulator.client() as client:
         made = [client.sandboxes.create() for _ in range(10)]
         assert made[-1].status == "error"
         assert "No space left" in repr(client.sandboxes.logs(made[-1].id))
+    assert threads == {"caged-walk"}, "a directory is never removed on the event loop"
     run_dir = emulator._runtime.platform.run_dir
     until(lambda: not list(run_dir.glob("ready-*")), what=lambda: list(run_dir.glob("ready-*")))
 
