@@ -15,14 +15,14 @@ from typing import Callable
 import pytest
 from faults import ESCAPED, ESCAPES, FAULTS, SECONDS, SURVIVED, escape, kill, survivors_of_all
 from leftovers import mounts, processes_with, run_dirs, unique_seconds, until
-from levels import LEVELS, Served, isolation, need
+from levels import OWN_USER, Served, isolation, need
 
 from caged import CagedConnectionError
 from caged.emulator import ConfigError, Emulator
 from caged.emulator.run_directory import sweep
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=OWN_USER)
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     """An emulator process of the test's own, at each isolation level that this machine has."""
     need(request.param)
@@ -49,7 +49,7 @@ def shared_by_level(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
     assert mounts() == []
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=OWN_USER)
 def lasting(request: pytest.FixtureRequest, shared_by_level: Callable[[str], Served]) -> Iterator[Served]:
     """An emulator process at each isolation level, shared by the module. Tests must not end it."""
     need(request.param)
@@ -60,7 +60,7 @@ def lasting(request: pytest.FixtureRequest, shared_by_level: Callable[[str], Ser
     assert served.process.poll() is None
 
 
-@pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])
+@pytest.fixture(params=OWN_USER)
 def level(request: pytest.FixtureRequest) -> str:
     """An isolation level for an emulator in this process, with this process's user."""
     need(request.param)
@@ -78,7 +78,7 @@ def wait_for_no_process(mark: str, seconds: float = SECONDS) -> None:
 
 
 # Several seconds each: an emulator starts five times, and the faults during creates need some creates first.
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", OWN_USER)
 def test_fault_leaves_nothing(tmp_path: Path, level: str) -> None:
     need(level)
     # One emulator is enough for the faults that it survives, so these come first. The moment is random;
@@ -157,7 +157,7 @@ def test_emulator_creates_sandboxes_after_kill_of_zygote(lasting: Served) -> Non
 
 
 #: All three signals take the same path to the stop at every level: two levels are enough for two of them.
-SIGNALS = [(signal.SIGTERM, level) for level in LEVELS]
+SIGNALS = [(signal.SIGTERM, level) for level in OWN_USER]
 SIGNALS += [(number, level) for number in (signal.SIGINT, signal.SIGHUP) for level in ("namespace", "process")]
 
 

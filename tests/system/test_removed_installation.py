@@ -18,7 +18,7 @@ from typing import Optional
 
 import pytest
 from leftovers import mounts, processes_with, run_dirs, unique_seconds, until
-from levels import LEVELS, isolation, need
+from levels import OWN_USER, isolation, need
 
 import caged
 import caged.emulator
@@ -130,7 +130,7 @@ class Installed:
             self.process.communicate(timeout=60)
 
 
-@pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])
+@pytest.fixture(params=OWN_USER)
 def installed(request: pytest.FixtureRequest, tmp_path: Path, installation: Path) -> Iterator[Installed]:
     need(request.param)
     installed = Installed(tmp_path, installation, isolation(request.param))
