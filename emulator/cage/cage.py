@@ -349,12 +349,11 @@ class Cage:
         pack = tar_writer.pack_file_system
         return await self.workers.copy.run(self.layout.as_root, pack, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, packed_id: str, stop: Optional[StopToken] = None) -> Restored:
+    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> Restored:
         """Replace its files by those of a tar file; see `restore.restore_files`.
 
         Args:
             source: The tar file.
-            packed_id: The id of the sandbox that it is of.
             stop: Stops it, with CallStopped, an OSError.
 
         Raises:
@@ -375,9 +374,9 @@ class Cage:
         def remount() -> None:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
-        names = (packed_id, self._id)
+        arguments = (source, self.layout, remount, self._id)
         restored: Restored = await self.workers.copy.run(
-            self.layout.as_root, restore.restore_files, source, self.layout, remount, names, stop=stop
+            self.layout.as_root, restore.restore_files, *arguments, stop=stop
         )
         if restored.has_system:
             self.layout.layers = ()  # what was restored is complete, and mounted without them

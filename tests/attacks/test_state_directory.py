@@ -292,3 +292,21 @@ def test_read_only_state_directory_is_refused(filled, state):
     finally:
         state.chmod(0o700)
     assert_intact(state, filled)
+
+
+def test_owner_can_read_and_remove_every_directory_while_sandboxes_run_and_afterwards(tmp_path):
+    """The kernel makes the working directories of overlays without any permission."""
+    state = tmp_path / "state"
+
+    def closed() -> list[str]:
+        directories = [path for path in state.rglob("*") if path.is_dir() and not path.is_symlink()]
+        assert len(directories) > 5
+        return [str(path) for path in directories if path.stat().st_mode & 0o700 != 0o700]
+
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        snapshot = api.snapshot(box)
+        assert closed() == []
+        assert api.restore(snapshot, box).status_code == 200  # which mounts the overlays again
+        assert closed() == []
+    assert closed() == []
