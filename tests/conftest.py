@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -49,6 +50,17 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """After pytest-randomly, which shuffles them."""
     running_order.sort(items)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def root_alone_in_this_process() -> Iterator[None]:
+    """Emulators in this process do the work on files in it, whatever /etc/subuid gives the user: tests replace
+    functions, and look for processes. CAGED_TEST_SUBORDINATE_IDS=1 lets them have users besides root."""
+    from caged.emulator.cage import probe
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "maps_ids", bool(os.environ.get("CAGED_TEST_SUBORDINATE_IDS")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -107,8 +107,14 @@ class _Unpickler(pickle.Unpickler):
 def _serve(descriptors: list[int]) -> None:
     with socket.socket(fileno=descriptors[0]) as connection:
         try:
-            function, arguments = _Unpickler(receive(connection), connection).load()
+            request = receive(connection)
             with stoppable(_Stop(connection)):
-                send(connection, outcome(function, (*arguments, *descriptors[1:])))
+                send(connection, outcome(_call, (request, connection, descriptors[1:])))
         except (EOFError, OSError):
             pass  # the emulator does not wait any more
+
+
+def _call(request: bytes, connection: socket.socket, descriptors: list[int]) -> Any:
+    # Within `outcome`, because the modules of a function may not be there any more.
+    function, arguments = _Unpickler(request, connection).load()
+    return function(*arguments, *descriptors)
