@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 from .channel import Channel
 from .command_result import CommandResult, not_started
 from .inside import frames
-from .output import OUTPUT_LIMIT, OutputReader, OutputWatch
+from .output import OUTPUT_LIMIT, READ_AFTER, READ_AFTER_LONGEST, OutputReader, OutputWatch
 from .shim_rpc import ShimHandler, ShimReply, ShimRequests
 from .terminal import Terminal
 
@@ -368,11 +368,12 @@ class InitClient:
     ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
         writers: list[int] = []
+        after = min(READ_AFTER * len(self._pending), READ_AFTER_LONGEST)
         try:
             for _ in range(pipes):
                 reader, writer = os.pipe()
                 writers.append(writer)
-                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading))
+                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading, after))
                 self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
         finally:

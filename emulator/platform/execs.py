@@ -58,9 +58,9 @@ def _crash(live: LiveSandbox, injection: Injection) -> None:
 
 
 @asynccontextmanager
-async def _kill_during(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
+async def _kill_during(live: LiveSandbox, injection: Injection) -> AsyncIterator[None]:
     """Kill the sandbox's processes during the block, after the fault's delay, when the fault says so."""
-    if injection is None or injection.fault.outcome != "dies":
+    if injection.fault.outcome != "dies":
         yield
         return
     loop, delay = asyncio.get_running_loop(), injection.fault.delay
@@ -203,12 +203,17 @@ class Execs:
         self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str, injection: Optional[Injection]
     ) -> CommandResult:
         run.choose(await self._command_stubs.choose(sandbox, command))
-        assert live.cage is not None
+        if injection is None:
+            return await self._ended(run, live, sandbox, command)
         async with _kill_during(live, injection):
-            async with self._recorder.file_changes.noting(sandbox, run.step):
-                work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES, watch=run.watch)
-                with run.showing_progress():
-                    return await self._unless_out_of_budget(sandbox, work)
+            return await self._ended(run, live, sandbox, command)
+
+    async def _ended(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str) -> CommandResult:
+        assert live.cage is not None
+        async with self._recorder.file_changes.noting(sandbox, run.step):
+            work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES, watch=run.watch)
+            with run.showing_progress():
+                return await self._unless_out_of_budget(sandbox, work)
 
     async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> ExecOutcome:
         milliseconds = round(run.milliseconds)
