@@ -329,7 +329,7 @@ class InitClient:
         command = self._new_request()
         outputs: list[OutputReader] = []
         if watch is not None:
-            watch.attach(outputs)
+            watch.attach(outputs, lambda error: self._abort(command, error))
         try:
             try:
                 on_reading = (lambda: None) if watch is None else watch.on_reading
@@ -339,7 +339,7 @@ class InitClient:
             except OSError as error:
                 _close_outputs(outputs)
                 return not_started(f"the emulator has no descriptor left ({error.strerror})")
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, SandboxGone):
                 for output in outputs:
                     output.drain()
                 self._kill(command)
@@ -356,6 +356,12 @@ class InitClient:
             return CommandResult(written[0], message["code"], truncated, None, errors, timed_out, ended_by, times)
         finally:
             del self._pending[command]
+
+    def _abort(self, command: int, error: Exception) -> None:
+        future = self._pending.get(command)
+        if future is not None and not future.done():
+            future.set_exception(error)
+            future.exception()  # marks it as retrieved: its caller may be cancelled meanwhile
 
     def _send_run(
         self,

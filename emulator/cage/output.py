@@ -136,16 +136,30 @@ class OutputReader:
 
 
 class OutputWatch:
-    """Shows what a command has printed while it runs, and what it had printed when it was killed."""
+    """Shows what a command has printed while it runs, and what it had printed when it was killed. It can kill it."""
 
     def __init__(self) -> None:
         self._readers: list[OutputReader] = []
+        self._abort: Callable[[Exception], None] = lambda error: None
+        self._error: Optional[Exception] = None
         #: Called when the first of its output is read, for each of its outputs.
         self.on_reading: Callable[[], None] = lambda: None
 
-    def attach(self, readers: list[OutputReader]) -> None:
-        """Watch the outputs of a command, which may be made later: `readers` is not copied."""
-        self._readers = readers
+    def attach(self, readers: list[OutputReader], abort: Callable[[Exception], None]) -> None:
+        """Watch the outputs of a command, which may be made later: `readers` is not copied.
+
+        Args:
+            readers: Its outputs.
+            abort: Kills the command, if it has not ended, and raises an error where its end is waited for.
+        """
+        self._readers, self._abort = readers, abort
+        if self._error is not None:
+            abort(self._error)
+
+    def abort(self, error: Exception) -> None:
+        """Kill the command, and raise an error where its end is waited for. Without effect when it has ended."""
+        self._error = error
+        self._abort(error)
 
     @property
     def size(self) -> int:
