@@ -29,7 +29,7 @@ def remove_as_root(path: str) -> bool:
         return False
     ids = find()
     if not isinstance(ids, SubordinateIds):
-        logger.warning("%s has files of other users, which cannot be removed: %s; %s", path, ids.reason, ids.fix)
+        logger.warning("what other users own in %s cannot be removed: %s. %s", path, ids.reason, ids.fix)
         return False
     call = f"it.main([{os.path.abspath(path)!a}], {ids.as_json()!a})"
     words = python_words(sys.executable, str(Path(__file__).parent), "id_mapping", call)
@@ -43,11 +43,11 @@ def remove_as_root(path: str) -> bool:
             timeout=LIMIT,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        logger.warning("%s cannot be removed as its users' root: %s", path, error)
+        logger.warning("what other users own in %s cannot be removed: %s", path, error)
         return False
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip()[-300:]
-        logger.warning("%s cannot be removed as its users' root: %s", path, reason)
+        logger.warning("what other users own in %s cannot be removed: %s", path, reason)
     return not os.path.lexists(path)
 
 
