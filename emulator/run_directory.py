@@ -23,7 +23,7 @@ _PREFIX = "caged-run-"
 _NEW = "caged-new-"
 _LOCK = "lock"
 _SIGNATURE = b"The directory of a running caged-emulator.\n"
-#: An empty directory that is older was abandoned while it was made.
+#: A directory that is older, and is empty or has an empty lock file, was abandoned while it was made.
 _UNFINISHED_SECONDS = 60.0
 
 
@@ -53,8 +53,9 @@ class RunDirectory:
         made = Path(tempfile.mkdtemp(prefix=_NEW, dir=base))
         # The name that `sweep` looks for appears only when the lock is held.
         lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.write(lock, _SIGNATURE)
+        # The signature after the lock: another start would take a directory with a free lock for a dead emulator's.
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.write(lock, _SIGNATURE)
         path = made.with_name(_PREFIX + made.name[len(_NEW) :])
         made.rename(path)
         (path / "sandboxes").mkdir()
@@ -124,7 +125,8 @@ def sweep(base: Path) -> None:
 
 def _sweep_one(path: Path) -> None:
     """Remove a directory if it is empty, or if its lock file is one that an emulator writes and the lock is free."""
-    if time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS and not os.listdir(path):
+    is_old = time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS
+    if is_old and not os.listdir(path):
         path.rmdir()
         return
     try:
@@ -132,7 +134,8 @@ def _sweep_one(path: Path) -> None:
     except OSError:
         return
     try:
-        if os.read(lock, len(_SIGNATURE) + 1) != _SIGNATURE:
+        content = os.read(lock, len(_SIGNATURE) + 1)
+        if content != _SIGNATURE and not (is_old and not content and os.listdir(path) == [_LOCK]):
             return
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         cgroups.remove_all(str(path))

@@ -71,6 +71,11 @@ class InitClient:
     def alive(self) -> bool:
         return not self._channel.closed and not self._stopping
 
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors of this process it holds while no command runs."""
+        return (not self._channel.closed) + (self._root is not None)
+
     def is_connected(self) -> bool:
         """Whether init still has its end of the control socket, which the event loop may not have noticed yet."""
         return self.alive and self._channel.is_connected()

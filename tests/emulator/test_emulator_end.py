@@ -14,6 +14,7 @@ import pytest
 from emulator_testing import api_of, eventually, gone
 
 from caged.emulator import Emulator
+from caged.emulator.run_directory import RunDirectory, sweep
 
 
 def in_new_process(source, *arguments, start=fork_server):
@@ -88,9 +89,13 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
             os.utime(notes, (1, 1))
         (tmp_path / "caged-run-notes" / "lock").write_text("of something else")
         young, old = tmp_path / "caged-new-young", tmp_path / "caged-new-old"
-        young.mkdir()
-        old.mkdir()
-        os.utime(old, (1, 1))
+        without_signature = tmp_path / "caged-new-locked", tmp_path / "caged-new-abandoned"
+        for directory in (young, old, *without_signature):
+            directory.mkdir()
+        for directory in without_signature:
+            (directory / "lock").touch()
+        for directory in (old, without_signature[1]):
+            os.utime(directory, (1, 1))
         (tmp_path / "caged-run-link").symlink_to(tmp_path / "kept")
         (tmp_path / "kept").mkdir()
         (tmp_path / "caged-runner").mkdir()
@@ -100,6 +105,7 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
                 living.run_dir.name,
                 second.run_dir.name,
                 young.name,
+                "caged-new-locked",
                 "caged-run-notes",
                 "caged-new-notes",
                 "caged-run-link",
@@ -108,6 +114,27 @@ def test_the_directories_of_dead_emulators_are_removed_and_those_of_living_ones_
             }
             assert (tmp_path / "caged-run-notes" / "important").read_text() == "mine"
             assert (tmp_path / "caged-new-notes" / "important").read_text() == "mine"
+
+
+def test_directories_that_are_just_made_survive_the_starts_of_others(tmp_path):
+    over = threading.Event()
+
+    def start() -> None:
+        while not over.is_set():
+            sweep(tmp_path)
+
+    others = [threading.Thread(target=start) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    try:
+        made = [RunDirectory.create(tmp_path) for _ in range(200)]
+    finally:
+        over.set()
+        for thread in others:
+            thread.join()
+    assert {one.path for one in made} == set(tmp_path.iterdir())
+    for one in made:
+        one.remove()
 
 
 # The deep tree takes the kernel some time.
