@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Callable
 
+import fork_server
 import pytest
 from state_testing import of, started
 
@@ -83,7 +84,7 @@ def test_directory_with_foreign_files_is_refused_and_unchanged(tmp_path, shape):
 def test_command_names_foreign_files_and_exits_with_error(tmp_path):
     put(tmp_path / "p", "snapshots/logo.png", "sandboxes/mine/x")
     command = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--state-dir", str(tmp_path / "p")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = fork_server.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "it holds 'sandboxes', 'snapshots'" in done.stderr
     assert "Traceback" not in done.stderr
