@@ -4,19 +4,18 @@ check)."""
 from __future__ import annotations
 
 import pytest
-from levels import BWRAP_AND_USER, Served
+from levels import Served
 
 from caged.emulator.verify import verify
 
 #: The groups of checks whose answers come out of a sandbox. At level `process` its paths are translated, too.
 GROUPS = {
-    BWRAP_AND_USER: ["exec", "files", "snapshots", "terminal", "ports"],
+    "bwrap": ["exec", "files", "snapshots", "terminal", "ports"],
     "process": ["exec", "files", "git", "snapshots", "terminal", "mcp", "ports"],
 }
 
 
-# Without `namespace`, which `auto` selects where it can: tests/emulator/test_verify.py runs all checks there. One
-# level for bwrap and an ordinary user: what each of the two alone is allowed, test_inside.py tests.
+# Without `namespace`, which `auto` selects where it can: tests/emulator/test_verify.py runs all checks there.
 @pytest.mark.parametrize("anywhere", GROUPS, indirect=True)
 def test_verify_finds_no_difference_at_any_level(anywhere: Served) -> None:
     groups = GROUPS[anywhere.level]
