@@ -52,10 +52,11 @@ def choose_other_ids(imported: Store, here: Store, randomness: Randomness) -> di
         The new ids by the old ones.
     """
     new: dict[str, str] = {}
+    # Of all kinds, since an archive may have any ids.
+    taken = {identifier for store in (imported, here) for kind in _KINDS for identifier in getattr(store, kind)}
     for kind in _KINDS:
-        records, present = getattr(imported, kind), getattr(here, kind)
-        taken = {*records, *present}
-        for identifier in [one for one in records if one in present]:
+        present = getattr(here, kind)
+        for identifier in [one for one in getattr(imported, kind) if one in present and one not in new]:
             new[identifier] = randomness.identifier(identifier.partition("_")[0], taken)
             taken.add(new[identifier])
     return new

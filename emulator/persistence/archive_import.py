@@ -117,7 +117,7 @@ class _Import:
                 source = work / "sandboxes" / old_id
                 self._left_out[sandbox.id] = await self._platform.workers.copy.run(extract_sandbox, layout, source)
                 if layout.overlays and old_id != sandbox.id:
-                    hosts_file.rename(layout.changed / "etc", old_id, sandbox.id)
+                    hosts_file.rename(layout.changed / "etc", sandbox.id)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
         for snapshot in store.snapshots.values():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from levels import LEVELS, Served, SharedBoxes, need
+from levels import OWN_USER, Served, SharedBoxes, need
 
 NAME = 'name=$(cat /proc/sys/kernel/hostname); getent hosts "$name"'
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=LEVELS[:-1])
+@pytest.fixture(params=OWN_USER[:-1])
 def restartable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     """An emulator with a state directory, at each level that has host names."""
     need(request.param)

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import fork_server
 import pytest
+from leftovers import processes_with
 from waiting import eventually
 
 from caged import Caged
@@ -67,7 +68,8 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
     """Run the given source as a test module: in the order written, with warnings as errors.
 
     In a fork of a process that has pytest, the plugin and the emulator imported; with `new_interpreter` in one that
-    has to import them, for what depends on when that happens.
+    has to import them, for what depends on when that happens. `wrap`: a Python program and its arguments, which goes on
+    as pytest.
     """
 
     def run(
@@ -76,6 +78,7 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
         cache: bool = False,
         strict: bool = True,
         new_interpreter: bool = False,
+        wrap: Sequence[str] = (),
     ) -> pytest.RunResult:
         if source is not None:
             pytester.makepyfile(source)
@@ -85,7 +88,16 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
             return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=100)
         begun = time.monotonic()
         done = fork_server.run(
-            [sys.executable, "-m", "pytest", *always, *uncached, f"--basetemp={pytester.path / 'basetemp'}", *options],
+            [
+                *wrap,
+                sys.executable,
+                "-m",
+                "pytest",
+                *always,
+                *uncached,
+                f"--basetemp={pytester.path / 'basetemp'}",
+                *options,
+            ],
             cwd=pytester.path,
             env={**os.environ, "PYTHONPATH": str(pytester.path)},
             stdin=subprocess.DEVNULL,
@@ -108,19 +120,7 @@ def running() -> Callable[[str], list[str]]:
     if not Path("/proc/self").exists():
         pytest.skip("looks for processes in /proc, which is not here")
 
-    def find(text: str) -> list[str]:
-        found = []
-        for place in Path("/proc").iterdir():
-            if place.name.isdigit() and int(place.name) != os.getpid():
-                try:
-                    line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                except OSError:
-                    continue  # gone meanwhile
-                if text in line:
-                    found.append(line)
-        return found
-
-    return find
+    return lambda text: [found.partition(": ")[2] for found in processes_with(text)]
 
 
 @pytest.fixture(name="eventually")

@@ -27,6 +27,9 @@ from caged.emulator import Emulator, EmulatorError
 #: Names of the levels in tests: `…-user` is the level for an ordinary user when the suite runs as root.
 LEVELS = ("namespace", "namespace-user", "bwrap", "bwrap-user", "process")
 ISOLATED = LEVELS[:-1]
+#: The levels with the user of this run. The gate runs the tests of isolation a second time as an ordinary user, so a
+#: test that is not about users has nothing to gain from the other two.
+OWN_USER = tuple(level for level in LEVELS if not level.endswith("-user"))
 #: One level for both: the program bwrap, and an ordinary user. A suite that runs as one has it as `bwrap`.
 BWRAP_AND_USER = "bwrap-user" if os.geteuid() == 0 else "bwrap"
 ORDINARY_USER = 65534
