@@ -32,7 +32,9 @@ def web(emulator):
         def login(self, email, password=PASSWORD):
             return self.post("/login", json={"email": email, "password": password})
 
-    with Web(base_url=emulator.base_url, trust_env=False, headers={"User-Agent": "Browser/1.0"}) as client:
+    with Web(
+        base_url=emulator.base_url, trust_env=False, verify=False, headers={"User-Agent": "Browser/1.0"}
+    ) as client:
         client.emulator = emulator
         yield client
     for account_id in made:

@@ -514,6 +514,7 @@ def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_d
                     headers={"Authorization": f"Bearer {key}"},
                     timeout=60,
                     trust_env=False,
+                    verify=False,
                 )
             except httpx.HTTPError:
                 pass  # as intended: the emulator is killed
