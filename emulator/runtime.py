@@ -100,7 +100,7 @@ class Runtime:
             log_tail=self.log.tail,
             routes=_platform_routes,
         )
-        self._closing.append(self.platform.package_layers.close)
+        self._closing += [self.platform.package_layers.close, self._isolation.close]
         try:
             if persistence is not None:
                 with self.log.selected():
@@ -176,7 +176,9 @@ class Runtime:
         app, server = await self._prepare()
         answering = asyncio.Event()
         self.app = app.build(self.platform)
-        self._server = server.Server(self.app, self._socket, answering.set)
+        self._server = server.Server(
+            self.app, self._socket, answering.set, self.platform.provisioner.start_freeing_descriptors
+        )
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())

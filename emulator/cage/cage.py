@@ -326,7 +326,9 @@ class Cage:
 
     async def disk_usage(self) -> int:
         """Bytes on disk of what the sandbox has written, wherever that is."""
-        return sum([await self.workers.walk.run(disk.size, directory) for directory in self.layout.kept()])
+        return sum(
+            [await self.workers.walk.run(self.layout.as_root, disk.size, directory) for directory in self.layout.kept()]
+        )
 
     @property
     def file_changes(self) -> FileChanges:
@@ -344,14 +346,14 @@ class Cage:
         `stop`."""
         from . import tar_writer  # with `tarfile`, which only snapshots need
 
-        return await self.workers.copy.run(tar_writer.pack_file_system, self.layout, target, limit, stop=stop)
+        pack = tar_writer.pack_file_system
+        return await self.workers.copy.run(self.layout.as_root, pack, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, packed_id: str, stop: Optional[StopToken] = None) -> Restored:
+    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> Restored:
         """Replace its files by those of a tar file; see `restore.restore_files`.
 
         Args:
             source: The tar file.
-            packed_id: The id of the sandbox that it is of.
             stop: Stops it, with CallStopped, an OSError.
 
         Raises:
@@ -372,8 +374,10 @@ class Cage:
         def remount() -> None:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
-        names = (packed_id, self._id)
-        restored = await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
+        arguments = (source, self.layout, remount, self._id)
+        restored: Restored = await self.workers.copy.run(
+            self.layout.as_root, restore.restore_files, *arguments, stop=stop
+        )
         if restored.has_system:
             self.layout.layers = ()  # what was restored is complete, and mounted without them
         return restored
@@ -428,7 +432,7 @@ class Cage:
 
 def _with_tree(tree: FileTree, call: Callable[..., T], *args: Any) -> T:
     with tree:
-        return call(tree, *args)
+        return tree.call(call, *args)
 
 
 def _kill(pid: Optional[int]) -> None:

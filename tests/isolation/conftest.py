@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Callable
 
 import pytest
-from levels import ISOLATED, LEVELS, Served, SharedBoxes, client_of
+from levels import OWN_USER, Served, SharedBoxes, client_of
 
 from caged import Caged
 
 Emulators = Callable[[str], Served]
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=OWN_USER)
 def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     """The emulator of each level in turn."""
     return emulators(request.param)
 
 
-@pytest.fixture(params=ISOLATED)
+@pytest.fixture(params=OWN_USER[:-1])
 def isolated(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     """The emulator of each level that has real isolation, in turn."""
     return emulators(request.param)
@@ -47,13 +48,28 @@ def shared_box(request: pytest.FixtureRequest, shared_boxes: SharedBoxes) -> str
     return shared_boxes.get(request.getfixturevalue(name))
 
 
-@pytest.fixture(scope="module", params=["namespace", "bwrap", "process"])
-def client(request: pytest.FixtureRequest) -> Iterator[Caged]:
-    with client_of(request.param) as client:
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Callable[[str], Caged]]:
+    """Return the client of a level's emulator in this process, started when it is first needed.
+
+    Not a parameter of the fixture itself: in random order it would start again with each change of the level.
+    """
+    made: dict[str, Caged] = {}
+    with contextlib.ExitStack() as stack:
+
+        def client(level: str) -> Caged:
+            if level not in made:
+                made[level] = stack.enter_context(client_of(level))
+            return made[level]
+
         yield client
 
 
-@pytest.fixture(scope="module", params=["namespace", "bwrap"])
-def isolated_client(request: pytest.FixtureRequest) -> Iterator[Caged]:
-    with client_of(request.param) as client:
-        yield client
+@pytest.fixture(params=OWN_USER)
+def client(request: pytest.FixtureRequest, clients: Callable[[str], Caged]) -> Caged:
+    return clients(request.param)
+
+
+@pytest.fixture(params=OWN_USER[:-1])
+def isolated_client(request: pytest.FixtureRequest, clients: Callable[[str], Caged]) -> Caged:
+    return clients(request.param)

@@ -9,9 +9,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from levels import Served, need
+from levels import Served, is_mapped, need
 from machine import APT, NO, SET_UPS, YES, SetUp, table
 
 from caged import Caged
@@ -56,6 +57,28 @@ def test_export_without_overlays_logs_that_other_changes_are_left_out(
     assert any(message.startswith("not exported: changes outside of /workspace, ") for message in messages), messages
 
 
+def test_sandbox_made_without_overlays_keeps_changes_and_deletions_with_them(tmp_path: Path) -> None:
+    need("namespace")
+    options: dict[str, Any] = {"isolation": "namespace", "allow_unused": True, "state_dir": tmp_path / "state"}
+    deleted = next(name for name in ("skel", "profile.d", "login.defs") if os.path.exists(f"/etc/{name}"))
+    look = f"cat /etc/mine /app/f; test -e /etc/{deleted} && echo there; ls -A /opt /usr/local/bin /var/lib"
+    probe.roots = ("copies",)
+    try:
+        with Emulator(**options) as emulator, emulator.client() as client:
+            box = client.sandboxes.create().id
+            change = f"echo mine > /etc/mine; mkdir /app; echo app > /app/f; rm -r /etc/{deleted}; "
+            before = client.sandboxes.exec(box, change + look).output
+            key = emulator.api_key
+    finally:
+        probe.roots = ("overlays", "copies")
+    with Emulator(**options) as emulator, emulator.client(key) as client:
+        client.sandboxes.resume(box)
+        assert client.sandboxes.exec(box, look).output == before
+        assert before.startswith("mine\napp\n/opt:")
+        if emulator._runtime.platform.isolation.root == "overlays":
+            assert client.sandboxes.exec(box, "touch /usr/share/caged").exit_code == 0
+
+
 def check_host() -> None:
     before = {path for path in ("/usr/bin/hello",) if PRESENT[path]}
     assert [path for path in LEFT if os.path.lexists(path) and path not in before] == []
@@ -87,7 +110,8 @@ def outcome(client: Caged, box: str, command: str) -> tuple[str, str]:
 def test_set_up_command_works_as_documented(isolated: Served, shared_box: str, set_up: SetUp) -> None:
     need_program(set_up)
     works, output = outcome(isolated.client, shared_box, set_up.command)
-    assert works == set_up.expected(isolated.level, os.geteuid() == 0), output
+    mapped = is_mapped(isolated.client, shared_box)
+    assert works == set_up.expected(isolated.level, os.geteuid() == 0, mapped), output
     check_host()
 
 
@@ -95,7 +119,7 @@ def test_set_up_command_works_as_documented(isolated: Served, shared_box: str, s
 def test_set_up_command_without_overlays_works_as_documented(copies_box: tuple[Caged, str], set_up: SetUp) -> None:
     need_program(set_up)
     works, output = outcome(*copies_box, set_up.command)
-    assert works == set_up.expected("copies", os.geteuid() == 0), output
+    assert works == set_up.expected("copies", os.geteuid() == 0, is_mapped(*copies_box)), output
     check_host()
 
 
@@ -123,7 +147,8 @@ def registry() -> None:
 def test_apt_installs_package_from_registry(registry: None, isolated: Served) -> None:
     with isolated.sandbox() as box:
         works, output = outcome(isolated.client, box, APT.command)
-        assert works == APT.expected(isolated.level, os.geteuid() == 0), output
+        mapped = is_mapped(isolated.client, box)
+        assert works == APT.expected(isolated.level, os.geteuid() == 0, mapped), output
     check_host()
 
 

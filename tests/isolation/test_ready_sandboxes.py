@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,10 +15,10 @@ from typing import Any, Callable
 
 import pytest
 from leftovers import mounts, processes_with, run_dirs, until
-from levels import LEVELS, Served, isolation, need
+from levels import OWN_USER, Served, isolation, need
 
 from caged import Caged
-from caged.emulator import Emulator
+from caged.emulator import Emulator, descriptors
 from caged.emulator.cage import provisioning
 from caged.emulator.cage.init_client import InitClient, SandboxGone
 from caged.emulator.cage.provisioning import SandboxKind
@@ -26,7 +27,7 @@ from caged.emulator.cage.provisioning import SandboxKind
 ENOUGH = 4
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=OWN_USER)
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     need(request.param)
     served = Served(tmp_path, request.param)
@@ -35,14 +36,34 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     assert mounts() == []
 
 
-@pytest.fixture(params=["namespace", "bwrap", "process"])
-def emulator(request: pytest.FixtureRequest, own_emulator: Callable[..., Emulator]) -> Emulator:
-    """An emulator in this process, in which sandboxes were made in advance."""
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Callable[[str], Emulator]]:
+    """Return the emulator of a level in this process, started when it is first needed."""
+    started: dict[str, Emulator] = {}
+
+    def emulator(level: str) -> Emulator:
+        if level not in started:
+            started[level] = Emulator(isolation=level).start()
+        return started[level]
+
+    yield emulator
+    for one in started.values():
+        one.stop()
+
+
+@pytest.fixture(params=["namespace"])
+def emulator(request: pytest.FixtureRequest, shared: Callable[[str], Emulator]) -> Emulator:
+    """An emulator in which sandboxes were made in advance, and no other is left by the tests before."""
     need(request.param)
-    emulator = own_emulator(isolation=request.param)
+    emulator = shared(request.param)
+    emulator.reset()
     with emulator.client() as client:
         fill(emulator, client)
     return emulator
+
+
+#: For what the isolation makes a difference to. The rest is the pool's, which has no part in it.
+at_each_level = pytest.mark.parametrize("emulator", OWN_USER, indirect=True)
 
 
 def pool_of(emulator: Emulator):
@@ -53,11 +74,11 @@ def fill(emulator: Emulator, client: Caged, **options: object) -> None:
     """Create sandboxes until more are made in advance: on a busy machine a few creates may take too long to count."""
     pool = pool_of(emulator)
     for _ in range(50):
-        for _ in range(ENOUGH):
-            client.sandboxes.destroy(client.sandboxes.create(**options).id)
         until(lambda: pool._timer is None and pool._building is None)
         if len(pool):
             return
+        for _ in range(ENOUGH):
+            client.sandboxes.destroy(client.sandboxes.create(**options).id)
     raise AssertionError("no sandbox was made in advance")
 
 
@@ -82,7 +103,12 @@ def inode(path: Path) -> int:
 
 def create_from_pool(served: Served) -> str:
     """Create a sandbox that was made in advance."""
-    for _ in range(200):
+    for _ in range(50):
+        for _ in range(ENOUGH):
+            served.client.sandboxes.destroy(served.client.sandboxes.create().id)
+        deadline = time.monotonic() + 1  # on a busy machine the creates may have taken too long to count
+        while not ready_directories(served) and time.monotonic() < deadline:
+            time.sleep(0.01)
         ready = {inode(path) for path in ready_directories(served)}
         box = served.client.sandboxes.create().id
         if inode(served.sandbox_dir(box)) in ready:
@@ -91,7 +117,7 @@ def create_from_pool(served: Served) -> str:
     raise AssertionError("no sandbox that was made in advance was assigned")
 
 
-def test_nothing_is_carried_over(served: Served) -> None:
+def test_nothing_is_carried_over_or_left(served: Served) -> None:
     """Another sandbox leaves a mark wherever it can, while those of the pool exist."""
     mark = "carried-over-mark"
     create_from_pool(served)
@@ -120,6 +146,15 @@ def test_nothing_is_carried_over(served: Served) -> None:
         assert float(served.run(box, f"stat -c %Y /{place}")) >= int(began) - 1
     random = "head -c 8 /dev/urandom | od -An -tx1; od -An -N8 -tx1 /dev/urandom"
     assert served.run(box, random) != served.run(other, random)
+    end_and_find_nothing(served, signal.SIGTERM)
+
+
+def end_and_find_nothing(served: Served, how: signal.Signals) -> None:
+    run_dir = str(served.run_dir)
+    served.process.send_signal(how)
+    until(lambda: served.process.poll() is not None)
+    until(lambda: not processes_with(run_dir), what=lambda: processes_with(run_dir))
+    until(lambda: run_dirs(served.tmp) == [], what=lambda: run_dirs(served.tmp))
 
 
 def test_another_account_gets_one_without_a_trace_of_the_first(emulator: Emulator) -> None:
@@ -139,6 +174,7 @@ def test_they_count_nowhere(emulator: Emulator) -> None:
     assert emulator._runtime.platform.store.sandboxes == {}
 
 
+@at_each_level
 def test_options_that_cannot_be_changed_later_apply(emulator: Emulator) -> None:
     with emulator.client() as client:
         usual = client.sandboxes.create(memory_mb=512).id
@@ -163,6 +199,7 @@ def test_proxy_of_an_allowlist_is_that_of_the_sandbox(own_emulator: Callable[...
         until(lambda: "first.example:443 was refused" in repr(client.sandboxes.logs(box)))
 
 
+@at_each_level
 def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> None:
     inits = emulator._runtime.platform.zygote.inits
     killed = [name for name in inits if name.startswith("ready-")]
@@ -177,6 +214,7 @@ def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> 
     assert not set(killed) & set(inits)
 
 
+@at_each_level
 def test_zygote_that_was_killed_takes_them_along(emulator: Emulator) -> None:
     os.kill(emulator._runtime.platform.zygote.pid, signal.SIGKILL)
     until(lambda: not len(pool_of(emulator)))
@@ -185,14 +223,10 @@ def test_zygote_that_was_killed_takes_them_along(emulator: Emulator) -> None:
         assert client.sandboxes.exec(box.id, "echo works").output == "works\n"
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_of_them(served: Served, how: signal.Signals) -> None:
+# After SIGTERM the test above looks; SIGINT takes the same path (tests/system/test_nothing_is_left.py).
+def test_nothing_is_left_of_them_after_kill(served: Served) -> None:
     create_from_pool(served)
-    run_dir = str(served.run_dir)
-    served.process.send_signal(how)
-    until(lambda: served.process.poll() is not None)
-    until(lambda: not processes_with(run_dir), what=lambda: processes_with(run_dir))
-    until(lambda: run_dirs(served.tmp) == [], what=lambda: run_dirs(served.tmp))
+    end_and_find_nothing(served, signal.SIGKILL)
 
 
 def test_assigned_one_survives_a_restart(own_emulator: Callable[..., Emulator], tmp_path: Path) -> None:
@@ -215,11 +249,19 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
     async def refuse(spec: object) -> object:
         raise OSError(28, "No space left on device")
 
+    remove, threads = provisioning.disk.remove, set()
+
+    def noted(path: Path, *arguments: object) -> None:
+        threads.add(threading.current_thread().name)
+        remove(path, *arguments)
+
     monkeypatch.setattr(provisioner._zygote, "create", refuse)
+    monkeypatch.setattr(provisioning.disk, "remove", noted)
     with emulator.client() as client:
         made = [client.sandboxes.create() for _ in range(10)]
         assert made[-1].status == "error"
         assert "No space left" in repr(client.sandboxes.logs(made[-1].id))
+    assert threads == {"caged-walk"}, "a directory is never removed on the event loop"
     run_dir = emulator._runtime.platform.run_dir
     until(lambda: not list(run_dir.glob("ready-*")), what=lambda: list(run_dir.glob("ready-*")))
 
@@ -246,6 +288,23 @@ def test_one_that_is_not_as_it_has_to_be_is_not_kept(emulator: Emulator, monkeyp
     monkeypatch.setattr(provisioner, "_shell", shutil.which("false"))
     make_fails(kind, "its shell exited with 1")
     assert sorted(provisioner._run_dir.glob("ready-*")) == before
+
+
+def test_they_are_removed_before_anything_is_refused_for_a_lack_of_descriptors(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pool_of(emulator)
+    monkeypatch.setattr(descriptors, "has_room_for_sandbox", lambda held=0: held > 0 or not len(pool))
+    monkeypatch.setattr(descriptors, "has_room_for_stream", lambda: not len(pool))
+    with emulator.client() as client:
+        assert pool.descriptors >= len(pool) > 0
+        box = client.sandboxes.create(cpus=2)  # of another kind
+        assert (box.status, len(pool)) == ("running", 0)
+        fill(emulator, client)
+        with client.sandboxes.stream(box.id, "echo on") as stream:
+            assert "on" in "".join(str(piece) for piece in stream)
+        assert len(pool) == 0
+    assert not list(emulator._runtime.platform.run_dir.glob("ready-*"))
 
 
 def test_they_are_removed_when_idle(emulator: Emulator) -> None:

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import fork_server
 import pytest
+from leftovers import processes_with
 from waiting import eventually
 
 from caged import Caged
@@ -32,6 +33,16 @@ def no_settings_from_outside(
     for name in ("CI", "BUILD_NUMBER"):  # pytest prints whole messages in its summary where one of them is set
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CAGED_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture
+def suite_isolation() -> Optional[str]:
+    """The isolation of the suites' sandboxes, or None for the plugin's default.
+
+    A run at level `process` takes a third less time, and the plugin has no part in what the levels differ in. Tests of
+    which level is used have the default.
+    """
+    return "process"
 
 
 @pytest.fixture
@@ -63,11 +74,12 @@ def interrupt_suite(eventually: Any, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def run_suite(pytester: pytest.Pytester) -> RunSuite:
+def run_suite(pytester: pytest.Pytester, suite_isolation: Optional[str]) -> RunSuite:
     """Run the given source as a test module: in the order written, with warnings as errors.
 
     In a fork of a process that has pytest, the plugin and the emulator imported; with `new_interpreter` in one that
-    has to import them, for what depends on when that happens.
+    has to import them, for what depends on when that happens. `wrap`: a Python program and its arguments, which goes on
+    as pytest.
     """
 
     def run(
@@ -76,6 +88,7 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
         cache: bool = False,
         strict: bool = True,
         new_interpreter: bool = False,
+        wrap: Sequence[str] = (),
     ) -> pytest.RunResult:
         if source is not None:
             pytester.makepyfile(source)
@@ -83,11 +96,24 @@ def run_suite(pytester: pytest.Pytester) -> RunSuite:
         uncached = () if cache else ("-p", "no:cacheprovider")
         if new_interpreter:
             return pytester.runpytest_subprocess(*always, *uncached, *options, timeout=100)
+        env = {**os.environ, "PYTHONPATH": str(pytester.path)}
+        is_elsewhere = any(option.startswith(("--caged-emulator-url", "--caged-target=live")) for option in options)
+        if suite_isolation and not is_elsewhere and "CAGED_EMULATOR_URL" not in env:
+            env.setdefault("CAGED_ISOLATION", suite_isolation)
         begun = time.monotonic()
         done = fork_server.run(
-            [sys.executable, "-m", "pytest", *always, *uncached, f"--basetemp={pytester.path / 'basetemp'}", *options],
+            [
+                *wrap,
+                sys.executable,
+                "-m",
+                "pytest",
+                *always,
+                *uncached,
+                f"--basetemp={pytester.path / 'basetemp'}",
+                *options,
+            ],
             cwd=pytester.path,
-            env={**os.environ, "PYTHONPATH": str(pytester.path)},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -108,19 +134,7 @@ def running() -> Callable[[str], list[str]]:
     if not Path("/proc/self").exists():
         pytest.skip("looks for processes in /proc, which is not here")
 
-    def find(text: str) -> list[str]:
-        found = []
-        for place in Path("/proc").iterdir():
-            if place.name.isdigit() and int(place.name) != os.getpid():
-                try:
-                    line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                except OSError:
-                    continue  # gone meanwhile
-                if text in line:
-                    found.append(line)
-        return found
-
-    return find
+    return lambda text: [found.partition(": ")[2] for found in processes_with(text)]
 
 
 @pytest.fixture(name="eventually")

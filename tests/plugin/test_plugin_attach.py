@@ -56,9 +56,8 @@ def urls(result: pytest.RunResult) -> set[str]:
     return {line.split()[1] for line in result.outlines if line.startswith("at: ")}
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_running_emulator_is_used_and_nothing_is_left_there(run_suite, attached, workers: str) -> None:
-    result = run_suite(SOURCE, workers)
+def test_a_running_emulator_is_used_by_all_workers_and_nothing_is_left_there(run_suite, attached) -> None:
+    result = run_suite(SOURCE, "-n2")
     result.assert_outcomes(passed=4, skipped=1)
     assert urls(result) == {attached.base_url}
     result.stdout.fnmatch_lines([f"caged: target=emulator, running at {attached.base_url}"])
@@ -70,11 +69,11 @@ def test_options_name_the_emulator_too(run_suite, attached, monkeypatch) -> None
     monkeypatch.delenv("CAGED_EMULATOR_URL")
     monkeypatch.delenv("CAGED_EMULATOR_ADMIN_KEY")
     result = run_suite(
-        "def test_where(caged, caged_emulator): print('at:', caged_emulator.base_url)",
+        SOURCE.replace(", worker_id", ""),
         f"--caged-emulator-url={attached.base_url}/",
         f"--caged-emulator-admin-key={attached.admin_key}",
     )
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=4, skipped=1)
     assert urls(result) == {attached.base_url}
 
 
@@ -98,13 +97,10 @@ def test_an_emulator_that_cannot_be_used_is_an_error_that_says_what_to_do(
     result.stdout.fnmatch_lines([said])
 
 
-@pytest.mark.parametrize("how", ["option", "ini"])
-def test_workers_share_one_emulator_with_the_option_or_setting(
-    run_suite, pytester, running, tmp_path, monkeypatch, how
-) -> None:
+def test_workers_share_one_emulator_with_the_setting(run_suite, pytester, tmp_path, monkeypatch) -> None:
+    """As with the option: test_plugin_controls.py."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    if how == "ini":
-        pytester.makeini("[pytest]\ncaged_shared = true")
+    pytester.makeini("[pytest]\ncaged_shared = true")
     result = run_suite(
         """
         import time
@@ -121,12 +117,11 @@ def test_workers_share_one_emulator_with_the_option_or_setting(
         """,
         "-n2",
         "--dist=each",
-        *(["--caged-shared"] if how == "option" else []),
     )
     result.assert_outcomes(passed=4)
     assert len(urls(result)) == 1
     assert {line.split()[2] for line in result.outlines if line.startswith("at: ")} == {"gw0", "gw1"}
-    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=auto, shared by all workers"])
+    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=process, shared by all workers"])
     assert list(tmp_path.glob("caged*")) == []
 
 

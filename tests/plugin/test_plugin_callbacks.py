@@ -58,7 +58,7 @@ SOURCE = """
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"], ["-o", "caged_unused=ignore"]], ids=str)
+@pytest.mark.parametrize("options", [[], ["-n1", "-o", "caged_unused=ignore"]], ids=str)
 def test_exception_of_a_function_fails_the_test(run_suite, options):
     result = run_suite(SOURCE, *options)
     result.assert_outcomes(failed=5, passed=3, xfailed=1)

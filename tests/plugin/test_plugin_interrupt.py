@@ -44,11 +44,11 @@ def interrupted(
     return run
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+# Without workers: test_plugin_trace_files.py::test_an_interrupted_test_has_a_trace_and_leaves_nothing.
 def test_ctrl_c_in_the_middle_of_an_exec_leaves_nothing(
-    interrupted: Any, running: Any, eventually: Any, seconds: str, tmp_path: Path, workers: int
+    interrupted: Any, running: Any, eventually: Any, seconds: str, tmp_path: Path
 ) -> None:
-    interrupted(workers)
+    interrupted(2)
     eventually(lambda: running(f"sleep {seconds}") == [], "the processes of the sandboxes to be gone")
     assert list(tmp_path.glob("caged*")) == []
 

@@ -30,24 +30,17 @@ REFUSED = "this container may not create namespaces (seccomp)"
 
 
 @pytest.fixture
-def refused_by_the_kernel(pytester: pytest.Pytester) -> None:
-    """The suite's own conftest takes the right to make namespaces away, before anything else runs."""
-    refusing = Path(__file__).parents[1] / "tools" / "refusing.py"
+def suite_isolation() -> None:
+    """The plugin's default."""
+
+
+@pytest.fixture
+def refusing() -> list[str]:
+    """The words before a command that takes the right to make namespaces away from it."""
     need("namespace")
-    pytester.makeconftest(
-        f"""
-        import os, sys
-        if "CAGED_TEST_REFUSED" not in os.environ:
-            os.environ["CAGED_TEST_REFUSED"] = "1"
-            os.execv(sys.executable, [sys.executable, "-E", {str(refusing)!r}, "namespaces", *sys.orig_argv])
-        """
-        if sys.version_info >= (3, 10)
-        else "raise SystemExit('sys.orig_argv came with 3.10')"
-    )
-    if sys.version_info < (3, 10):
-        pytest.skip("sys.orig_argv came with Python 3.10")
     if os.uname().machine not in ("x86_64", "aarch64"):
         pytest.skip("the seccomp filter is written for x86_64 and aarch64")
+    return [sys.executable, str(Path(__file__).parents[1] / "tools" / "refusing.py"), "namespaces"]
 
 
 def test_the_summary_names_the_level_in_use(run_suite) -> None:
@@ -72,8 +65,8 @@ def test_a_test_that_needs_namespaces_runs_where_there_are(run_suite) -> None:
     run_suite(NEEDS).assert_outcomes(passed=4)
 
 
-def test_the_summary_and_the_skipped_tests_of_a_degraded_run_say_why(run_suite, refused_by_the_kernel) -> None:
-    result = run_suite(NEEDS, "-s", new_interpreter=True)
+def test_the_summary_and_the_skipped_tests_of_a_degraded_run_say_why(run_suite, refusing: list[str]) -> None:
+    result = run_suite(NEEDS, wrap=refusing)
     result.assert_outcomes(passed=2, skipped=2)
     expected = f"SKIPPED*caged_needs('namespace'): the emulator has process isolation. namespace: {REFUSED}*"
     result.stdout.fnmatch_lines([expected, expected])
@@ -102,8 +95,13 @@ def test_live_run_satisfies_every_needed_level(run_suite) -> None:
     run_suite(source, "--caged-target=live").assert_outcomes(passed=4)
 
 
-@pytest.mark.parametrize("arguments", ["", "'bwrap'", "'namespace', 'process'", "level='namespace'"])
-def test_a_marker_that_cannot_be_understood_fails_its_test_alone(run_suite, arguments: str) -> None:
-    result = run_suite(f"import pytest\n@pytest.mark.caged_needs({arguments})\ndef test_a(): pass\ndef test_b(): pass")
-    result.assert_outcomes(errors=1, passed=1)
-    result.stdout.fnmatch_lines(["*test_a: caged_needs takes one level, 'namespace' or 'process', and was given *"])
+def test_a_marker_that_cannot_be_understood_fails_its_test_alone(run_suite) -> None:
+    cases = ["", "'bwrap'", "'namespace', 'process'", "level='namespace'"]
+    tests = [
+        f"@pytest.mark.caged_needs({arguments})\ndef test_{number}(): pass\n" for number, arguments in enumerate(cases)
+    ]
+    result = run_suite("import pytest\n" + "".join(tests) + "def test_sound(): pass\n")
+    result.assert_outcomes(errors=len(cases), passed=1)
+    for number in range(len(cases)):
+        said = "caged_needs takes one level, 'namespace' or 'process', and was given "
+        result.stdout.fnmatch_lines([f"*test_{number}: {said}*"])

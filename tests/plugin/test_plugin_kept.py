@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import stat
 import sys
+import tarfile
 from typing import Any
 
 import fork_server
@@ -30,10 +31,9 @@ def kept(result: pytest.RunResult) -> list[str]:
     return [line.strip() for line in result.outlines if "caged-emulator shell" in line]
 
 
-@pytest.mark.parametrize("options", [("-n0",), ("-n2", "--caged-shared")])
-def test_a_shell_opens_in_what_a_failed_test_left(run_suite, pytester, running, options: tuple[str, ...]) -> None:
-    """Takes over 2 s: a suite runs, and then an emulator of its own for the look."""
-    result = run_suite(SOURCE, "--caged-keep-failed", *options, cache=True)
+def test_a_shell_opens_in_what_a_failed_test_left(run_suite, pytester, running) -> None:
+    """A suite runs, and then an emulator of its own for the look."""
+    result = run_suite(SOURCE, "--caged-keep-failed", cache=True)
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["-* caged: sandboxes of failed tests -*", "*::test_fails[[]a b]:"])
     (command,) = kept(result)
@@ -55,6 +55,17 @@ def test_a_shell_opens_in_what_a_failed_test_left(run_suite, pytester, running, 
 
     run_suite(None, "--caged-keep-failed", "-k", "test_passes", cache=True).assert_outcomes(passed=1)
     assert list(pytester.path.glob(".pytest_cache/d/caged/kept/*")) == []
+
+
+def test_sandbox_of_a_shared_emulator_is_kept_too(run_suite) -> None:
+    result = run_suite(SOURCE, "--caged-keep-failed", "-n1", "--caged-shared", "-k", "test_fails", cache=True)
+    result.assert_outcomes(failed=2)
+    (command,) = kept(result)
+    words = shlex.split(command)
+    with tarfile.open(words[words.index("--from") + 1]) as archive:
+        (name,) = [name for name in archive.getnames() if name.endswith("/workspace.tar")]
+        with tarfile.open(fileobj=archive.extractfile(name)) as workspace:
+            assert "./left.txt" in workspace.getnames()
 
 
 def test_nothing_is_kept_without_the_option(run_suite, pytester) -> None:

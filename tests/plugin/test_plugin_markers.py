@@ -90,7 +90,7 @@ MISSPELT = """
 """
 
 
-@pytest.mark.parametrize("options", [[], ["--caged-target=live"], ["-n2"]])
+@pytest.mark.parametrize("options", [[], ["--caged-target=live"], ["-n1"]])
 def test_a_misspelt_marker_fails_its_test_alone(run_suite, options: list[str]) -> None:
     result = run_suite(MISSPELT, *options)
     result.assert_outcomes(errors=7, passed=1)

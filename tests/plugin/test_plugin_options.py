@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
 from click.testing import CliRunner
 
@@ -53,6 +55,11 @@ USED_IN_LIVE_RUNS = {
 }
 
 
+@pytest.fixture
+def suite_isolation() -> None:
+    """The plugin's default."""
+
+
 class Parser:
     """Records what the plugin adds to pytest's parser."""
 
@@ -79,23 +86,41 @@ def test_tables_name_every_option_and_every_ini_setting() -> None:
     }
 
 
-@pytest.mark.parametrize("target", [None, "emulator", "live"])
-@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "--caged-target"])
-def test_option_has_an_effect_on_the_target_or_is_a_usage_error(run_suite, option, target) -> None:
-    value, *expected = OPTIONS[option]
-    given = option if option in FLAGS else f"{option}={value}"
-    result = run_suite(NOTHING, given, *([f"--caged-target={target}"] if target else []), cache=True)
-    if expected[[None, "emulator", "live"].index(target)] == EFFECT:
-        result.assert_outcomes(passed=1)
-        assert not result.stderr.lines
-        return
+TARGETS = (None, "emulator", "live")
+
+
+def given(expected: str, target: Optional[str]) -> dict[str, str]:
+    """The words for the options that are expected to have an effect, or to be an error, by option."""
+    return {
+        option: option if option in FLAGS else f"{option}={value}"
+        for option, (value, *results) in OPTIONS.items()
+        if option != "--caged-target" and results[TARGETS.index(target)] == expected
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_options_that_have_an_effect_on_the_target_are_accepted(run_suite, target) -> None:
+    words = given(EFFECT, target).values()
+    result = run_suite(NOTHING, *words, *([f"--caged-target={target}"] if target else []), cache=True)
+    result.assert_outcomes(passed=1)
+    assert not result.stderr.lines
+
+
+@pytest.mark.parametrize(
+    ("target", "option"), [(target, option) for target in TARGETS for option in given(ERROR, target)]
+)
+def test_option_that_has_no_effect_on_the_target_is_a_usage_error(run_suite, option, target) -> None:
+    words = [given(ERROR, target)[option], *([f"--caged-target={target}"] if target else [])]
+    result = run_suite(NOTHING, *words, cache=True)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     what_to_do = "*remove it, or use --caged-target=emulator*" if target == "live" else "*; add *"
     result.stderr.fnmatch_lines([f"*{option} has no effect {what_to_do}"])
 
 
-@pytest.mark.parametrize("source", ["environment", "ini"])
-@pytest.mark.parametrize("option", ["--caged-isolation=process", "--caged-shared", "--caged-unused=error"])
+@pytest.mark.parametrize(
+    ("option", "source"),
+    [("--caged-isolation=process", "environment"), ("--caged-shared", "ini"), ("--caged-unused=error", "environment")],
+)
 def test_option_of_the_emulator_is_an_error_wherever_the_live_target_comes_from(
     run_suite, pytester, monkeypatch, option, source
 ) -> None:
@@ -108,8 +133,7 @@ def test_option_of_the_emulator_is_an_error_wherever_the_live_target_comes_from(
     result.stderr.fnmatch_lines([f"*{option.split('=')[0]} has no effect on a live run*the ini option*may stay*"])
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
-@pytest.mark.parametrize("option", ["--caged-isolation=process", "--caged-shared"])
+@pytest.mark.parametrize(("option", "workers"), [("--caged-isolation=process", "-n1"), ("--caged-shared", "-n0")])
 def test_option_of_the_emulator_in_addopts_is_an_error_under_xdist_too(run_suite, pytester, option, workers) -> None:
     pytester.makeini(f"[pytest]\naddopts = {option}")
     assert run_suite(NOTHING, "--caged-target=live", workers).ret == pytest.ExitCode.USAGE_ERROR

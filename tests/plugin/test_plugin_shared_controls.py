@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from caged.emulator import Emulator
 
+TOOLS = str(Path(__file__).parents[1] / "tools")
+
 WAYS = """
     import json
     import os
-    import subprocess
     import sys
     import urllib.request
 
+    sys.path.append("@TOOLS@")
+    import fork_server
     import pytest
     from caged import CagedServerError
     from caged.emulator import RemoteEmulator
@@ -42,7 +46,7 @@ WAYS = """
     def with_command_line(account, tmp_path):
         command = "faults", "add", "sandboxes.list", "--status", "500", "--account", "*"
         where = "--url", account.base_url, "--admin-key", account.emulator.admin_key
-        subprocess.run([sys.executable, "-m", "caged.emulator", *command, *where], check=True, timeout=60)
+        fork_server.run([sys.executable, "-m", "caged.emulator", *command, *where], check=True, timeout=60)
 
     def post(account, body, **headers):
         url = f"{account.base_url}/_emulator/faults?account=*"
@@ -225,14 +229,14 @@ def check_names(result: pytest.RunResult) -> None:
 
 
 def test_on_own_emulator_each_control_for_all_accounts_belongs_to_its_test(run_suite) -> None:
-    result = run_suite(WAYS.replace("@HTTP@", "passes"))
+    result = run_suite(WAYS.replace("@HTTP@", "passes").replace("@TOOLS@", TOOLS))
     check_names(result)
     assert "::test_unused__fails[view]: a fault never triggered:" in result.stdout.str()
     assert "::test_unused__fails[command_line]: a fault never triggered:" in result.stdout.str()
 
 
 def test_on_attached_emulator_each_control_for_all_accounts_belongs_to_its_test(run_suite, attached) -> None:
-    result = run_suite(WAYS.replace("@HTTP@", "fails"))
+    result = run_suite(WAYS.replace("@HTTP@", "fails").replace("@TOOLS@", TOOLS))
     check_names(result)
     assert "by a request without the header Caged-Owner" in result.stdout.str()
 

@@ -12,6 +12,11 @@ from caged.pytest_plugin._target import LIVE_BASE_URL
 NOTHING = "def test_nothing(): pass"
 
 
+@pytest.fixture
+def suite_isolation() -> None:
+    """The plugin's default."""
+
+
 @pytest.mark.parametrize(
     ("option", "environment", "ini", "target"),
     [
@@ -62,15 +67,11 @@ def test_key_without_effect_is_a_usage_error(run_suite, options, text) -> None:
     result.stderr.fnmatch_lines([f"*{text}*"])
 
 
-@pytest.mark.parametrize("source", ["option", "environment"])
+# With the target by an option: test_plugin_options.py.
 @pytest.mark.parametrize("option", ["--caged-emulator-url", "--caged-emulator-admin-key"])
-def test_emulator_named_for_a_live_run_is_a_usage_error(run_suite, monkeypatch, option, source) -> None:
-    options = [f"{option}=http://127.0.0.1:1"]
-    if source == "option":
-        options.append("--caged-target=live")
-    else:
-        monkeypatch.setenv("CAGED_TARGET", "live")
-    result = run_suite(NOTHING, *options)
+def test_emulator_named_for_a_live_run_is_a_usage_error(run_suite, monkeypatch, option) -> None:
+    monkeypatch.setenv("CAGED_TARGET", "live")
+    result = run_suite(NOTHING, f"{option}=http://127.0.0.1:1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{option} has no effect on a live run*remove it*--caged-target=emulator*"])
 

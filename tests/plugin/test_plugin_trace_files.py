@@ -192,7 +192,7 @@ def test_an_error_of_the_trace_itself_is_a_line_of_the_summary(tmp_path: Path, b
     assert "RuntimeError: a mistake" in run.output.partition("- caged: notes -")[2]
 
 
-def test_an_interrupted_test_has_a_trace(tmp_path: Path, running: Any, interrupt_suite: Any) -> None:
+def test_an_interrupted_test_has_a_trace_and_leaves_nothing(tmp_path: Path, running: Any, interrupt_suite: Any) -> None:
     seconds = f"4321.{os.getpid()}"
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_long.py").write_text(
@@ -200,6 +200,8 @@ def test_an_interrupted_test_has_a_trace(tmp_path: Path, running: Any, interrupt
         f"    caged.sandboxes.exec(caged_sandbox.id, 'echo begun; sleep {seconds}; true')\n"
     )
     output = interrupt_suite(tmp_path, lambda: running(f"sleep {seconds} ") != [])
+    assert running(f"sleep {seconds}") == []
+    assert list(tmp_path.glob("caged*")) == []
     run = Run(tmp_path, pytest.ExitCode.INTERRUPTED, output)
     trace = run.trace("test_long")
     assert (trace.header.outcome, trace.header.error_summary) == ("unknown", "KeyboardInterrupt")

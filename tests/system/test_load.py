@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from caged.emulator import Emulator
 
-SANDBOXES = 50
-EXECS = 500
+LONG = bool(os.environ.get("CAGED_ATTACKS_LONG"))
+SANDBOXES = 50 if LONG else 20
+EXECS = 500 if LONG else 160
 THREADS = 20
 
 
-# Takes a few seconds: it starts 550 real shells.
-def test_500_concurrent_execs_in_50_sandboxes_return_own_output() -> None:
+def test_concurrent_execs_in_many_sandboxes_return_own_output() -> None:
     with Emulator() as emulator, emulator.client() as client, ThreadPoolExecutor(THREADS) as pool:
         boxes = [box.id for box in pool.map(lambda _: client.sandboxes.create(), range(SANDBOXES))]
         assert len(set(boxes)) == SANDBOXES

@@ -18,7 +18,7 @@ from typing import Optional
 
 import pytest
 from leftovers import mounts, processes_with, run_dirs, unique_seconds, until
-from levels import LEVELS, isolation, need
+from levels import OWN_USER, isolation, need
 
 import caged
 import caged.emulator
@@ -130,16 +130,18 @@ class Installed:
             self.process.communicate(timeout=60)
 
 
-@pytest.fixture(params=[level for level in LEVELS if not level.endswith("-user")])
+@pytest.fixture
 def installed(request: pytest.FixtureRequest, tmp_path: Path, installation: Path) -> Iterator[Installed]:
-    need(request.param)
-    installed = Installed(tmp_path, installation, isolation(request.param))
+    level = getattr(request, "param", "namespace")
+    need(level)
+    installed = Installed(tmp_path, installation, isolation(level))
     yield installed
     installed.client.close()
     installed.kill()
     assert mounts() == []
 
 
+@pytest.mark.parametrize("installed", OWN_USER, indirect=True)
 def test_emulator_ends_cleanly_after_installation_was_removed(installed: Installed) -> None:
     mark = unique_seconds()
     box = installed.client.sandboxes.create(template="minimal", agents=["claude"]).id

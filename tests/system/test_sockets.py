@@ -15,11 +15,12 @@ import websockets
 from leftovers import until
 from sockets import SECONDS, Term
 
+from caged import Caged
 from caged.emulator import Emulator
 
 LONG = bool(os.environ.get("CAGED_ATTACKS_LONG"))
-TERMINALS = 200 if LONG else 60
-CONNECTS = 1000 if LONG else 200
+TERMINALS = 200 if LONG else 40
+CONNECTS = 1000 if LONG else 100
 AT_ONCE = 20
 
 
@@ -120,13 +121,18 @@ def test_many_connects_and_disconnects_leave_nothing(emulator: Emulator, capsys:
 # --- interactive programs
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[tuple[Emulator, Caged, str]]:
+    with Emulator(limits=False) as emulator, emulator.client() as client:
+        yield emulator, client, client.sandboxes.create().id
+
+
 @pytest.fixture
-def person(emulator: Emulator) -> Iterator[tuple[Term, Callable[[str], str]]]:
-    """A terminal at its prompt, and a function that reads a file of the sandbox."""
-    with emulator.client() as client:
-        box = client.sandboxes.create().id
-        with Term(emulator.base_url, box, emulator.api_key) as term:
-            yield term.prompt(), lambda path: client.sandboxes.exec(box, f"cat {path}").output
+def person(sandbox: tuple[Emulator, Caged, str]) -> Iterator[tuple[Term, Callable[[str], str]]]:
+    """A terminal at its prompt, and a function that reads a file of the sandbox, which the module shares."""
+    emulator, client, box = sandbox
+    with Term(emulator.base_url, box, emulator.api_key) as term:
+        yield term.prompt(), lambda path: client.sandboxes.exec(box, f"cat {path}").output
 
 
 def need_program(name: str) -> None:

@@ -19,16 +19,25 @@ def unique_seconds() -> str:
 
 def processes_with(mark: str) -> list[str]:
     """Return the command lines with `mark` of running processes (zombies have none)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and entry.name != str(os.getpid()):
+    found, wanted, own = [], mark.encode(), str(os.getpid())
+    for pid in os.listdir("/proc"):  # without pathlib: tests wait for processes to come and go
+        if pid.isdigit() and pid != own:
             try:
-                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+                    words = (file.read() or b"").replace(b"\0", b" ")
             except OSError:
                 continue
-            if mark in words:
-                found.append(f"{entry.name}: {words}")
+            if wanted in words:
+                found.append(f"{pid}: {words.decode('utf-8', 'replace')}")
     return found
+
+
+def command_of(pid: int) -> str:
+    """Return the command line of a process; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def run_dirs(base: Path) -> list[Path]:
