@@ -159,7 +159,7 @@ def compose(
         clock,
         randomness,
         live,
-        SandboxLimits(config, store, accounts, chosen_isolation),
+        SandboxLimits(config, store, accounts, chosen_isolation, provisioner),
         setup,
         snapshots,
         sessions,
@@ -176,7 +176,7 @@ def compose(
     trust = Trust(store, clock, signals, recorder)
     alert_history = AlertHistory(store, clock)
     alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts, alert_history)
-    ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes)
+    ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes, provisioner)
     scheduler = Scheduler(
         config,
         store,
@@ -237,7 +237,7 @@ def compose(
         fake_repositories=fake_repositories,
         execs=Execs(live, workers, sandboxes, command_stubs, recorder, signals),
         files=Files(clock, live, sandboxes, file_writes, recorder),
-        terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder),
+        terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder, provisioner),
         mcp=McpServer(clock, live, sandboxes, command_stubs, recorder),
         ports=ports,
         trust=trust,

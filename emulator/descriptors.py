@@ -3,6 +3,8 @@
 Without a free descriptor everything fails at once: commands, pauses, the emulator's own log. So a quarter of them, but
 at most RESERVE_MOST, is a reserve. Connections that stay open may not use it; new sandboxes, terminals and previews may
 use half of it; connections for a single request may use three quarters; the rest is for the work in sandboxes.
+Sandboxes are made before they are requested only while twice the reserve is free, and removed before anything else is
+refused.
 """
 
 from __future__ import annotations
@@ -79,9 +81,18 @@ def has_room_for_connection() -> bool:
     return count_free() > reserve()
 
 
-def has_room_for_sandbox() -> bool:
-    """Whether a sandbox can be created."""
-    return count_free() > reserve() // 2
+def has_room_for_sandbox(held_by_ready: int = 0) -> bool:
+    """Whether a sandbox can be created.
+
+    Args:
+        held_by_ready: Descriptors of ready-made sandboxes, of which it is one, or which can be removed for it.
+    """
+    return count_free() + held_by_ready > reserve() // 2
+
+
+def has_room_for_ready() -> bool:
+    """Whether a sandbox can be made before it is requested."""
+    return count_free() > 2 * reserve()
 
 
 def has_room_for_stream() -> bool:

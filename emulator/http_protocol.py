@@ -18,6 +18,7 @@ from .platform.errors import ApiError
 from .wire.client_disconnect import CONNECTION, Connection
 from .wire.fault_injection.connection import TRANSPORT
 from .wire.problem import problem
+from .writes import JoinedWrites
 
 #: The response for a connection that has no descriptor of its own.
 FULL = ApiError(
@@ -62,7 +63,10 @@ class HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app = with_transport(_for_one_request(self.app) if self._is_full else self.app, transport, self)
+        self._writes = JoinedWrites(transport, self.loop)
+        self.transport = self._writes  # type: ignore[assignment]
+        app = _for_one_request(self.app) if self._is_full else self.app
+        self.app = with_transport(_with_joined_head(app, self._writes), self._writes, self)
         self._update_awaited(0)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
@@ -93,6 +97,7 @@ class HttpProtocol(H11Protocol):
             self._update_awaited(len(data))
 
     def on_response_complete(self) -> None:
+        self._writes.flush()
         super().on_response_complete()
         self._update_awaited(0)
         if self._has_eof:
@@ -216,6 +221,7 @@ class HttpProtocol(H11Protocol):
             self._answer(ApiError(400, "the handshake of a WebSocket has no body"))
         else:
             self._connections.forget(self)
+            self.transport = self._writes.transport
             super().handle_websocket_upgrade(event)
 
 
@@ -240,7 +246,21 @@ def _for_one_request(app: Any) -> Any:
     return closing
 
 
-def with_transport(app: Any, transport: asyncio.Transport, connection: Optional[Connection] = None) -> Any:
+def _with_joined_head(app: Any, writes: JoinedWrites) -> Any:
+    """The application, with the head of each response sent together with the beginning of its body."""
+
+    async def joining(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_joined(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                writes.hold_next()
+            await send(message)
+
+        await app(scope, receive, send_joined)
+
+    return joining
+
+
+def with_transport(app: Any, transport: Any, connection: Optional[Connection] = None) -> Any:
     """The application, with the connection and its transport in the scope of each request."""
 
     async def connected(scope: Scope, receive: Receive, send: Send) -> None:

@@ -176,7 +176,9 @@ class Runtime:
         app, server = await self._prepare()
         answering = asyncio.Event()
         self.app = app.build(self.platform)
-        self._server = server.Server(self.app, self._socket, answering.set)
+        self._server = server.Server(
+            self.app, self._socket, answering.set, self.platform.provisioner.start_freeing_descriptors
+        )
         await self.platform.start()
         serving = self._loop.create_task(self._server.serve())
         stopping = self._loop.create_task(self._stop.wait())

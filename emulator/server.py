@@ -27,7 +27,13 @@ KEEP_ALIVE_SECONDS = 90
 class Server:
     """`serve` returns after `stop` was called. It handles no signals of the process."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, sock: socket.socket, on_ready: Callable[[], None], free_descriptors: Callable[[], None]
+    ) -> None:
+        """
+        Args:
+            free_descriptors: Begins to free descriptors, when too few are left for connections that stay open.
+        """
         self._sock = sock
         config = uvicorn.Config(
             app,
@@ -49,7 +55,7 @@ class Server:
             server_header=False,
             proxy_headers=False,
         )
-        self._uvicorn = _Uvicorn(config, on_ready)
+        self._uvicorn = _Uvicorn(config, on_ready, free_descriptors)
 
     async def serve(self) -> None:
         await self._uvicorn.run_on(self._sock)
@@ -68,9 +74,12 @@ def _websocket(**options: Any) -> Any:
 
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], free_descriptors: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._free_descriptors = free_descriptors
         self._connections = Connections()
         self._half_closed = HalfClosedConnections()
         self.stopping = asyncio.Event()
@@ -92,7 +101,10 @@ class _Uvicorn(uvicorn.Server):
         return 1 if free > descriptors.reserved_for_work() or self._connections.evict() else 0
 
     async def _connected(self, sock: socket.socket) -> None:
-        is_full = not descriptors.has_room_for_connection() and not self._connections.evict()
+        is_full = False
+        if not descriptors.has_room_for_connection():
+            self._free_descriptors()
+            is_full = not self._connections.evict()
 
         def protocol() -> HttpProtocol:
             return HttpProtocol(

@@ -1,11 +1,14 @@
 """The cache of one user, which any number of emulators use at the same time. All functions block.
 
-    entries/<digest>            published entries (`entries.py`)
+    entries/<digest>.<token>    published entries (`entries.py`)
     building/<digest>.<token>   entries that are being made, or removed
     locks/<digest>              held by who makes the entry
 
 What is in `building` belongs to the holder of the lock of that digest, so that the rest of a process that was killed is
 recognised: its lock is free.
+
+Each publication has a name of its own, so that an entry that replaces another one does not change what a sandbox reads
+by the path of the earlier one. That stays until nothing uses it.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ logger = logging.getLogger(__name__)
 MEBIBYTE = 1024 * 1024
 #: How often, and with which pause in seconds, an entry's lock is tried.
 _LOCK_TRIES, _LOCK_PAUSE = 100, 0.01
-#: Names of entries, and of what is in `building`. What has another name is not the cache's, and stays.
-_ENTRY_NAME, _BUILDING_NAME = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{64}\.[0-9a-f]{8}")
+#: A name in `entries` and `building`. What has another name is not the cache's, and stays.
+_NAME = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{8}")
 _ENTRIES, _BUILDING, _LOCKS = "entries", "building", "locks"
 
 
@@ -48,7 +51,7 @@ class CacheEntry:
         created_at: When it was made, in UTC.
         used_at: When a sandbox was last created with it, in UTC.
         in_use: Whether a living sandbox uses it.
-        digest: The name of its directory.
+        digest: What it was made from, as the beginning of the name of its directory.
     """
 
     kind: str
@@ -81,12 +84,18 @@ class Cache:
     # --- using entries
 
     def find(self, key: Key) -> Optional[UsedEntry]:
-        """Return an entry, in use from then on; None when there is none. One that is damaged is removed.
+        """Return the newest entry, in use from then on; None when there is none. One that is damaged is removed.
 
         Raises:
             OSError: The cache cannot be read.
         """
-        entry = self._entry(key)
+        for entry in self._entries_of(key.digest):
+            used = self._use(entry, key)
+            if used is not None:
+                return used
+        return None
+
+    def _use(self, entry: Path, key: Key) -> Optional[UsedEntry]:
         lock = self._lock_shared(entry)
         if lock is None:
             return None
@@ -103,11 +112,13 @@ class Cache:
             lock.release()
             raise
 
-    def _names(self, directory: str, form: re.Pattern[str]) -> list[str]:
-        return [name for name in os.listdir(self.path / directory) if form.fullmatch(name)]
+    def _names(self, directory: str) -> list[str]:
+        return [name for name in os.listdir(self.path / directory) if _NAME.fullmatch(name)]
 
-    def _entry(self, key: Key) -> Path:
-        return self.path / _ENTRIES / key.digest
+    def _entries_of(self, digest: str) -> list[Path]:
+        """Return the entries with a digest, the one that was published last first."""
+        found = [self.path / _ENTRIES / name for name in self._names(_ENTRIES) if entries.digest_of(name) == digest]
+        return sorted(found, key=entries.time_of_publication, reverse=True)
 
     @staticmethod
     def _lock_entry(entry: Path, shared: bool = False) -> Optional[FileLock]:
@@ -151,13 +162,13 @@ class Cache:
         return self.path / _BUILDING / f"{digest}.{secrets.token_hex(4)}"
 
     def publish(self, key: Key, directory: Path) -> Optional[UsedEntry]:
-        """Move a complete entry to its place, and make room. Returns the entry, in use; None when it was lost at
-        once."""
-        entry = self._entry(key)
-        if os.path.lexists(entry):
-            self._move_out(entry)  # what `find` did not accept
-        directory.rename(entry)
-        used = self.find(key)
+        """Move a complete entry to its place, remove those that it replaces, and make room. Returns the entry, in use;
+        None when it was lost at once."""
+        replaced = self._entries_of(key.digest)
+        entry = directory.rename(self.path / _ENTRIES / directory.name)
+        used = self._use(entry, key)
+        for earlier in replaced:
+            self._remove(earlier)
         self.evict()
         return used
 
@@ -182,7 +193,7 @@ class Cache:
         """
         self.remove_abandoned()
         removed = kept = 0
-        for name in self._names(_ENTRIES, _ENTRY_NAME):
+        for name in self._names(_ENTRIES):
             if self._remove(self.path / _ENTRIES / name):
                 removed += 1
             else:
@@ -206,7 +217,7 @@ class Cache:
     def _move_out(self, entry: Path, is_locked: bool = False) -> None:
         """Remove what has the name of an entry. It leaves that name at once; the tree of one that is damaged and still
         in use stays until it is not."""
-        doomed = self._working_name(entry.name)
+        doomed = self._working_name(entries.digest_of(entry.name))
         try:
             entry.rename(doomed)
         except FileNotFoundError:
@@ -230,12 +241,12 @@ class Cache:
 
     def remove_abandoned(self) -> None:
         """Remove what killed processes have left in `building`."""
-        for name in self._names(_BUILDING, _BUILDING_NAME):
-            lock = try_lock(self.path / _LOCKS / name.partition(".")[0])
+        for digest in {entries.digest_of(name) for name in self._names(_BUILDING)}:
+            lock = try_lock(self.path / _LOCKS / digest)
             if lock is None:
                 continue
             try:
-                self._remove_leftovers(name.partition(".")[0])
+                self._remove_leftovers(digest)
             finally:
                 lock.release()
 
@@ -265,7 +276,7 @@ class Cache:
                     created_at=_timestamp(description.created_at),
                     used_at=_timestamp(used),
                     in_use=lock is None,
-                    digest=entry.name,
+                    digest=entries.digest_of(entry.name),
                 )
             )
         return found
@@ -273,7 +284,7 @@ class Cache:
     def _described(self) -> Iterator[tuple[Path, Description, float]]:
         """Yield each entry with its description and the time of its last use. One that is damaged counts as unused
         since ever, so that it is the first to go."""
-        for name in self._names(_ENTRIES, _ENTRY_NAME):
+        for name in self._names(_ENTRIES):
             entry = self.path / _ENTRIES / name
             try:
                 yield entry, Description.read(entry), os.lstat(entry / entries.LOCK).st_mtime

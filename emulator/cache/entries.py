@@ -1,9 +1,9 @@
 """One entry of the cache: a directory with the tree itself, its description, its manifest and its lock.
 
-    <digest>/content       the tree
-    <digest>/entry.json    what it is
-    <digest>/manifest      the lines of `manifest.Manifest`
-    <digest>/lock          held shared while a sandbox uses the tree, and alone by who removes it
+    <digest>.<token>/content       the tree
+    <digest>.<token>/entry.json    what it is
+    <digest>.<token>/manifest      the lines of `manifest.Manifest`
+    <digest>.<token>/lock          held shared while a sandbox uses the tree, and alone by who removes it
 
 It appears under its name complete, by a rename, and is never changed: it is only renamed again to be removed. The time
 of the lock file is the time of the last use.
@@ -97,6 +97,19 @@ class Description:
         return description
 
 
+def digest_of(name: str) -> str:
+    """Return the digest in the name of an entry's directory."""
+    return name.partition(".")[0]
+
+
+def time_of_publication(entry: Path) -> int:
+    """Return when an entry was made, in nanoseconds since 1970; 0 for one without a description."""
+    try:
+        return os.lstat(entry / _DESCRIPTION).st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _without_links(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -134,7 +147,8 @@ def check(entry: Path, key: Key) -> Description:
     for path in (entry, entry / CONTENT, entry / _DESCRIPTION, entry / _MANIFEST, entry / LOCK):
         _check_owner(path)
     description = Description.read(entry)
-    if Key(description.kind, description.name, description.parts).digest != entry.name or entry.name != key.digest:
+    made_from = Key(description.kind, description.name, description.parts).digest
+    if made_from != key.digest or digest_of(entry.name) != key.digest:
         raise EntryDamaged(f"{_DESCRIPTION} belongs to another entry")
     try:
         described = manifest.describe(entry / CONTENT)

@@ -346,12 +346,11 @@ class Cage:
 
         return await self.workers.copy.run(tar_writer.pack_file_system, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, packed_id: str, stop: Optional[StopToken] = None) -> Restored:
+    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> Restored:
         """Replace its files by those of a tar file; see `restore.restore_files`.
 
         Args:
             source: The tar file.
-            packed_id: The id of the sandbox that it is of.
             stop: Stops it, with CallStopped, an OSError.
 
         Raises:
@@ -372,8 +371,8 @@ class Cage:
         def remount() -> None:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
-        names = (packed_id, self._id)
-        restored = await self.workers.copy.run(restore.restore_files, source, self.layout, remount, names, stop=stop)
+        arguments = (source, self.layout, remount, self._id)
+        restored = await self.workers.copy.run(restore.restore_files, *arguments, stop=stop)
         if restored.has_system:
             self.layout.layers = ()  # what was restored is complete, and mounted without them
         return restored

@@ -8,7 +8,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import Sequence
-from typing import Callable
+from typing import Callable, Optional
 
 from .inside import frames
 
@@ -49,28 +49,38 @@ class Channel:
     def send(self, message: frames.Message, fds: Sequence[int] = ()) -> None:
         """Send a message now, or as soon as the other side reads. Without effect when the channel is closed.
 
-        The caller keeps its descriptors, because duplicates are sent.
+        The caller keeps its descriptors, because duplicates are kept of those that wait.
 
         Raises:
             OSError: There is no descriptor left for a duplicate.
         """
         if self.closed:
             return
-        self._unsent.append((frames.encode(message, fds), [os.dup(fd) for fd in fds]))
+        data = frames.encode(message, fds)
+        sent: Optional[int] = 0
+        if not self._unsent:
+            sent = self._send_some(data, fds)
+            if sent is None or sent == len(data):
+                return
+        self._unsent.append((data[sent:], [] if sent else [os.dup(fd) for fd in fds]))
         if len(self._unsent) == 1:
-            self._flush()
-            if self._unsent:
-                self._loop.add_writer(self._sock, self._flush)
+            self._loop.add_writer(self._sock, self._flush)
+
+    def _send_some(self, data: bytes, fds: Sequence[int]) -> Optional[int]:
+        """Send as much as the other side has room for. The number of bytes; None when the channel was closed."""
+        try:
+            return frames.send_some(self._sock, data, fds)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self.close()
+            return None
 
     def _flush(self) -> None:
         while self._unsent:
             data, fds = self._unsent[0]
-            try:
-                sent = frames.send_some(self._sock, data, fds)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self.close()
+            sent = self._send_some(data, fds)
+            if not sent:
                 return
             _close_all(fds)
             if sent < len(data):

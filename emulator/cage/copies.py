@@ -5,18 +5,20 @@ below is the host's, read-only. So `useradd`, a script in /usr/local/bin or a li
 manager of the system, which writes to /usr, does not. What of the host is seen at all is the same (`host_view.py`).
 
 The copies are where the upper layers of overlays are (`Layout.changed`), so a sandbox may change from one form to the
-other when its emulator is started on another machine. All functions block.
+other when its emulator is started where overlays can be mounted, or on another machine. All functions block.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Optional
 
-from . import disk, host_view
+from . import disk, host_view, overlay_marks
 from .mask import replacements
 from .paths import Layout
 
@@ -26,7 +28,7 @@ _OPENED = ("usr/local", *(f"usr/local/{name}" for name in ("bin", "etc", "includ
 _COPIED_BYTES = 1024 * 1024
 #: Where the copies are mounted.
 COPIED = ("etc", "opt", "var", "usr/local")
-#: In the sandbox's directory of upper layers: shows that the copies are there.
+#: In the sandbox's directory of upper layers: shows that the copies are there, and lists what was made (JSON).
 _MARKER = ".copied"
 
 
@@ -116,10 +118,64 @@ def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
     for path in plan.files:
         if path not in replaced and not os.path.lexists(f"{changed}/{path}"):
             _copy(f"/{path}", f"{changed}/{path}")
-    for path in plan.bound:
-        if path not in plan.directories and not os.path.lexists(f"{changed}/{path}"):
+    mount_points = [path for path in plan.bound if path not in plan.directories]
+    for path in mount_points:
+        if not os.path.lexists(f"{changed}/{path}"):
             _write(f"{changed}/{path}", b"", 0o644)
-    (layout.changed / _MARKER).touch()
+    copied = [
+        path
+        for path in (*plan.directories, *plan.links, *plan.files, *replaced)
+        if os.path.lexists(f"{changed}/{path}")
+    ]
+    made = {"mount_points": mount_points, "copied": sorted(set(copied))}
+    (layout.changed / _MARKER).write_text(json.dumps(made), encoding="ascii")
+
+
+def make_upper_layers(layout: Layout) -> None:
+    """Make upper layers of overlays of a sandbox's copies, unless it has none: the host's files are seen where nothing
+    but a mount point was, and what the sandbox has deleted stays deleted. Can be repeated when it was interrupted.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    marker = layout.changed / _MARKER
+    try:
+        made = json.loads(marker.read_text(encoding="ascii"))
+        mount_points, copied = made["mount_points"], made["copied"]
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError) as error:
+        raise OSError(
+            f"{marker} is damaged ({error}), so it is not known which of the sandbox's files stand for the host's;"
+            " start the emulator where overlays cannot be mounted, or destroy the sandbox"
+        ) from error
+    changed = str(layout.changed)
+    for path in mount_points:
+        status = _status(f"{changed}/{path}")
+        if status is not None and stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            os.unlink(f"{changed}/{path}")
+    for path in copied:
+        _hide_if_deleted(changed, path)
+    marker.unlink()
+
+
+def _hide_if_deleted(changed: str, path: str) -> None:
+    """Make a whiteout where a path, or a directory that leads to it, is missing."""
+    target = changed
+    for name in path.split("/"):
+        target = f"{target}/{name}"
+        status = _status(target)
+        if status is None:
+            overlay_marks.make_whiteout(target)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return
+
+
+def _status(path: str) -> Optional[os.stat_result]:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
 
 
 def _copy(source: str, target: str) -> None:

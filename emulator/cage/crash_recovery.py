@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Callable
 
-from . import bwrap, disk
+from . import bwrap, copies, disk
 from .directory_cursor import DirectoryCursor
 from .paths import WRITABLE, Layout
 from .safe_files import TEMPORARY
@@ -40,6 +40,8 @@ def recover_directory(layout: Layout) -> list[str]:
     disk.remove(layout.opt)
     layout.make_opt_directory()
     layout.make_system()
+    if layout.overlays:
+        copies.make_upper_layers(layout)
     (layout.directory / bwrap.ERRORS).unlink(missing_ok=True)  # a hard link may have taken its place
     missing = recreate_missing_places(layout)
     for path in layout.kept():

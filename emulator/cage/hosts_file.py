@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -17,6 +18,9 @@ PATH = "/etc/hosts"
 ADDRESS = "127.0.1.1"
 #: Of a file in which the name is replaced: a sandbox may have made it as large as its disk.
 MOST_BYTES = 1024**2
+
+#: The line of a sandbox's own name.
+_OWN_LINE = re.compile(rb"^%s cage_[a-z0-9]+$" % re.escape(ADDRESS.encode()), re.MULTILINE)
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +40,12 @@ def write(etc: Path, sandbox_id: str) -> None:
     _write(path, content_for(sandbox_id))
 
 
-def rename(etc: Path, old: str, new: str) -> None:
+def rename(etc: Path, new: str) -> None:
     """Replace the host name of another sandbox in a file that was copied from it. Files that are too large, or cannot
     be read or replaced, stay as they are.
 
     Args:
         etc: The upper layer of /etc.
-        old: The other sandbox's host name.
         new: The sandbox's host name.
     """
     path = etc / "hosts"
@@ -51,13 +54,13 @@ def rename(etc: Path, old: str, new: str) -> None:
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             return
         content = path.read_bytes()
-        changed = content.replace(f"{ADDRESS} {old}\n".encode(), f"{ADDRESS} {new}\n".encode())
+        changed = _OWN_LINE.sub(f"{ADDRESS} {new}".encode(), content)
         if changed != content:
             _replace(path, changed, status)
     except FileNotFoundError:
         pass  # the sandbox has deleted it
     except OSError as error:
-        logger.warning("%s still names the sandbox %s: %s", path, old, error)
+        logger.warning("%s still names another sandbox: %s", path, error)
 
 
 def _replace(path: Path, content: bytes, status: os.stat_result) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 from .channel import Channel
 from .command_result import CommandResult, not_started
 from .inside import frames
-from .output import OUTPUT_LIMIT, OutputReader, OutputWatch
+from .output import OUTPUT_LIMIT, READ_AFTER, READ_AFTER_LONGEST, OutputReader, OutputWatch
 from .shim_rpc import ShimHandler, ShimReply, ShimRequests
 from .terminal import Terminal
 
@@ -70,6 +70,11 @@ class InitClient:
     @property
     def alive(self) -> bool:
         return not self._channel.closed and not self._stopping
+
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors of this process it holds while no command runs."""
+        return (not self._channel.closed) + (self._root is not None)
 
     def is_connected(self) -> bool:
         """Whether init still has its end of the control socket, which the event loop may not have noticed yet."""
@@ -329,7 +334,7 @@ class InitClient:
         command = self._new_request()
         outputs: list[OutputReader] = []
         if watch is not None:
-            watch.attach(outputs)
+            watch.attach(outputs, lambda error: self._abort(command, error))
         try:
             try:
                 on_reading = (lambda: None) if watch is None else watch.on_reading
@@ -339,7 +344,7 @@ class InitClient:
             except OSError as error:
                 _close_outputs(outputs)
                 return not_started(f"the emulator has no descriptor left ({error.strerror})")
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, SandboxGone):
                 for output in outputs:
                     output.drain()
                 self._kill(command)
@@ -357,6 +362,12 @@ class InitClient:
         finally:
             del self._pending[command]
 
+    def _abort(self, command: int, error: Exception) -> None:
+        future = self._pending.get(command)
+        if future is not None and not future.done():
+            future.set_exception(error)
+            future.exception()  # marks it as retrieved: its caller may be cancelled meanwhile
+
     def _send_run(
         self,
         command: int,
@@ -368,11 +379,12 @@ class InitClient:
     ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
         writers: list[int] = []
+        after = min(READ_AFTER * len(self._pending), READ_AFTER_LONGEST)
         try:
             for _ in range(pipes):
                 reader, writer = os.pipe()
                 writers.append(writer)
-                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading))
+                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading, after))
                 self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
         finally:

@@ -12,6 +12,8 @@ from typing import Callable, Optional
 
 #: Seconds after the start of a command until its output is read. A pipe holds 64 KiB until then.
 READ_AFTER = 0.003
+#: The longest such wait of commands that run at the same time, each of which takes longer.
+READ_AFTER_LONGEST = 0.03
 #: Times of one output that are kept, and how much later the next must be, in seconds.
 TIMES, TIMES_APART = 200, 0.01
 #: Bytes of one output that are kept, unless the caller says otherwise.
@@ -26,7 +28,8 @@ class OutputReader:
         fd: The end to read from.
         limit: The number of bytes to keep.
         on_end: Called when the pipe is closed.
-        on_reading: Called when the command has run for READ_AFTER seconds.
+        on_reading: Called when the command has run for `after` seconds.
+        after: Seconds until it reads. Most commands end before that with little output, and need no reader.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class OutputReader:
         limit: int,
         on_end: Callable[[OutputReader], None],
         on_reading: Callable[[], None] = lambda: None,
+        after: float = READ_AFTER,
     ) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
@@ -45,8 +49,7 @@ class OutputReader:
         self._on_end = on_end
         self._on_reading = on_reading
         self._loop = asyncio.get_running_loop()
-        #: Most commands end before that with little output, and need no reader.
-        self._timer: Optional[asyncio.TimerHandle] = self._loop.call_later(READ_AFTER, self._start_reading)
+        self._timer: Optional[asyncio.TimerHandle] = self._loop.call_later(after, self._start_reading)
         #: Whether there was more than `limit`.
         self.truncated = False
         #: When there were how many bytes: seconds since this was made, and a number. At least TIMES_APART between two.
@@ -133,16 +136,30 @@ class OutputReader:
 
 
 class OutputWatch:
-    """Shows what a command has printed while it runs, and what it had printed when it was killed."""
+    """Shows what a command has printed while it runs, and what it had printed when it was killed. It can kill it."""
 
     def __init__(self) -> None:
         self._readers: list[OutputReader] = []
-        #: Called when the command has run for READ_AFTER seconds, for each of its outputs.
+        self._abort: Callable[[Exception], None] = lambda error: None
+        self._error: Optional[Exception] = None
+        #: Called when the first of its output is read, for each of its outputs.
         self.on_reading: Callable[[], None] = lambda: None
 
-    def attach(self, readers: list[OutputReader]) -> None:
-        """Watch the outputs of a command, which may be made later: `readers` is not copied."""
-        self._readers = readers
+    def attach(self, readers: list[OutputReader], abort: Callable[[Exception], None]) -> None:
+        """Watch the outputs of a command, which may be made later: `readers` is not copied.
+
+        Args:
+            readers: Its outputs.
+            abort: Kills the command, if it has not ended, and raises an error where its end is waited for.
+        """
+        self._readers, self._abort = readers, abort
+        if self._error is not None:
+            abort(self._error)
+
+    def abort(self, error: Exception) -> None:
+        """Kill the command, and raise an error where its end is waited for. Without effect when it has ended."""
+        self._error = error
+        self._abort(error)
 
     @property
     def size(self) -> int:

@@ -5,7 +5,8 @@ has run no command, and is in no list. What cannot be changed after the start of
 request gets one of exactly the kind that would be started for it.
 
 An emulator that creates few sandboxes has none of them: how many are kept follows the recent requests. They are built
-one at a time, a moment after the last create, and are removed when none was requested for a while.
+one at a time, a moment after the last create, and are removed when none was requested for a while, and when something
+else needs their descriptors.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class ReadySandbox:
     init: InitClient
     listening: Optional[socket.socket]
 
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors of this process it holds."""
+        return self.init.descriptors + (self.listening is not None)
+
 
 class _Shelf:
     """The ready-made sandboxes of one kind, and when some were requested."""
@@ -94,6 +100,11 @@ class SandboxPool(Generic[K]):
 
     def __len__(self) -> int:
         return sum(len(shelf.ready) for shelf in self._shelves.values())
+
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors of this process they hold."""
+        return sum(one.descriptors for shelf in self._shelves.values() for one in shelf.ready)
 
     def take(self, kind: K) -> Optional[ReadySandbox]:
         """Note a request, and return a ready-made sandbox whose init runs, if there is one. It is the caller's now."""
@@ -147,7 +158,7 @@ class SandboxPool(Generic[K]):
         while True:
             now = asyncio.get_running_loop().time()
             lacking = [kind for kind, shelf in self._shelves.items() if len(shelf.ready) < shelf.wanted(now)]
-            if not lacking or not descriptors.has_room_for_sandbox():
+            if not lacking or not descriptors.has_room_for_ready():
                 return
             kind = lacking[-1]
             if len(self) >= MOST and not self._make_room(kind):
@@ -201,6 +212,20 @@ class SandboxPool(Generic[K]):
     def _empty(self, shelf: _Shelf) -> None:
         while shelf.ready:
             self._start_discarding(shelf.ready.popleft())
+
+    def start_releasing(self) -> None:
+        """Begin to remove all. Others are made when more are requested."""
+        if self._building is not None:
+            self._building.cancel()
+        for shelf in self._shelves.values():
+            shelf.requests.clear()
+            self._empty(shelf)
+
+    async def release(self) -> None:
+        """Remove all, so that others have their descriptors. Others are made when more are requested."""
+        building = [] if self._building is None else [self._building]
+        self.start_releasing()
+        await asyncio.gather(*building, *self._discarding, return_exceptions=True)
 
     def _start_discarding(self, one: ReadySandbox) -> None:
         async def discard() -> None:

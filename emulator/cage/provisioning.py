@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from .. import descriptors
 from ..workers import Workers
 from . import bwrap, copies, disk, host_view, hosts_file, layers, sudo
 from .cage import Cage
@@ -212,6 +214,7 @@ class Provisioner:
             if ready is not None:
                 init, listening = ready.init, ready.listening
             else:
+                await self.free_descriptors(descriptors.has_room_for_sandbox)
                 await self._make_or_recover(layout, sandbox)
                 control = await self._zygote.create(self._spec(layout, sandbox))
                 init = InitClient(control, sandbox.on_lost, sandbox.on_shim_request, sandbox.on_overrun)
@@ -232,7 +235,7 @@ class Provisioner:
                 await sandbox.memory.remove()
             reason = bwrap.errors(layout) if isinstance(error, SandboxGone) else ""
             if not sandbox.again and not isinstance(error, FileExistsError):
-                disk.remove(directory)
+                await self._remove(directory)
             if reason:
                 raise SandboxGone(reason) from error
             raise
@@ -282,6 +285,20 @@ class Provisioner:
         return parts
 
     # --- ready-made sandboxes
+
+    @property
+    def descriptors_of_ready(self) -> int:
+        """How many descriptors of this process ready-made sandboxes hold, which `free_descriptors` frees."""
+        return self._pool.descriptors
+
+    async def free_descriptors(self, has_room: Callable[[], bool]) -> None:
+        """Remove the ready-made sandboxes, unless there is room without that."""
+        if not has_room():
+            await self._pool.release()
+
+    def start_freeing_descriptors(self) -> None:
+        """Begin to remove the ready-made sandboxes."""
+        self._pool.start_releasing()
 
     async def close(self) -> None:
         """Remove the sandboxes that were made before they were requested."""
@@ -355,7 +372,7 @@ class Provisioner:
             if init is not None:
                 await init.stop()
             self._zygote.inits.pop(identifier, None)
-            disk.remove(layout.directory)
+            await self._remove(layout.directory)
             raise
 
     async def _discard_ready(self, ready: ReadySandbox) -> None:
@@ -363,7 +380,11 @@ class Provisioner:
             ready.listening.close()
         await ready.init.stop()
         self._zygote.inits.pop(ready.id, None)
-        await self._workers.walk.run(disk.remove, ready.layout.directory)
+        await self._remove(ready.layout.directory)
+
+    async def _remove(self, directory: Path) -> None:
+        """Remove a directory, also when the caller is cancelled meanwhile."""
+        await asyncio.shield(self._workers.walk.run(disk.remove, directory))
 
     def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)

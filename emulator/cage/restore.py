@@ -106,7 +106,7 @@ def restore_files(
     source: Path,
     layout: Layout,
     remount: Callable[[], None] = lambda: None,
-    names: Optional[tuple[str, str]] = None,
+    host_name: Optional[str] = None,
 ) -> Restored:
     """Replace the files of a sandbox by those of an archive.
 
@@ -119,8 +119,7 @@ def restore_files(
         layout: The sandbox's directory.
         remount: Mounts the overlays of a running sandbox again, over new upper layers, or raises OSError and leaves
             them as they are.
-        names: The host name of the sandbox that the archive is of, and that of this one, by which the former is
-            replaced in /etc/hosts.
+        host_name: The sandbox's host name, which replaces that of the sandbox that the archive is of in /etc/hosts.
 
     Raises:
         OSError: The archive is damaged, or the disk is full; then the sandbox has its old files.
@@ -139,8 +138,8 @@ def restore_files(
             _require_own_home(layout)
         if (places.staging / "changed").is_dir():
             after[_TOP] = extracted.top
-            if names is not None:
-                hosts_file.rename(places.staging / "changed" / "etc", *names)
+            if host_name is not None:
+                hosts_file.rename(places.staging / "changed" / "etc", host_name)
         for name in after:
             _ensure_directory(places.live(name))
         places.write_note(after)

@@ -177,8 +177,10 @@ class Clock:
 def rfc3339(seconds: float) -> str:
     """Format a time in UTC with milliseconds: 2026-01-31T12:00:00.000Z. A time outside of 1970 to 9999, as a file may
     have, becomes the nearest that the format can hold."""
-    whole, fraction = divmod(min(max(0.0, seconds), _LATEST), 1)
-    return f"{_to_the_second(int(whole))}.{int(fraction * 1000):03d}Z"
+    if not 0.0 <= seconds <= _LATEST:
+        seconds = min(max(0.0, seconds), _LATEST)
+    whole = int(seconds)
+    return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 @functools.lru_cache(maxsize=16)  # each request needs it, and many come within a second

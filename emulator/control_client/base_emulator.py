@@ -352,17 +352,20 @@ class BaseEmulator(Controls):
         warn_of_missing_sandboxes(target)
 
     def import_(self, path: Union[str, os.PathLike[str]], *, on_progress: Optional[OnProgress] = None) -> None:
-        """Add the accounts of an archive that `export` has written, all of them or none.
+        """Add what is in an archive that `export` has written, all of it or nothing.
 
-        Its sandboxes are stopped; `resume` starts them. The account that this object is scoped to is not changed.
+        Its sandboxes are stopped; `resume` starts them. An account that exists on this emulator already, because the
+        archive was imported before or comes from here, keeps its keys, settings and records, and gets what the archive
+        has besides. A sandbox, snapshot, session, alert or notification whose id exists gets another id; the log of a
+        sandbox says so.
 
         Args:
             path: The archive.
             on_progress: Called with the number of bytes that were read so far, before each piece is sent.
 
         Raises:
-            ValueError: The file does not exist, is not an archive of `export`, is damaged, or has an id that exists on
-                this emulator already.
+            ValueError: The file does not exist, is not an archive of `export`, is damaged, or has an account whose id,
+                e-mail address or key another account of this emulator has.
             OSError: The file cannot be read.
         """
         from .archives import upload

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from ..cage import crash_recovery, disk, tar_writer
+from ..cage import copies, crash_recovery, disk, tar_writer
 from ..cage.init_client import SandboxGone
 from ..output_file import replacement
 from ..platform.platform import Platform
@@ -118,6 +118,8 @@ class _Export:
                         frozen = False  # without processes, its files do not change
                 await copy.run(crash_recovery.require_directory, layout)
                 await copy.run(crash_recovery.recreate_missing_places, layout)
+                if layout.overlays:
+                    await copy.run(copies.make_upper_layers, layout)
                 for place in PLACES:
                     await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
                 if layout.overlays:

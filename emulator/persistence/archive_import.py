@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..cage import disk
+from ..cage import disk, hosts_file
 from ..platform.platform import Platform
 from ..platform.redaction import learn_secrets
 from ..store import Store
-from . import recovery
+from . import archive_ids, recovery
 from .archive_database import open_archive_database
 from .archive_export import work_directory
 from .archive_file import WITHOUT_OVERLAYS, Contents, TransferError, extract_sandbox, unpack
@@ -28,8 +28,8 @@ async def import_archive(platform: Platform, path: Path) -> Contents:
     """Add the content of an archive; call it on the emulator's event loop. The sandboxes are stopped.
 
     Raises:
-        TransferError: The file is not an export, is damaged, or has an id, key or address that exists here. Nothing was
-            imported.
+        TransferError: The file is not an export, is damaged, or has an account that cannot be added: another one has
+            its id, address or one of its keys. Nothing was imported.
         OSError: The files cannot be written. Nothing was imported.
     """
     return await _Import(platform).run(path)
@@ -42,6 +42,9 @@ class _Import:
         self._placed: list[Path] = []
         #: By sandbox: names in its root whose changes it cannot have here.
         self._left_out: dict[str, list[str]] = {}
+        #: The ids that records have here, by those in the archive, where the two differ; and the other way round.
+        self._new_ids: dict[str, str] = {}
+        self._old_ids: dict[str, str] = {}
 
     async def run(self, path: Path) -> Contents:
         copy, walk = self._platform.workers.copy, self._platform.workers.walk
@@ -51,9 +54,16 @@ class _Import:
             state, heartbeat = await copy.run(self._read, work)
             _check_files(state.store, work)
             _check_owners(state.store)
-            self._check_conflicts(state.store)
+            contents = Contents(accounts=list(state.store.accounts))
+            here = self._platform.store
+            self._check_accounts(state.store)
+            known = archive_ids.take_out_accounts(state, here)
+            self._new_ids = archive_ids.choose_other_ids(state.store, here, self._platform.randomness)
+            self._old_ids = {new: old for old, new in self._new_ids.items()}
+            await copy.run(archive_ids.replace_ids, state, self._new_ids)
+            contents.sandboxes, contents.snapshots = list(state.store.sandboxes), list(state.store.snapshots)
             await self._place_files(state.store, work)
-            self._check_conflicts(state.store)  # the store may have changed meanwhile
+            self._check_unchanged(state.store, known)
             self._merge(state, heartbeat)
             self._placed.clear()
             self._platform.commit()
@@ -63,7 +73,7 @@ class _Import:
                 if placed.is_file():
                     placed.unlink()
             await walk.run(disk.remove, work)
-        return Contents.of(state.store)
+        return contents
 
     def _read(self, work: Path) -> tuple[LoadedState, recovery.Heartbeat]:
         """Read the records. Blocks."""
@@ -79,14 +89,22 @@ class _Import:
         except Exception as error:  # a damaged record leads to many kinds of errors; nothing has been changed yet
             raise TransferError(f"the archive's records cannot be read: {describe_failure(error)}") from error
 
-    def _check_conflicts(self, store: Store) -> None:
+    def _check_accounts(self, store: Store) -> None:
         conflicts = list(_conflicts(store, self._platform.store))
         if conflicts:
             more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
             raise TransferError(
-                f"nothing was imported: {', '.join(conflicts[:5])}{more} are here already; import into an emulator"
-                " without them, such as a fresh one with another seed"
+                f"nothing was imported: {', '.join(conflicts[:5])}{more}; import into an emulator without them, such as"
+                " a fresh one with another seed"
             )
+
+    def _check_unchanged(self, store: Store, known: list[str]) -> None:
+        """Check that what was decided by the records of this emulator still holds: they may have changed meanwhile."""
+        here = self._platform.store
+        self._check_accounts(store)
+        is_known = all(identifier in here.accounts for identifier in known)
+        if not is_known or any(one in here.accounts for one in store.accounts) or archive_ids.clash(store, here):
+            raise TransferError("nothing was imported: accounts were changed meanwhile; import again")
 
     async def _place_files(self, store: Store, work: Path) -> None:
         """Put the files of sandboxes and snapshots where the emulator expects them."""
@@ -95,14 +113,18 @@ class _Import:
             layout = isolation.layout(self._platform.files_dir / "sandboxes" / sandbox.id)
             self._add_placed(layout.directory)
             try:
-                source = work / "sandboxes" / sandbox.id
+                old_id = self._old_ids.get(sandbox.id, sandbox.id)
+                source = work / "sandboxes" / old_id
                 self._left_out[sandbox.id] = await self._platform.workers.copy.run(extract_sandbox, layout, source)
+                if layout.overlays and old_id != sandbox.id:
+                    hosts_file.rename(layout.changed / "etc", sandbox.id)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
         for snapshot in store.snapshots.values():
             if snapshot.status == "completed":
                 self._add_placed(snapshot.file)
-                os.replace(snapshot_file(work / "snapshots", snapshot.id), snapshot.file)
+                old_id = self._old_ids.get(snapshot.id, snapshot.id)
+                os.replace(snapshot_file(work / "snapshots", old_id), snapshot.file)
 
     def _add_placed(self, path: Path) -> None:
         if path.exists():
@@ -128,6 +150,8 @@ class _Import:
             learn_secrets(self._platform.journal, sandbox)
             if sandbox.status in ("running", "paused"):
                 recovery.stop(self._platform, sandbox, heartbeat, _STOPPED)
+            if old_id := self._old_ids.get(sandbox.id):
+                self._platform.recorder.log(sandbox, f"imported as {sandbox.id}: {old_id} existed already")
             if names := self._left_out.get(sandbox.id):
                 paths = ", ".join(f"/{name}" for name in names)
                 self._platform.recorder.log(sandbox, f"not imported: changes in {paths}: {WITHOUT_OVERLAYS}")
@@ -164,23 +188,23 @@ def _check_owners(store: Store) -> None:
 
 
 def _conflicts(imported: Store, here: Store) -> Iterator[str]:
-    """Yield what is in both stores."""
-    for name in ("account", "sandbox", "snapshot", "session", "alert", "notification"):
-        collection = "sandboxes" if name == "sandbox" else f"{name}s"
-        present = getattr(here, collection)
-        yield from (f"{name} {identifier}" for identifier in getattr(imported, collection) if identifier in present)
+    """Yield why accounts cannot be added. One that is here already is not added, and so none of its keys and logins."""
+    added = imported.accounts.keys() - here.accounts.keys()
+    for account in imported.accounts.values():
+        if account.id not in added and account.email != here.accounts[account.id].email:
+            yield f"account {account.id} is here already, with another e-mail address"
     key_ids = {key.id for key in here.keys.values()}
     for secret, key in imported.keys.items():
-        if secret in here.keys or key.id in key_ids:
-            yield f"API key {key.id}"
+        if key.account_id in added and (secret in here.keys or key.id in key_ids):
+            yield f"API key {key.id} is here already"
     login_ids = {login.id for login in here.logins.values()}
     for token, login in imported.logins.items():
-        if token in here.logins or login.id in login_ids:
-            yield f"login {login.id}"
+        if login.key.account_id in added and (token in here.logins or login.id in login_ids):
+            yield f"login {login.id} is here already"
     emails = {account.email for account in here.accounts.values()}
     for account in imported.accounts.values():
-        if account.email in emails:
-            yield f"e-mail address {account.email}"
+        if account.id in added and account.email in emails:
+            yield f"e-mail address {account.email} is here already, of another account"
 
 
 def _put_all(source: dict[str, T], target: dict[str, T]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -58,9 +58,9 @@ def _crash(live: LiveSandbox, injection: Injection) -> None:
 
 
 @asynccontextmanager
-async def _kill_during(live: LiveSandbox, injection: Optional[Injection]) -> AsyncIterator[None]:
+async def _kill_during(live: LiveSandbox, injection: Injection) -> AsyncIterator[None]:
     """Kill the sandbox's processes during the block, after the fault's delay, when the fault says so."""
-    if injection is None or injection.fault.outcome != "dies":
+    if injection.fault.outcome != "dies":
         yield
         return
     loop, delay = asyncio.get_running_loop(), injection.fault.delay
@@ -71,6 +71,11 @@ async def _kill_during(live: LiveSandbox, injection: Optional[Injection]) -> Asy
         yield
     finally:
         dying.cancel()
+
+
+def _out_of_budget(sandbox: Sandbox) -> SandboxGone:
+    budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
+    return SandboxGone(f"{budget}, and it was paused, before the command ended")
 
 
 class _Run:
@@ -203,12 +208,20 @@ class Execs:
         self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str, injection: Optional[Injection]
     ) -> CommandResult:
         run.choose(await self._command_stubs.choose(sandbox, command))
-        assert live.cage is not None
+        if injection is None:
+            return await self._ended(run, live, sandbox, command)
         async with _kill_during(live, injection):
-            async with self._recorder.file_changes.noting(sandbox, run.step):
-                work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES, watch=run.watch)
-                with run.showing_progress():
-                    return await self._unless_out_of_budget(sandbox, work)
+            return await self._ended(run, live, sandbox, command)
+
+    async def _ended(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str) -> CommandResult:
+        assert live.cage is not None
+        async with self._recorder.file_changes.noting(sandbox, run.step):
+            work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES, watch=run.watch)
+            with run.showing_progress():
+                if run.choice.output is None:
+                    with self._ending_with_budget(sandbox, run.watch):
+                        return await work
+                return await self._unless_out_of_budget(sandbox, work)
 
     async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> ExecOutcome:
         milliseconds = round(run.milliseconds)
@@ -255,6 +268,19 @@ class Execs:
         for end in list(self._waiting.get(sandbox.id, ())):
             end()
 
+    @contextmanager
+    def _ending_with_budget(self, sandbox: Sandbox, watch: OutputWatch) -> Iterator[None]:
+        """Do for a command that runs what `_unless_out_of_budget` does, without a task of its own."""
+
+        def end() -> None:
+            watch.abort(_out_of_budget(sandbox))
+
+        self._waiting.setdefault(sandbox.id, set()).add(end)
+        try:
+            yield
+        finally:
+            self._stop_waiting(sandbox, end)
+
     async def _unless_out_of_budget(self, sandbox: Sandbox, work: Coroutine[Any, Any, CommandResult]) -> CommandResult:
         """Return the result of `work`. Kill the command and raise SandboxGone when the sandbox's budget is used up
         before: the sandbox will never be resumed, so the command would not end."""
@@ -266,8 +292,7 @@ class Execs:
             if not used_up.done():
                 used_up.set_result(None)
 
-        waiting = self._waiting.setdefault(sandbox.id, set())
-        waiting.add(end)
+        self._waiting.setdefault(sandbox.id, set()).add(end)
         either: set[asyncio.Future[Any]] = {running, used_up}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -275,14 +300,18 @@ class Execs:
                 running.cancel()
                 await asyncio.wait({running})
             if running.cancelled():
-                budget = f"its budget of ${sandbox.budget or 0:.2f} was used up"
-                raise SandboxGone(f"{budget}, and it was paused, before the command ended")
+                raise _out_of_budget(sandbox)
             return running.result()
         except asyncio.CancelledError:  # the client has disconnected
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             raise
         finally:
+            self._stop_waiting(sandbox, end)
+
+    def _stop_waiting(self, sandbox: Sandbox, end: Callable[[], None]) -> None:
+        waiting = self._waiting.get(sandbox.id)
+        if waiting is not None:
             waiting.discard(end)
-            if not waiting and self._waiting.get(sandbox.id) is waiting:
+            if not waiting:
                 del self._waiting[sandbox.id]

@@ -12,6 +12,7 @@ from typing import Optional
 from .. import descriptors
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.init_client import SandboxGone
+from ..cage.provisioning import Provisioner
 from ..config import EmulatorConfig
 from ..control.clock import Clock
 from ..control.current_account import act_for
@@ -35,6 +36,7 @@ class Ports:
         recorder: SandboxRecorder,
         background: BackgroundTasks,
         sandboxes: Sandboxes,
+        provisioner: Provisioner,
     ) -> None:
         self._config = config
         self._store = store
@@ -44,6 +46,7 @@ class Ports:
         self._recorder = recorder
         self._background = background
         self._sandboxes = sandboxes
+        self._provisioner = provisioner
         self._looking: set[str] = set()
         self._looked = 0.0
 
@@ -161,6 +164,7 @@ class Ports:
         """Connect to the port in the sandbox's network. 502 when that fails, 503 when too few descriptors are left."""
         cage = self._live.of(sandbox).cage
         assert cage is not None
+        await self._provisioner.free_descriptors(descriptors.has_room_for_stream)
         require_descriptors(descriptors.has_room_for_stream(), "a preview")
         own_network = self._isolation.current.own_network and sandbox.network_mode != "full"
         try:

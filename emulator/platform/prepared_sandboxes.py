@@ -137,7 +137,7 @@ class PreparedSandboxes:
             cage = started.cage
             try:
                 if snapshot is not None:
-                    restored = await cage.restore(snapshot.file, snapshot.sandbox_id)
+                    restored = await cage.restore(snapshot.file)
                     require_complete(f"from_snapshot: snapshot {snapshot.id}", restored.left_out)
                 for path, content in prepared.files.items():
                     await _write(cage, path, content)

@@ -34,6 +34,9 @@ from .snapshots import Snapshots
 
 logger = logging.getLogger(__name__)
 
+#: The longest that a create waits for descriptors which the emulator's own work holds, and between two looks.
+REMOVAL_SECONDS, ROOM_SECONDS, _POLL_SECONDS = 5.0, 0.5, 0.02
+
 
 class SandboxLifecycle:
     def __init__(
@@ -72,6 +75,16 @@ class SandboxLifecycle:
         self._removals: set[asyncio.Task[None]] = set()
 
     # --- creating
+
+    async def make_room(self) -> None:
+        """Wait while too few descriptors are left for another sandbox and the emulator's own work may free some: the
+        removal of directories up to REMOVAL_SECONDS, anything else (looks at ports and sizes) up to ROOM_SECONDS."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while not self._limits.has_descriptors():
+            if loop.time() - begun >= (REMOVAL_SECONDS if self._removals else ROOM_SECONDS):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     def new(
         self,
@@ -212,6 +225,7 @@ class SandboxLifecycle:
     async def _start_again(self, sandbox: Sandbox) -> None:
         """Start new processes over the directory of a stopped sandbox. 503 when they cannot be started, 409 when the
         isolation cannot enforce the sandbox's network mode."""
+        await self.make_room()
         self._limits.require_room(self._store.accounts[sandbox.account_id])
         try:
             self._limits.require_enforceable(sandbox.network_mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import descriptors
 from ..cage.chosen_isolation import ChosenIsolation
+from ..cage.provisioning import Provisioner
 from ..config import EmulatorConfig
 from ..store import Account, Store
 from . import limits
@@ -13,11 +14,23 @@ from .sandbox_states import LIVING
 
 
 class SandboxLimits:
-    def __init__(self, config: EmulatorConfig, store: Store, accounts: Accounts, isolation: ChosenIsolation) -> None:
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        store: Store,
+        accounts: Accounts,
+        isolation: ChosenIsolation,
+        provisioner: Provisioner,
+    ) -> None:
         self._config = config
         self._store = store
         self._accounts = accounts
         self._isolation = isolation
+        self._provisioner = provisioner
+
+    def has_descriptors(self) -> bool:
+        """Whether enough file descriptors are left for a sandbox. Ready-made ones are removed for it."""
+        return descriptors.has_room_for_sandbox(self._provisioner.descriptors_of_ready)
 
     def require_room(self, account: Account) -> limits.Tier:
         """Return the account's plan. 403 when it allows no more sandboxes, 503 when too few descriptors are left."""
@@ -30,7 +43,7 @@ class SandboxLimits:
                 f"plan limit reached: you already have {living} sandboxes, which is your plan's limit"
                 " \N{EM DASH} upgrade for more"
             )
-        require_descriptors(descriptors.has_room_for_sandbox(), "a sandbox")
+        require_descriptors(self.has_descriptors(), "a sandbox")
         return plan
 
     def require_enforceable(self, network_mode: str) -> None:

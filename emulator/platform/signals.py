@@ -29,6 +29,8 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "event": ("sandbox", "event"),
 }
 
+_KEYWORDS = {name: frozenset(keywords) for name, keywords in SIGNALS.items()}
+
 Listener = Callable[..., None]
 
 
@@ -46,7 +48,7 @@ class Signals:
 
     def send(self, name: str, **data: Any) -> None:
         """Call the listeners. TypeError when `data` has other keywords than SIGNALS says."""
-        if set(data) != set(SIGNALS[name]):
+        if data.keys() != _KEYWORDS[name]:
             raise TypeError(f"signal {name} is sent with {', '.join(SIGNALS[name])}, not {', '.join(data)}")
         for listener in tuple(self._listeners[name]):
             try:

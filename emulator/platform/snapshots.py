@@ -213,7 +213,7 @@ class Snapshots:
                 await cage.freeze()
                 stop = self._restoring[target.id] = StopToken()
                 try:
-                    restored = await cage.restore(snapshot.file, snapshot.sandbox_id, stop)
+                    restored = await cage.restore(snapshot.file, stop)
                 finally:
                     del self._restoring[target.id]
                     await cage.thaw()

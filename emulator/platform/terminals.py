@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .. import descriptors
 from ..cage.init_client import SandboxGone
+from ..cage.provisioning import Provisioner
 from ..cage.terminal import Terminal
 from ..control.clock import Clock
 from ..control.randomness import Randomness
@@ -51,6 +52,7 @@ class Terminals:
         sandboxes: Sandboxes,
         command_stubs: CommandStubs,
         recorder: SandboxRecorder,
+        provisioner: Provisioner,
     ) -> None:
         self._clock = clock
         self._randomness = randomness
@@ -58,6 +60,7 @@ class Terminals:
         self._sandboxes = sandboxes
         self._command_stubs = command_stubs
         self._recorder = recorder
+        self._provisioner = provisioner
         self._terminals: dict[str, OpenTerminal] = {}
         self._open: Counter[str] = Counter()
 
@@ -70,6 +73,7 @@ class Terminals:
     async def open(self, sandbox: Sandbox, rows: int, cols: int, quiet: bool) -> AsyncIterator[OpenTerminal]:
         """Open a shell in a terminal; kill it with all its processes when the block ends before it does. 409 when the
         sandbox cannot run it, 503 when too few descriptors are left."""
+        await self._provisioner.free_descriptors(descriptors.has_room_for_stream)
         if self._open[sandbox.id] >= MOST_PER_SANDBOX:
             raise ApiError(409, f"{sandbox.id} has {MOST_PER_SANDBOX} terminals open already; close one first")
         require_descriptors(descriptors.has_room_for_stream(), "a terminal")

@@ -16,6 +16,7 @@ from ..json_values import MOST_VALUES
 from ..platform.errors import invalid
 from ..platform.platform import Platform
 from ..store import Account, Key
+from .value_errors import shown
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -105,9 +106,9 @@ class Call(Generic[B]):
         if value is None:
             return None
         try:
-            return int(value[:20])
+            return int(value)
         except ValueError:
-            raise invalid(f"{name}: must be a whole number") from None
+            raise invalid(f"{name}: must be a whole number, not {shown(value)}") from None
 
 
 Handler = Callable[[Call[Any]], Awaitable[Response]]

@@ -91,6 +91,7 @@ def serialize(sandbox: Sandbox, now: float) -> SandboxOut:
 )
 async def create(call: Call[CreateSandbox]) -> Response:
     platform = call.platform
+    await platform.lifecycle.make_room()
     # A prepared sandbox is used under its name, in place of a template.
     prepared = platform.prepared_sandboxes.find(call.account, call.body.template)
     body = call.body if prepared is None else call.body.model_copy(update={"template": prepared.template})

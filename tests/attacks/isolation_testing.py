@@ -7,6 +7,7 @@ value, sends signal 0, or targets a process of its own.
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 from typing import Any, Callable
 
@@ -15,15 +16,18 @@ from levels import LEVELS, Served
 
 Emulators = Callable[[str], Served]
 
-ISOLATED = LEVELS[:-1]
+LONG = os.environ.get("CAGED_ATTACKS_LONG") == "1"
+
+#: Those of the user that runs the suite. `.ci/run` runs these tests as an ordinary user too.
+OWN_LEVELS = [level for level in LEVELS if LONG or not level.endswith("-user")]
 
 
-@pytest.fixture(params=ISOLATED)
+@pytest.fixture(params=[level for level in OWN_LEVELS if level != "process"])
 def isolated(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=OWN_LEVELS)
 def anywhere(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import archive_testing as raw
+import fork_server
 import httpx
 import pytest
 from archive_testing import directory, extended, file, hard, link, record, records, rewrite, tree
@@ -457,7 +458,7 @@ def test_shell_from_hostile_archive_is_refused(export, out, tmp_path):
         ),
     )
     command = [sys.executable, "-m", "caged.emulator", "shell", box, "--from", str(evil)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    done = fork_server.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert "leads out of its directory" in done.stderr
     assert "Traceback" not in done.stderr

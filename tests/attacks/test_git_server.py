@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cases import each
 from emulator_testing import Api, api_of
 
 from caged.emulator import Emulator, EmulatorError, RepositoryHandle
@@ -24,6 +25,7 @@ NOTHING = "0" * 40
 EMPTY_PACK = bytes.fromhex("5041434b0000000200000000029d08823bd8a8eab510ad6ac75c823cfd3ed31e")
 #: Much longer than any answer takes.
 SECONDS = 60.0
+Shared = tuple[Api, RepositoryHandle, str]
 
 
 @pytest.fixture
@@ -37,6 +39,17 @@ def box(repo: RepositoryHandle, api: Api) -> str:
     made = api.sandbox(network_mode="full")
     api.output(made, f"git clone -q {URL} .")
     return made
+
+
+@pytest.fixture(scope="module")
+def shared(emulator: Emulator) -> Iterator[Shared]:
+    """An account, its repository and a sandbox with a clone, for attacks after which the repository is intact."""
+    with api_of(emulator) as api:
+        repo = emulator.repos.add(URL, {"calc.py": "print(1)\n"}, account=api.account_id)
+        box = api.sandbox(network_mode="full")
+        api.output(box, f"git clone -q {URL} .")
+        yield api, repo, box
+    emulator.delete_account(api.account_id)
 
 
 def directory(emulator: Emulator, repo: RepositoryHandle) -> Path:
@@ -127,7 +140,7 @@ def test_server_connects_to_no_host(api: Api, box: str):
             target.accept()
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/acme/calc/../../../../etc",
@@ -141,9 +154,9 @@ def test_server_connects_to_no_host(api: Api, box: str):
         "/acme/calc%0a",
         "/" + "a/" * 10_000,
     ],
-    ids=lambda path: path[:30],
 )
-def test_path_of_a_url_reaches_no_other_file(api: Api, box: str, path: str):
+def test_path_of_a_url_reaches_no_other_file(shared: Shared, path: str):
+    api, _repo, box = shared
     line = Line(api, box)
     for end in ("/info/refs?service=git-upload-pack", "/git-upload-pack", "/HEAD", "/config"):
         answer = line.request(f"GET http://github.com{path}{end} HTTP/1.1")
@@ -151,7 +164,8 @@ def test_path_of_a_url_reaches_no_other_file(api: Api, box: str, path: str):
         assert b"root:" not in answer
 
 
-def test_command_of_ssh_is_not_run_by_a_shell(api: Api, repo: RepositoryHandle, box: str, tmp_path: Path):
+def test_command_of_ssh_is_not_run_by_a_shell(shared: Shared, tmp_path: Path):
+    api, repo, box = shared
     api.output(box, "git config core.sshCommand > ssh-words")
     marker = tmp_path / "ran"
     for command in (
@@ -176,7 +190,8 @@ def test_command_of_ssh_is_not_run_by_a_shell(api: Api, repo: RepositoryHandle, 
     assert intact(repo)
 
 
-def test_what_is_not_the_protocol_ends_the_connection_only(api: Api, repo: RepositoryHandle, box: str):
+def test_what_is_not_the_protocol_ends_the_connection_only(shared: Shared):
+    api, repo, box = shared
     line = Line(api, box)
     for body in (
         b"zzzz",
@@ -199,9 +214,8 @@ def test_what_is_not_the_protocol_ends_the_connection_only(api: Api, repo: Repos
     assert intact(repo)
 
 
-def test_compressed_request_that_expands_without_end_is_refused(
-    api: Api, repo: RepositoryHandle, box: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_compressed_request_that_expands_without_end_is_refused(shared: Shared):
+    api, repo, box = shared
     line = Line(api, box)
     bomb = gzip.compress(b"\0" * 64 * 1024**2)
     answer = line.request(RECEIVE.replace("receive", "upload"), "Content-Encoding: gzip", body=bomb)
@@ -213,9 +227,8 @@ def test_compressed_request_that_expands_without_end_is_refused(
 # --- what is pushed
 
 
-def test_refs_outside_of_branches_and_tags_cannot_be_pushed(
-    emulator: Emulator, api: Api, repo: RepositoryHandle, box: str
-):
+def test_refs_outside_of_branches_and_tags_cannot_be_pushed(emulator: Emulator, shared: Shared):
+    api, repo, box = shared
     head = api.output(box, "git rev-parse HEAD").strip()
     for ref in ("refs/foo/x", "refs/replace/" + head, "refs/notes/commits", "refs/hidden"):
         result = api.run(box, f"git push origin HEAD:{ref} 2>&1")
@@ -229,14 +242,16 @@ def test_refs_outside_of_branches_and_tags_cannot_be_pushed(
     assert not (directory(emulator, repo) / "x").exists()
 
 
-def test_default_branch_cannot_be_deleted(api: Api, repo: RepositoryHandle, box: str):
+def test_default_branch_cannot_be_deleted(shared: Shared):
+    api, repo, box = shared
     result = api.run(box, "git push origin :main 2>&1")
     assert result["exit_code"] == 1
     assert "deletion of the current branch prohibited" in result["output"]
     assert intact(repo)
 
 
-def test_ten_thousand_refs_are_refused(api: Api, repo: RepositoryHandle, box: str, monkeypatch: pytest.MonkeyPatch):
+def test_ten_thousand_refs_are_refused(shared: Shared, monkeypatch: pytest.MonkeyPatch):
+    api, repo, box = shared
     head = api.output(box, "git rev-parse HEAD").strip()
     commands = [f"{NOTHING} {head} refs/heads/b{number}" for number in range(10_000)]
     answer = Line(api, box).request(RECEIVE, body=push_body(*commands, pack=EMPTY_PACK))
@@ -270,7 +285,8 @@ def test_size_of_a_push_and_of_a_repository_is_bounded(
     assert len(repo.pushes) == 1
 
 
-def test_objects_that_would_harm_a_work_tree_are_refused(api: Api, repo: RepositoryHandle, box: str):
+def test_objects_that_would_harm_a_work_tree_are_refused(shared: Shared):
+    api, repo, box = shared
     blob = "$(echo '[core] fsmonitor = touch /tmp/ran' | git hash-object -w --stdin)"
     for entry in (f"100644 blob {blob}\t.git/config", f"100644 blob {blob}\t.GIT", f"100644 blob {blob}\t.."):
         name = entry.rpartition("\t")[2].partition("/")[0]

@@ -122,7 +122,6 @@ BOUNDED = {"cage.bytecode_sweep._CACHE_FILE", "control.routes._GLOB_TOKEN"}
 #: Calls of `re` with a literal pattern, by file, and why their input is short or harmless.
 IN_PLACE = {
     "cage/inside/limits.py": "the kernel's version",
-    "cache/cache.py": "names of entries",
     "cage/host_view.py": "the emulator's own list of what a sandbox sees of the host",
     "cage/toolchains.py": "what an interpreter says of its version",
     "control/patterns.py": "a test's own patterns",

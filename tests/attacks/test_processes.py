@@ -18,7 +18,7 @@ LIMIT = 512
 LONG = os.environ.get("CAGED_ATTACKS_LONG") == "1"
 
 
-@pytest.fixture(params=LEVELS if LONG else ("namespace", "namespace-user", "process"))
+@pytest.fixture(params=LEVELS if LONG else ("namespace", "process"))
 def fresh(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Callable
 
+import fork_server
 import pytest
 from state_testing import of, started
 
@@ -83,7 +84,7 @@ def test_directory_with_foreign_files_is_refused_and_unchanged(tmp_path, shape):
 def test_command_names_foreign_files_and_exits_with_error(tmp_path):
     put(tmp_path / "p", "snapshots/logo.png", "sandboxes/mine/x")
     command = [sys.executable, "-m", "caged.emulator", "serve", "--port", "0", "--state-dir", str(tmp_path / "p")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = fork_server.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "it holds 'sandboxes', 'snapshots'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -292,3 +293,21 @@ def test_read_only_state_directory_is_refused(filled, state):
     finally:
         state.chmod(0o700)
     assert_intact(state, filled)
+
+
+def test_owner_can_read_and_remove_every_directory_while_sandboxes_run_and_afterwards(tmp_path):
+    """The kernel makes the working directories of overlays without any permission."""
+    state = tmp_path / "state"
+
+    def closed() -> list[str]:
+        directories = [path for path in state.rglob("*") if path.is_dir() and not path.is_symlink()]
+        assert len(directories) > 5
+        return [str(path) for path in directories if path.stat().st_mode & 0o700 != 0o700]
+
+    with started(state) as emulator, of(emulator, emulator.api_key) as api:
+        box = api.sandbox()
+        snapshot = api.snapshot(box)
+        assert closed() == []
+        assert api.restore(snapshot, box).status_code == 200  # which mounts the overlays again
+        assert closed() == []
+    assert closed() == []

@@ -15,15 +15,23 @@ from caged.emulator import Emulator
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
+def isolated_emulator() -> Iterator[Emulator]:
+    """One with the strongest isolation of this machine."""
     with Emulator(allow_unused=True) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
+def emulator(isolated_emulator: Emulator) -> Emulator:
+    """The isolated one. Files whose tests do not depend on the isolation override this with `process_emulator`: a
+    sandbox of that one takes half of the processor time."""
+    return isolated_emulator
+
+
+@pytest.fixture(scope="session")
 def process_emulator() -> Iterator[Emulator]:
-    """One with process isolation, for what only they let happen: a place replaced by a link, process numbers that are
-    the host's."""
+    """One with process isolation: for tests that do not depend on the isolation, and for what only it lets happen: a
+    place replaced by a link, process numbers that are the host's."""
     with Emulator(isolation="process", allow_unused=True) as running:
         yield running
 

@@ -67,7 +67,7 @@ def test_file_is_read_in_pieces_without_an_event(emulator: Emulator, account: Ac
         def read(path: str, status: int = 200, **query: Any) -> bytes:
             url = f"{emulator.base_url}/_emulator/sandboxes/{box.id}/files/content"
             headers = {"Authorization": f"Bearer {emulator.admin_key}"}
-            response = httpx.get(url, params={"path": path, **query}, headers=headers, trust_env=False)
+            response = httpx.get(url, params={"path": path, **query}, headers=headers, trust_env=False, verify=False)
             assert response.status_code == status, response.text
             return response.content
 

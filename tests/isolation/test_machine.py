@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from levels import Served, need
@@ -54,6 +55,28 @@ def test_export_without_overlays_logs_that_other_changes_are_left_out(
     without_overlays.export(tmp_path / "state.tar.gz")
     messages = [line.message for line in client.sandboxes.logs(box)]
     assert any(message.startswith("not exported: changes outside of /workspace, ") for message in messages), messages
+
+
+def test_sandbox_made_without_overlays_keeps_changes_and_deletions_with_them(tmp_path: Path) -> None:
+    need("namespace")
+    options: dict[str, Any] = {"isolation": "namespace", "allow_unused": True, "state_dir": tmp_path / "state"}
+    deleted = next(name for name in ("skel", "profile.d", "login.defs") if os.path.exists(f"/etc/{name}"))
+    look = f"cat /etc/mine /app/f; test -e /etc/{deleted} && echo there; ls -A /opt /usr/local/bin /var/lib"
+    probe.roots = ("copies",)
+    try:
+        with Emulator(**options) as emulator, emulator.client() as client:
+            box = client.sandboxes.create().id
+            change = f"echo mine > /etc/mine; mkdir /app; echo app > /app/f; rm -r /etc/{deleted}; "
+            before = client.sandboxes.exec(box, change + look).output
+            key = emulator.api_key
+    finally:
+        probe.roots = ("overlays", "copies")
+    with Emulator(**options) as emulator, emulator.client(key) as client:
+        client.sandboxes.resume(box)
+        assert client.sandboxes.exec(box, look).output == before
+        assert before.startswith("mine\napp\n/opt:")
+        if emulator._runtime.platform.isolation.root == "overlays":
+            assert client.sandboxes.exec(box, "touch /usr/share/caged").exit_code == 0
 
 
 def check_host() -> None:

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "browser",
         "output_file",
         "regular_file",
+        "writes",
     ),
     ("emulator_log", "trace"),
     ("workers", "discovery"),

@@ -40,7 +40,7 @@ def _no_settings_of_the_machine(monkeypatch):
 
 @pytest.fixture(scope="session")
 def emulator():
-    with Emulator(allow_unused=True) as running:
+    with Emulator(isolation="process", allow_unused=True) as running:
         yield running
 
 

@@ -359,7 +359,7 @@ def test_sockets_are_one_span_each_and_reach_the_emulator(spans: Spans) -> None:
                 pass
             assert await caged.sandboxes.stream(box, "echo hi").text() == "hi\n"
 
-    with Emulator() as emulator, emulator.client() as caged:
+    with Emulator(isolation="process") as emulator, emulator.client() as caged:
         box = caged.sandboxes.create().id
         first = len(spans.all())
         asyncio.run(main(emulator.base_url, emulator.api_key, box))

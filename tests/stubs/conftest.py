@@ -44,9 +44,12 @@ def emulators() -> Iterator[Emulators]:
         emulator.stop()
 
 
-@pytest.fixture(params=["auto"])
+@pytest.fixture(params=["process"])
 def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[ScopedEmulator]:
-    """The emulator with the controls of the test's account."""
+    """The emulator with the controls of the test's account.
+
+    What a stub does is the same at each level. For what depends on the level, tests parametrize this.
+    """
     running = emulators(request.param)
     account = running.create_account()
     yield ScopedEmulator(running, account)

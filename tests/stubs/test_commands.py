@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 from sockets import Term, leave_exec, open_socket, streamed
-from stubs_testing import at_every_level
+from stubs_testing import at_every_level, isolated
 from waiting import eventually
 
 from caged import CagedAPIError
@@ -313,7 +313,7 @@ def test_streamed_command_is_stubbed(emulator, account, client, box):
 
 
 def test_pieces_of_streamed_stub_arrive_one_by_one(emulator, client, box):
-    emulator.commands.stub("build", [f"step {number}\n" for number in range(3)], delay=0.15)
+    emulator.commands.stub("build", [f"step {number}\n" for number in range(3)], delay=0.1)
     came = []
     with client.sandboxes.stream(box, "build") as stream:
         for piece in stream:
@@ -409,6 +409,7 @@ def test_other_lines_and_input_of_programs_are_unchanged(emulator, account, box)
     assert emulator.commands.list()[0].used == 0
 
 
+@isolated  # lists the processes of the sandbox
 def test_ctrl_c_ends_stub_in_terminal(emulator, account, box):
     emulator.commands.stub("long", ["begun\n", "never\n"], delay=0.3)
     emulator.commands.stub("longer", ["", "never\n"], delay=30)

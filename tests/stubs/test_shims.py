@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from sockets import Term
+from stubs_testing import isolated
 
 from caged.emulator import Output
 from caged.emulator.cage.inside import frames, shim
@@ -33,6 +34,7 @@ def run(client: Any, box: str, command: str) -> tuple[str, int]:
     return result.output, result.exit_code
 
 
+@isolated
 def test_environment_chooses_interpreter(emulator, client, box, prefix):
     emulator.commands.program("slow", delay=600, optional=True)
     # The script becomes the interpreter, which then waits.
@@ -41,6 +43,7 @@ def test_environment_chooses_interpreter(emulator, client, box, prefix):
     assert found.startswith("python" if prefix else "perl"), found
 
 
+@isolated
 def test_arguments_directory_and_output_are_any_text(emulator, client, box, prefix):
     seen = []
 
@@ -57,6 +60,7 @@ def test_arguments_directory_and_output_are_any_text(emulator, client, box, pref
     assert seen == [(texts, "/workspace/d ä (deleted)", 'in\n"\\')]
 
 
+@isolated
 def test_bytes_that_are_not_utf8_arrive(emulator, client, box, prefix):
     seen = []
     emulator.commands.program("frob", lambda arguments, cwd, stdin: seen.append((arguments, stdin)) or Output())
@@ -67,6 +71,7 @@ def test_bytes_that_are_not_utf8_arrive(emulator, client, box, prefix):
     assert stdin == b"a\xff\xe2\x82b\xed\xa0\x80\xc0\x80".decode("utf-8", "replace")
 
 
+@isolated
 def test_removed_directory_is_reported_as_none(emulator, client, box, prefix):
     emulator.commands.program("frob", lambda arguments, cwd, stdin: f"[{cwd}]")
     output, code = run(client, box, f"{prefix}mkdir gone; cd gone; rmdir ../gone; frob")
@@ -74,6 +79,7 @@ def test_removed_directory_is_reported_as_none(emulator, client, box, prefix):
     assert code == 0
 
 
+@isolated
 def test_real_program_gets_arguments_input_and_environment(emulator, client, box, prefix):
     emulator.commands.program("real", args="never", optional=True)
     emulator.commands.program("cat", stdin="never", optional=True)
@@ -89,6 +95,7 @@ def test_real_program_gets_arguments_input_and_environment(emulator, client, box
     assert (output, code) == ("real: command not found; none of its stubs fits 'it'\n", 127)
 
 
+@isolated
 def test_input_is_read_only_when_stub_needs_it(emulator, client, box, prefix):
     emulator.commands.program("frob", "f\n", args="a")
     emulator.commands.program("frob", "g\n", stdin="2*")
@@ -96,6 +103,7 @@ def test_input_is_read_only_when_stub_needs_it(emulator, client, box, prefix):
     assert run(client, box, f"{prefix}printf '2\\n' | frob b; frob a <&-") == ("g\nf\n", 0)
 
 
+@isolated
 def test_input_that_is_too_large_is_an_error(emulator, client, box, prefix):
     emulator.commands.program("frob", "f\n", stdin="*")
     output, code = run(client, box, f"{prefix}head -c 5000000 /dev/zero | tr '\\0' x | frob")
@@ -104,6 +112,7 @@ def test_input_that_is_too_large_is_an_error(emulator, client, box, prefix):
     assert run(client, box, f"{prefix}head -c 4000000 /dev/zero | tr '\\0' x | frob") == ("f\n", 0)
 
 
+@isolated
 def test_large_output_and_many_pieces(emulator, client, box, prefix):
     emulator.commands.program("frob", 'line "quoted" ä\n' * 100_000)
     emulator.commands.program("grob", [f"{number}\n" for number in range(200)])
@@ -111,6 +120,7 @@ def test_large_output_and_many_pieces(emulator, client, box, prefix):
     assert run(client, box, f"{prefix}grob | tail -1") == ("199\n", 0)
 
 
+@isolated
 def test_signals_end_shim_as_a_program(emulator, client, box, prefix):
     emulator.commands.program("slow", delay=600)
     emulator.commands.program("yes", ["y\n"] * 600, 0, 0.1)
@@ -120,6 +130,7 @@ def test_signals_end_shim_as_a_program(emulator, client, box, prefix):
     assert run(client, box, f"{prefix}yes | head -1; echo ${{PIPESTATUS[0]}}")[0] == "y\n141\n"
 
 
+@isolated
 def test_full_disk_is_an_error(emulator, client, box, prefix):
     emulator.commands.program("frob", "f\n")
     output, code = run(client, box, f"{prefix}[ -e /dev/full ] || exit 77; frob > /dev/full")
@@ -129,6 +140,7 @@ def test_full_disk_is_an_error(emulator, client, box, prefix):
     assert "No space left" in output
 
 
+@isolated
 def test_interrupt_in_terminal_ends_shim(emulator, account, client, box, prefix):
     emulator.commands.program("slow", ["begun\n", *["still\n"] * 600], delay=1)
     with Term(emulator.base_url, box, account.api_key) as person:

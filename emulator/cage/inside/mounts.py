@@ -116,6 +116,9 @@ def overlay(target: str, lower: Sequence[str], upper: str, work: str, own_user: 
     form = "userxattr,index=off,xino=off" if own_user else "index=off,metacopy=off,redirect_dir=off,xino=off"
     options = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{form}"
     mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
+    # The kernel makes this directory without any permission, and leaves it behind: its owner could neither copy nor
+    # remove a sandbox's directory. The kernel itself has the right to use it whatever its mode is.
+    os.chmod(f"{work}/work", 0o700)
 
 
 def pivot(root: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 
 from . import processes
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Processes that must be free for a command to be started, since it usually needs more than one.
 RESERVED = 16
+#: Seconds for which a count of less than half of the limit holds: many commands may be started at the same time, and a
+#: count takes as long as the start of one.
+_FEW_SECONDS = 0.02
 
 
 class ProcessLimit:
@@ -43,6 +47,8 @@ class ProcessLimit:
         self._report = report
         #: The number of processes above which `enforce` ends them; None where the kernel limits them.
         self.watched: Optional[int] = None
+        #: Until when `make_room` does not count again.
+        self._few_until = 0.0
         self._counts_cheaply = isinstance(tree, processes.ProcessTable)
 
     def enforce(self) -> None:
@@ -57,9 +63,14 @@ class ProcessLimit:
         Returns:
             Why the command must not be started; None when it may be.
         """
-        is_counted = self._limit and self._counts_cheaply and processes.has_children()
-        count = len(self._tree.all_pids()) if is_counted else 0
-        return self._end_all(count) if self._is_reached(count) else None
+        if not (self._limit and self._counts_cheaply) or time.monotonic() < self._few_until:
+            return None
+        count = len(self._tree.all_pids()) if processes.has_children() else 0
+        if self._is_reached(count):
+            return self._end_all(count)
+        if count < self._limit // 2:
+            self._few_until = time.monotonic() + _FEW_SECONDS
+        return None
 
     def explain(self, error: Exception) -> str:
         """Return why a command could not be started, after ending all processes if there were too many."""

@@ -16,6 +16,7 @@ from ...platform.errors import ApiError, invalid
 from ...platform.platform import Platform
 from ...store import Sandbox
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
+from ..value_errors import shown
 from .names import check_sandbox
 from .operations import AdminOperations
 
@@ -38,7 +39,7 @@ def last_of(call: Call[Any], entries: Sequence[T]) -> Sequence[T]:
     """As many of the newest entries as the query's `last` says; all when it says nothing."""
     last = call.query_int("last")
     if last is not None and last < 1:
-        raise invalid("last: must be at least 1; leave it out for all")
+        raise invalid(f"last: must be at least 1, not {last}; leave it out for all")
     return entries if last is None else entries[-last:]
 
 
@@ -78,7 +79,7 @@ def listed(call: Call[Any], controls: Sequence[C]) -> Sequence[C]:
         check_sandbox(call, sandbox)
     unused = call.query("unused")
     if unused not in (None, "true", "false"):
-        raise invalid("unused: must be true or false")
+        raise invalid(f"unused: must be true or false, not {shown(unused)}")
     found = [
         one
         for one in controls

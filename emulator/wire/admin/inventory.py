@@ -15,6 +15,7 @@ from ...platform.errors import invalid
 from ...platform.observation import observing
 from ...store import Account
 from ..operation import Call, EmptyBody, no_content
+from ..value_errors import shown
 from .controls import named_sandbox, refusing
 from .names import check_sandbox
 from .operations import AdminOperations
@@ -75,7 +76,9 @@ async def file(call: Call[EmptyBody]) -> Response:
     piece is the last one. The sandbox has no event of it."""
     offset = call.query_int("offset") or 0
     if not 0 <= offset <= limits.PIECES_BYTES:
-        raise invalid(f"offset: must be from 0 to {limits.PIECES_BYTES}; read what is behind it with exec")
+        raise invalid(
+            f"offset: must be from 0 to {limits.PIECES_BYTES}, not {offset}; read what is behind it with exec"
+        )
     path = call.query("path")
     if not path:
         raise invalid("path: is missing; name a file, such as /workspace/a.txt")
@@ -138,7 +141,7 @@ def _seconds(text: Any) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= _LONGEST_WAIT:
-        raise invalid(f"wait: must be seconds from 0 to {_LONGEST_WAIT:g}")
+        raise invalid(f"wait: must be seconds from 0 to {_LONGEST_WAIT:g}, not {shown(text)}")
     return seconds
 
 

@@ -117,7 +117,7 @@ async def commits(call: Call[EmptyBody]) -> Response:
     """The commits of a branch (a tag, or the id of a commit), newest first. `last`: only the newest so many."""
     last = call.query_int("last")
     if last is not None and not 1 <= last <= MOST_COMMITS:
-        raise invalid(f"last: must be from 1 to {MOST_COMMITS:,}")
+        raise invalid(f"last: must be from 1 to {MOST_COMMITS:,}, not {last}")
     with _reading():
         records = await _bare(call).commits(call.query("branch"), last or MOST_COMMITS)
     return json_reply([CommitOut(**vars(one)) for one in records])

@@ -57,7 +57,7 @@ async def log(call: Call[EmptyBody]) -> Response:
     accounts are left out, unless `account` is `*`."""
     last = call.query_int("last")
     if last is not None and last < 1:
-        raise invalid("last: must be at least 1; leave it out for 20")
+        raise invalid(f"last: must be at least 1, not {last}; leave it out for 20")
     return json_reply(LogOut(lines=call.platform.log_tail(last or 20, call.account.id)))
 
 

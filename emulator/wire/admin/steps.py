@@ -18,6 +18,7 @@ from ...control.steps import FORMAT, KINDS, STATUSES, Step, StepLog
 from ...platform.errors import invalid
 from ...platform.platform import Platform
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
+from ..value_errors import shown
 from .controls import last_of, refusing
 from .names import check_query
 from .operations import AdminOperations
@@ -61,7 +62,7 @@ def _check(call: Call[Any]) -> None:
             if given is not None:
                 check_known(name, given, known, f"a {name} of steps")
     if _after(call) < 0:
-        raise invalid("after: must be at least 0; leave it out for all")
+        raise invalid(f"after: must be at least 0, not {_after(call)}; leave it out for all")
     check_query(call, statuses=False)
 
 
@@ -129,7 +130,9 @@ def _wait(call: Call[Any]) -> Optional[float]:
     except ValueError:
         seconds = -1.0
     if not math.isfinite(seconds) or seconds < 0:
-        raise invalid("wait: must be seconds from 0 up; leave it out for a stream that does not end")
+        raise invalid(
+            f"wait: must be seconds from 0 up, not {shown(given)}; leave it out for a stream that does not end"
+        )
     return seconds
 
 

@@ -21,7 +21,7 @@ MOST_BYTES = 16 * 1024**3
 
 
 class ImportedOut(Model):
-    """Ids of what was imported. Sandboxes are stopped; resume starts them."""
+    """Ids of what was imported, as they are here. Sandboxes are stopped; resume starts them."""
 
     accounts: list[str]
     sandboxes: list[str]
@@ -55,7 +55,9 @@ async def export(call: Call[EmptyBody]) -> Response:
 
 @operations.call("POST", "/import", "import", reply=ImportedOut, status=201, errors=[400], upload=ARCHIVE)
 async def import_(call: Call[EmptyBody]) -> Response:
-    """Add the accounts of an archive. When one of its ids exists already: 400, and nothing has changed."""
+    """Add what is in an archive. An account that exists already stays as it is and gets the rest; a sandbox, snapshot,
+    session, alert or notification whose id exists gets another id. 400, and nothing has changed, when another account
+    has the id, e-mail address or key of one in the archive."""
     from ...persistence.archive_file import TransferError
     from ...persistence.archive_import import import_archive
 

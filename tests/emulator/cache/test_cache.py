@@ -40,6 +40,12 @@ def names(cache: Cache, directory: str) -> list[str]:
     return os.listdir(cache.path / directory)
 
 
+def place(cache: Cache, key: Key = KEY) -> Path:
+    """The directory of the only entry with a key."""
+    (found,) = (cache.path / "entries").glob(f"{key.digest}.*")
+    return found
+
+
 def test_published_entry_is_found_with_content_and_details(cache):
     assert cache.find(KEY) is None
     make(cache).release()
@@ -75,16 +81,16 @@ def test_least_recently_used_entries_are_evicted_but_none_in_use(cache):
     keys = [Key("packages", str(number), {"number": number}) for number in range(4)]
     used = [make(cache, key, size=600_000) for key in keys]
     for number, key in enumerate(keys):
-        os.utime(cache.path / "entries" / key.digest / "lock", (number, number))
+        os.utime(place(cache, key) / "lock", (number, number))
     small.evict()
     assert len(names(cache, "entries")) == 4
     for number in (0, 2, 3):
         used[number].release()
     small.evict()  # 1 is in use, so that nothing else has space
-    assert names(cache, "entries") == [keys[1].digest]
+    assert names(cache, "entries") == [place(cache, keys[1]).name]
     used[1].release()
     make(small, keys[3], size=600_000).release()
-    assert names(cache, "entries") == [keys[3].digest]
+    assert names(cache, "entries") == [place(cache, keys[3]).name]
 
 
 def test_clear_removes_what_is_not_in_use(cache):
@@ -170,7 +176,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_changed_entry_is_not_used_and_can_be_made_again(cache, change: Callable[[Path], None]):
     make(cache).release()
-    change(cache.path / "entries" / KEY.digest)
+    change(place(cache))
     assert cache.find(KEY) is None
     make(cache, text="again").release()
     used = cache.find(KEY)
@@ -180,15 +186,15 @@ def test_changed_entry_is_not_used_and_can_be_made_again(cache, change: Callable
 
 def test_damaged_entry_is_listed_and_cleared(cache):
     make(cache).release()
-    remove_description(cache.path / "entries" / KEY.digest)
+    remove_description(place(cache))
     assert [one.kind for one in cache.list()] == ["damaged"]
-    (cache.path / "entries" / ("0" * 64)).write_text("x")
+    (cache.path / "entries" / f"{'0' * 64}.{'0' * 8}").write_text("x")
     assert cache.clear() == (2, 0)
 
 
 def test_message_names_what_has_changed(cache):
     make(cache).release()
-    entry = cache.path / "entries" / KEY.digest
+    entry = place(cache)
     rewrite(entry)
     with pytest.raises(EntryDamaged, match=r"^root/file is not as it was when the entry was made$"):
         check(entry, KEY)
@@ -196,7 +202,7 @@ def test_message_names_what_has_changed(cache):
 
 def test_tree_of_damaged_entry_stays_while_another_process_uses_it(cache):
     used = make(cache)
-    remove_description(cache.path / "entries" / KEY.digest)
+    remove_description(place(cache))
     assert cache.find(KEY) is None
     (kept,) = names(cache, "building")
     assert (cache.path / "building" / kept / "content/root/file").exists()
@@ -209,7 +215,7 @@ def test_tree_of_damaged_entry_stays_while_another_process_uses_it(cache):
 @pytest.mark.parametrize("part", ["", "content", "entry.json", "lock"])
 def test_entry_of_another_user_is_not_used(cache, part):
     make(cache).release()
-    os.chown(cache.path / "entries" / KEY.digest / part, 12345, 12345)
+    os.chown(place(cache) / part, 12345, 12345)
     assert cache.find(KEY) is None
 
 
@@ -340,7 +346,7 @@ def test_entry_that_was_moved_away_while_in_use_is_not_in_place(cache):
     rewrite(used.content.parent)
     assert Cache(cache.path, 4096).find(KEY) is None  # moved
     assert not used.is_in_place
-    again = make(cache, text="again")  # at the same path
+    again = make(cache, text="again")
     assert again.is_in_place
     assert not used.is_in_place
     again.release()
@@ -357,3 +363,19 @@ def test_lock_that_nothing_refers_to_is_released(cache):
     assert cache.clear() == (0, 1)
     del used
     assert cache.clear() == (1, 0)
+
+
+def test_replaced_entry_keeps_its_path_and_content_while_it_is_in_use(cache):
+    old = make(cache, text="old")
+    new = make(Cache(cache.path, 4096), text="new")
+    other = cache.find(KEY)
+    assert [(one.content / "root/file").read_text() for one in (old, new, other)] == ["old", "new", "new"]
+    assert old.is_in_place
+    assert [one.in_use for one in cache.list()] == [True, True]
+    old.release()
+    make(cache, text="newest").release()
+    assert not old.content.exists()
+    new.release()
+    other.release()
+    make(cache).release()
+    assert len(names(cache, "entries")) == 1

@@ -9,12 +9,14 @@ import contextlib
 import gzip
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cases import each
 from emulator_testing import assert_problem, require_own_root
 
 from caged.emulator import Emulator
@@ -94,6 +96,9 @@ def trap(api, box, host):
     """A function that creates the link and checks that the command succeeded."""
 
     def lay(command):
+        # What the link before has made, also in the sandbox's own place of the host's directory.
+        own = f" {host}" if is_isolated(api) else ""
+        api.output(box, f"find /workspace -mindepth 1 -delete; rm -rf ~/one /tmp/one{own}")
         api.output(box, command.replace("HOST", str(host)))
         assert os.path.lexists(api.emulator.run_dir / "sandboxes" / box / "workspace" / "trap")
 
@@ -130,7 +135,7 @@ def assert_trap_is_harmless(api, box, path: str, host: Path) -> None:
     assert_untouched(host)
 
 
-@pytest.mark.parametrize("command", LINKS.values(), ids=LINKS)
+@each("command", LINKS.values())
 def test_link_out_of_sandbox_is_not_followed(api, box, host, trap, command):
     trap(command)
     assert_trap_is_harmless(api, box, "trap", host)
@@ -138,6 +143,7 @@ def test_link_out_of_sandbox_is_not_followed(api, box, host, trap, command):
     (host / "secret").write_text(SECRET * 50)
     (entry,) = [entry for entry in api.listing(box).json() if entry["name"] == "trap"]
     assert (entry["type"], entry["size"] == len(SECRET * 50)) == ("file", False)
+    (host / "secret").write_text(SECRET)
 
 
 #: Directories of the root that a sandbox has of its own, in which the same links are made.
@@ -156,12 +162,14 @@ KERNEL_LINKS = [
 @pytest.mark.parametrize("place", PLACES)
 def test_link_in_own_root_is_not_followed_out_of_it(api, box, host, place):
     require_own_root(api)
-    for command in (*LINKS.values(), *KERNEL_LINKS):
+    # Every shape in one place; some of each kind in the others, which differ in what is below them.
+    some = slice(None, None, 1 if place == PLACES[0] else 4)
+    for command in (*LINKS.values(), *KERNEL_LINKS)[some]:
         api.output(box, f"rm -rf {place}; mkdir -p {place}; cd {place}; " + command.replace("HOST", str(host)))
         assert_trap_is_harmless(api, box, f"{place}/trap", host)
         # What the write has made is the sandbox's own; the next link begins anew.
         api.output(box, f"rm -rf {host} ~/one /tmp/one")
-    for command in DIRECTORIES.values():
+    for command in list(DIRECTORIES.values())[some]:
         api.output(box, f"rm -rf {place}; mkdir -p {place}; cd {place}; " + command.replace("HOST", str(host)))
         listing = api.listing(box, f"{place}/trap")
         if listing.status_code == 200:
@@ -183,7 +191,7 @@ def test_directory_of_own_root_repeatedly_swapped_for_link_is_not_followed(api, 
         "(while [ ! -e stop ]; do mv -T real x; mv -T evil real; mv -T real evil; mv -T x real; done) &> /dev/null &",
     )
     seen = set()
-    for _ in range(60):
+    for _ in range(20):
         seen.add(api.read(box, "/etc/x/real/secret").text)
         api.write(box, "/etc/x/real/secret", "inside\n")
         api.listing(box, "/etc/x/real")
@@ -192,7 +200,7 @@ def test_directory_of_own_root_repeatedly_swapped_for_link_is_not_followed(api, 
     assert_untouched(host)
 
 
-@pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
+@each("command", DIRECTORIES.values())
 def test_link_to_directory_outside_is_not_followed(api, box, host, trap, git, command):
     trap(command)
     for path in ("trap", "trap/", "trap/."):
@@ -210,6 +218,7 @@ def test_link_to_directory_outside_is_not_followed(api, box, host, trap, git, co
     git("init", "-q", cwd=host)
     response = api.get(f"/sandboxes/{box}/git/diff", params={"path": "trap"})
     assert "secret" not in response.text
+    shutil.rmtree(host / ".git")
 
 
 @pytest.mark.shared_sandbox
@@ -253,7 +262,7 @@ def test_directory_repeatedly_swapped_for_link_is_not_followed(api, box, host):
         "(while [ ! -e stop ]; do mv -T real x; mv -T evil real; mv -T real evil; mv -T x real; done) &> /dev/null &",
     )
     seen = set()
-    for _ in range(60):
+    for _ in range(20):
         seen.add(api.read(box, "real/secret").text)
         api.write(box, "real/secret", "inside\n")
         api.listing(box, "real")

@@ -8,6 +8,7 @@ from typing import Any, Callable, cast
 
 import pytest
 
+from caged.emulator import descriptors
 from caged.emulator.cage import pool as pool_module
 from caged.emulator.cage.init_client import InitClient, SandboxGone
 from caged.emulator.cage.paths import Layout
@@ -17,6 +18,7 @@ from caged.emulator.cage.pool import MOST, MOST_KINDS, MOST_OF_KIND, ReadySandbo
 class FakeInit:
     def __init__(self) -> None:
         self.connected = True
+        self.descriptors = 2
 
     def is_connected(self) -> bool:
         return self.connected
@@ -162,6 +164,34 @@ def test_they_go_when_none_was_requested_for_a_while(run, monkeypatch):
             await asyncio.sleep(0.005)
         assert len(site.pool) == 0
         assert site.pool._idle_timer is None
+
+    run(test)
+
+
+def test_all_are_removed_when_something_else_needs_their_descriptors_and_others_are_made_later(run, monkeypatch):
+    async def test(site: Site) -> None:
+        await site.request(times=20)
+        assert site.pool.descriptors == 2 * MOST_OF_KIND
+        site.pool.take("a")
+        while site.pool._building is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await site.pool.release()
+        assert site.discarded == [one for one in site.built if one is not site.built[0]]
+        assert len(site.pool) == site.pool.descriptors == 0
+        await site.settle()
+        assert len(site.pool) == 0
+        await site.request(times=20)
+        assert len(site.pool) == MOST_OF_KIND
+
+    run(test)
+
+
+def test_none_is_made_while_few_descriptors_are_free(run, monkeypatch):
+    monkeypatch.setattr(descriptors, "count_free", lambda: 2 * descriptors.reserve())
+
+    async def test(site: Site) -> None:
+        assert await site.request(times=20) == [None] * 20
+        assert site.built == []
 
     run(test)
 

@@ -17,7 +17,8 @@ from caged.emulator.control_client.remote import RemoteEmulator
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
-    with Emulator(allow_unused=True) as running:
+    """Of the tests of controls alone, some of which are for all accounts. Controls do not depend on the isolation."""
+    with Emulator(isolation="process", allow_unused=True) as running:
         yield running
 
 

@@ -68,6 +68,20 @@ def test_get_remove_and_clear_are_the_same_for_each_kind_of_control(filled):
         assert controls.list() == []
 
 
-def test_wrong_unused_is_refused_over_http(admin):
-    refused = admin.get("/_emulator/faults", params={"unused": "maybe"})
-    assert (refused.status_code, refused.json()["detail"]) == (400, "unused: must be true or false")
+WRONG_VALUES = [
+    ("/faults", {"unused": "maybe"}, "unused: must be true or false, not 'maybe'"),
+    ("/faults", {"last": "1.5"}, "last: must be a whole number, not '1.5'"),
+    ("/faults", {"last": "0"}, "last: must be at least 1, not 0; leave it out for all"),
+    ("/faults", {"last": f"{'9' * 100}x"}, f"last: must be a whole number, not '{'9' * 99}…"),
+    ("/log", {"last": "-3"}, "last: must be at least 1, not -3; leave it out for 20"),
+    ("/journal/requests", {"status": "ok"}, "status: 'ok' is not a whole number"),
+    ("/journal/steps", {"after": "x"}, "after: must be a whole number, not 'x'"),
+    ("/journal/steps", {"after": "-1"}, "after: must be at least 0, not -1; leave it out for all"),
+    ("/sockets", {"wait": "soon"}, "wait: must be seconds from 0 to 5, not 'soon'"),
+]
+
+
+def test_wrong_value_of_query_is_refused_with_what_was_given_and_what_is_allowed(admin):
+    for path, query, detail in WRONG_VALUES:
+        refused = admin.get(f"/_emulator{path}", params=query)
+        assert (refused.status_code, refused.json()["detail"]) == (400, detail), path

@@ -294,12 +294,13 @@ def test_export_and_import_in_the_process_hold_the_same_as_over_http(own_emulato
         target = own_emulator()
         target.import_(tmp_path / f"{name}.tar.gz")
         assert [held.id for held in target.inventory.sandboxes(account="*")] == [box]
+    (tmp_path / "text.tar.gz").write_text("text")
     with RemoteEmulator(other.base_url, other.admin_key) as remote:
         remote.import_(tmp_path / "local.tar.gz")
-        with pytest.raises(ValueError, match="are here already") as again:
-            remote.import_(tmp_path / "local.tar.gz")
-    with pytest.raises(ValueError, match=re.escape(str(again.value))):
-        other.import_(tmp_path / "local.tar.gz")
+        with pytest.raises(ValueError, match="cannot be read as an export") as refused:
+            remote.import_(tmp_path / "text.tar.gz")
+    with pytest.raises(ValueError, match=re.escape(str(refused.value))):
+        other.import_(tmp_path / "text.tar.gz")
 
 
 def test_a_download_that_is_left_early_leaves_nothing_and_blocks_nothing(own_emulator: Any) -> None:

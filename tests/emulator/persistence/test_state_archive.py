@@ -7,8 +7,9 @@ import json
 import tarfile
 from pathlib import Path
 
+import httpx
 import pytest
-from emulator_testing import eventually, require_own_root
+from emulator_testing import eventually, has_own_root, require_own_root
 from levels import need
 from state_testing import fill, look, of, started, without
 
@@ -105,20 +106,64 @@ def test_import_into_state_directory_survives_restart(file, tmp_path):
         assert api.read(box, "/workspace/a").text == "kept"
 
 
-def test_import_with_existing_id_is_refused_and_changes_nothing(file):
+def test_import_of_same_archive_again_adds_copies_with_ids_of_their_own(file):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
-        mine, box = emulator.create_account(), api.sandbox()
-        api.snapshot(box)
-        before = look(api)
+        mine, box = emulator.create_account(), fill(emulator, api)
         emulator.export(file)
         emulator.delete_account(mine.id)
-        with pytest.raises(ValueError, match=f"nothing was imported: .*{box}.* are here already"):
-            emulator.import_(file)
-        moving = ("cost", "total_cost", "pending_seconds", "last_used_at", "last_used")
-        assert without(look(api), *moving) == without(before, *moving)
+        moving = ("cost", "total_cost", "pending_seconds", "last_used_at", "last_used", "status", "unread_count")
+        before = without(look(api), *moving)
+        emulator.import_(file)
+        emulator.import_(file)
         with of(emulator, mine.api_key) as deleted:
-            assert deleted.get("/sandboxes").status_code == 401
+            assert deleted.get("/sandboxes").json() == []
+        after = without(look(api), *moving)
+        boxes = [shown["id"] for shown in api.get("/sandboxes").json()]
+        assert (len(boxes), len(set(boxes)), boxes[0], api.status(box)) == (3, 3, box, "running")
+        # What the account has itself is as before, and what is added has ids of its own.
+        for path, answer in before.items():
+            if path.startswith(("/sandboxes/", "/sessions/", "/keys", "/trust/")):
+                assert after[path] == answer, path
+        for kind in ("alerts", "notifications"):
+            earlier, all_of_it = (len(answers[f"/{kind}"][kind]) for answers in (before, after))
+            assert all_of_it == 3 * earlier
+            assert len({one["id"] for one in after[f"/{kind}"][kind]}) == all_of_it
+        assert {one["sandbox_id"] for one in after["/alerts"]["alerts"]} - {""} == set(boxes)
+        for copy in boxes[1:]:
+            (session,) = after[f"/sandboxes/{copy}/sessions"]
+            assert session["sandbox_id"] == copy
+            replayed = emulator._runtime.platform.store.sessions[session["id"]].history.events()
+            assert {(one.sandbox_id, one.session_id) for one in replayed} == {(copy, session["id"])}
+            assert any(f"imported as {copy}: {box} existed already" in log["message"] for log in api.logs(copy))
+        copy = boxes[2]
+        assert api.post(f"/sandboxes/{copy}/resume").status_code == 204
+        assert api.output(copy, "cat deep/er/a /root/.settings") == "text\nhome\n"
+        (kept,) = [one["id"] for one in after[f"/sandboxes/{copy}/snapshots"] if one["name"] == "kept"]
+        for change in ("true", "rm -r deep"):
+            api.output(copy, change)
+            if has_own_root(api):
+                assert api.output(copy, "grep -o 'cage_.*' /etc/hosts") == f"{copy}\n"
+            assert api.restore(kept, copy).status_code == 200
+        assert api.read(copy, "/workspace/deep/er/a").text == "text\n"
         assert sorted(path.name for path in emulator.run_dir.glob("import-*")) == []
+
+
+def test_import_of_account_whose_id_is_that_of_another_is_refused_and_changes_nothing(file):
+    def signed_up(emulator: Emulator, email: str) -> str:
+        body = {"email": email, "password": "long enough 1", "name": "x"}
+        answer = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, timeout=60)
+        assert answer.status_code in (200, 201), answer.text
+        return email
+
+    with started(None, seed=1) as emulator:
+        signed_up(emulator, "a@example.com")
+        emulator.export(file)
+    with started(None, seed=1) as emulator:
+        signed_up(emulator, "b@example.com")
+        before = list(emulator._runtime.platform.store.accounts)
+        with pytest.raises(ValueError, match=r"nothing was imported: account acct_.* is here already, with another"):
+            emulator.import_(file)
+        assert list(emulator._runtime.platform.store.accounts) == before
 
 
 def test_export_pauses_running_sandbox(file):

@@ -10,6 +10,13 @@ from sessions_testing import answer_all, script
 from caged.emulator.control.agent_command_line import prompt_text
 from caged.emulator.control.agents import Reply
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 PROGRAMS = {
     "claude-code": "claude",
     "aider": "aider",
@@ -158,7 +165,7 @@ def test_a_prompt_larger_than_one_read_arrives_whole(api):
 
 
 def test_a_reply_that_raises_is_an_exit_code_and_a_line_in_the_log(own_emulator, new_api):
-    emulator = own_emulator()
+    emulator = own_emulator(isolation="process")
     api = new_api(emulator)
 
     def broken(_prompt, _box) -> Reply:

@@ -14,6 +14,13 @@ from alerts_testing import (
 )
 from emulator_testing import FakeClock, assert_problem, eventually
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 # --- budgets
 
 
@@ -75,7 +82,7 @@ def test_a_disabled_rule_alerts_of_nothing_and_an_enabled_one_of_what_was_missed
 
 
 def test_a_sandbox_destroyed_by_its_budget_leaves_its_alerts(own_emulator, new_api):
-    emulator = own_emulator(budget_action="destroy")
+    emulator = own_emulator(budget_action="destroy", isolation="process")
     api, clock = new_api(emulator), FakeClock(emulator)
     box = api.sandbox(budget=RATE, timeout=10_000)
     clock.advance(4000)

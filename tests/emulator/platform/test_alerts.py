@@ -14,6 +14,13 @@ from alerts_testing import (
 )
 from emulator_testing import assert_problem
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 # --- the list
 
 

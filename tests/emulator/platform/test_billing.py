@@ -6,6 +6,13 @@ import httpx
 import pytest
 from emulator_testing import Api, FakeClock, assert_problem
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 MONTH = 30 * 24 * 3600
 
 
@@ -14,7 +21,7 @@ def on(own_emulator, new_api):
     """A client and the clock of an emulator that was started with a tier."""
 
     def make(tier):
-        emulator = own_emulator(tier=tier)
+        emulator = own_emulator(tier=tier, isolation="process")
         return new_api(emulator), FakeClock(emulator)
 
     return make
@@ -134,7 +141,7 @@ def test_a_checkout_page_expires(on):
 
 
 def test_the_checkout_of_a_deleted_account_is_gone(own_emulator, new_api):
-    api = new_api(own_emulator())
+    api = new_api(own_emulator(isolation="process"))
     url = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
     api.emulator.delete_account(api.account_id)
     assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 404)

@@ -13,6 +13,13 @@ from emulator_testing import Api
 
 from caged.emulator import Emulator
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator: Emulator) -> Emulator:
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"
 
 
@@ -288,7 +295,7 @@ def test_dashboard_session_expires_as_long_after(emulator, api, name):
 @pytest.fixture(scope="module")
 def limited():
     """An emulator with the limits of the free plan, whose clock of all accounts tests may move if they reset it."""
-    with Emulator(tier="free") as running:
+    with Emulator(tier="free", isolation="process") as running:
         yield running
 
 

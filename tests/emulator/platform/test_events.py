@@ -12,6 +12,13 @@ from sessions_testing import at_work, ingest, recorded, replay, session
 from caged.emulator.control.clock import from_rfc3339, rfc3339
 from caged.emulator.history import MOST_BYTES, MOST_EVENTS, Event, History
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Only a test of the network depends on the isolation."""
+    return process_emulator
+
+
 # --- what the emulator sees
 
 
@@ -105,10 +112,11 @@ def test_processes_that_are_killed_from_outside_are_an_error_and_end_the_session
     assert "error" in [event["type"] for event in replay(api, session_id)["events"]]
 
 
-def test_a_host_that_the_allowlist_refuses_is_a_network_event(api):
+def test_a_host_that_the_allowlist_refuses_is_a_network_event(isolated_emulator, new_api):
+    api = new_api(isolated_emulator)
     made = api.post("/sandboxes", json={"template": "minimal", "network_mode": "allowlist", "allowlist": ["a.invalid"]})
     if made.status_code == 400:
-        pytest.skip("these isolation has no network of their own")
+        pytest.skip("this isolation has no network of its own")
     box = made.json()["id"]
     ask = "exec 3<>/dev/tcp/127.0.0.1/49128; printf 'CONNECT evil.invalid:443 HTTP/1.1\\r\\n\\r\\n' >&3; head -1 <&3"
     assert "403" in api.output(box, ask)
@@ -148,7 +156,7 @@ def test_events_of_a_sandbox_without_a_session_count_on_their_own(api):
 def test_events_do_not_change_the_ids_of_a_seed(own_emulator, new_api):
     made = []
     for commands in (0, 3):
-        api = new_api(own_emulator(seed=3))
+        api = new_api(own_emulator(seed=3, isolation="process"))
         box = api.sandbox()
         for _ in range(commands):
             api.output(box, "true")

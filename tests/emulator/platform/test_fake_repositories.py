@@ -435,6 +435,8 @@ def test_http_api_takes_files_and_bundles(view: AccountView, emulator: Emulator,
         headers={"Authorization": f"Bearer {emulator.admin_key}"},
         params={"account": view.id},
         timeout=60,
+        trust_env=False,
+        verify=False,
     ) as http:
         made = http.post("/repos", json={"url": URL, "source": {"a": {"base64": "AP8="}, "b": "text"}})
         assert made.status_code == 201, made.text

@@ -7,6 +7,13 @@ import httpx
 import pytest
 from emulator_testing import Api, FakeClock, assert_problem
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 PASSWORD = "correct horse"
 
 
@@ -25,7 +32,9 @@ def web(emulator):
         def login(self, email, password=PASSWORD):
             return self.post("/login", json={"email": email, "password": password})
 
-    with Web(base_url=emulator.base_url, trust_env=False, headers={"User-Agent": "Browser/1.0"}) as client:
+    with Web(
+        base_url=emulator.base_url, trust_env=False, verify=False, headers={"User-Agent": "Browser/1.0"}
+    ) as client:
         client.emulator = emulator
         yield client
     for account_id in made:
@@ -176,7 +185,7 @@ def test_another_accounts_session_is_not_found(web, dashboard, api):
 
 
 def test_a_session_expires_after_a_week(own_emulator):
-    emulator = own_emulator()
+    emulator = own_emulator(isolation="process")
     clock = FakeClock(emulator)
     body = {"email": "kim@example.com", "password": PASSWORD}
     answer = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60).json()
@@ -265,7 +274,7 @@ def test_a_code_is_good_once(web):
 
 
 def test_a_code_expires(own_emulator):
-    emulator = own_emulator()
+    emulator = own_emulator(isolation="process")
     clock = FakeClock(emulator)
     with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web:
         begun = code(web)
@@ -300,7 +309,7 @@ def test_a_code_of_another_machine_is_denied(web, emulator):
 
 
 def test_a_revoked_first_key_is_replaced(own_emulator):
-    emulator = own_emulator(tier="free")
+    emulator = own_emulator(tier="free", isolation="process")
     with (
         Api(emulator, emulator.api_key) as first,
         httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web,
@@ -313,7 +322,7 @@ def test_a_revoked_first_key_is_replaced(own_emulator):
 
 
 def test_a_read_only_key_is_never_handed_out(own_emulator):
-    emulator = own_emulator()
+    emulator = own_emulator(isolation="process")
     with (
         Api(emulator, emulator.api_key) as first,
         httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web,

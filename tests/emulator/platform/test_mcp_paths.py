@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cases import each
 from mcp_testing import Mcp
 
 from caged.emulator.cage import disk, workspace
@@ -79,6 +80,8 @@ DIRECTORIES = {
     "link to a link": "ln -s HOST one; ln -s one trap",
     "proc fd": "ln -s /proc/self/fd trap",
 }
+#: Removes what the link before has left.
+CLEAN = "find /workspace -mindepth 1 -delete; rm -f /tmp/one"
 
 
 @pytest.fixture
@@ -125,9 +128,9 @@ def test_a_path_out_of_the_workspace_is_blocked(api, box, mcp, host):
         assert api.output(box, "ls -A /root /tmp") == before, path
 
 
-@pytest.mark.parametrize("command", FILES.values(), ids=FILES)
+@each("command", FILES.values())
 def test_a_link_to_a_file_outside_is_neither_read_nor_written_through(api, box, mcp, host, command):
-    api.output(box, command.replace("HOST", str(host)))
+    api.output(box, f"{CLEAN}; {command}".replace("HOST", str(host)))
     assert mcp.failure("filesystem_read", path="trap") == "path traversal blocked: trap"
     assert mcp.failure("filesystem_list", path="trap") == "path traversal blocked: trap"
     assert mcp.failure("filesystem_write", path="trap", content="x") == "path traversal blocked: trap"
@@ -139,9 +142,9 @@ def test_a_link_to_a_file_outside_is_neither_read_nor_written_through(api, box, 
     assert_untouched(api, box, host)
 
 
-@pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
+@each("command", DIRECTORIES.values())
 def test_a_link_to_a_directory_outside_is_not_entered(api, box, mcp, host, command):
-    api.output(box, command.replace("HOST", str(host)))
+    api.output(box, f"{CLEAN}; {command}".replace("HOST", str(host)))
     for path in ("trap", "trap/.", "trap/secret", "trap/root/secret", "trap/new/file", f"trap{host}/secret"):
         for tool in ("filesystem_read", "filesystem_list", "filesystem_write"):
             arguments = {"path": path, "content": "overwritten"} if tool == "filesystem_write" else {"path": path}
@@ -153,7 +156,7 @@ def test_a_link_to_a_directory_outside_is_not_entered(api, box, mcp, host, comma
     assert_untouched(api, box, host)
 
 
-@pytest.mark.parametrize("command", DIRECTORIES.values(), ids=DIRECTORIES)
+@each("command", DIRECTORIES.values())
 def test_deleting_a_directory_does_not_follow_the_links_in_it(api, box, mcp, host, command):
     api.output(box, f"mkdir -p in/side; cd in/side; {command}; chmod 500 .".replace("HOST", str(host)))
     assert mcp.text("filesystem_delete", path="in") == "deleted: in"

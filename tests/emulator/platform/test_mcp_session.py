@@ -12,6 +12,13 @@ from mcp_testing import MODERN, ORDER, Mcp, text_of
 
 from caged import __version__
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 SERVER = {"name": "caged-mcp", "version": __version__}
 STAMP = {"io.modelcontextprotocol/serverInfo": SERVER}
 VERSION, CAPABILITIES = MODERN

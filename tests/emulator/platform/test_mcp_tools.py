@@ -7,6 +7,7 @@ import time
 
 import jsonschema
 import pytest
+from cases import each
 from emulator_testing import eventually
 from leftovers import processes_with, unique_seconds
 from mcp_testing import MODERN, Mcp
@@ -35,7 +36,7 @@ def test_every_tool_says_what_it_takes(mcp):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
+@each(
     ("tool", "required", "optional"),
     [
         ("filesystem_read", {"path": "string"}, {}),
@@ -88,14 +89,14 @@ def test_a_result_with_an_empty_text_has_no_text_key(mcp):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+@each("content", [{}, {"content": None}, {"content": ""}])
 def test_write_without_content_writes_an_empty_file(mcp, api, box, content):
     mcp.text("filesystem_write", path="f", content="old")
     assert mcp.text("filesystem_write", path="f", **content) == "wrote 0 bytes to f"
     assert api.output(box, "stat -c %s f") == "0\n"
 
 
-@pytest.mark.parametrize("path", [{}, {"path": None}, {"path": ""}])
+@each("path", [{}, {"path": None}, {"path": ""}])
 def test_a_missing_path_means_the_workspace(mcp, api, box, path):
     api.output(box, "touch kept")
     assert mcp.failure("filesystem_read", **path) == "read error: read /workspace: is a directory"
@@ -183,7 +184,7 @@ def test_paths_in_errors_and_sizes_of_links_are_the_sandboxs_own_without_mounts(
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("path", ["old/../d/./f", "//workspace//d/f", "/workspace/../workspace/d/f", "./d//f"])
+@each("path", ["old/../d/./f", "//workspace//d/f", "/workspace/../workspace/d/f", "./d//f"])
 def test_dots_and_slashes_are_taken_out_of_a_path_first(mcp, path):
     mcp.text("filesystem_write", path="d/f", content="x")
     assert mcp.text("filesystem_read", path=path) == "x"
@@ -240,7 +241,7 @@ def test_a_search_looks_at_names_everywhere(mcp, api, box):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("pattern", ["[", "[a", "[]", "[^]", "[]a]", "[-]", "[a-]", "[z-a]", "x\\", "[\\", "n" * 1001])
+@each("pattern", ["[", "[a", "[]", "[^]", "[]a]", "[-]", "[a-]", "[z-a]", "x\\", "[\\", "n" * 1001])
 def test_a_pattern_that_makes_no_sense_is_a_failure(mcp, pattern):
     assert mcp.failure("filesystem_search", pattern=pattern).startswith("invalid pattern: ")
 
@@ -296,7 +297,7 @@ def test_a_large_directory_is_cut_in_both_shapes(mcp, api, box):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("command", ["yes", "yes >&2", "yes & yes >&2", "cat /dev/urandom"])
+@each("command", ["yes", "yes >&2", "yes & yes >&2", "cat /dev/urandom"])
 def test_endless_output_is_cut_and_its_end_still_reported(mcp, command):
     # By then the emulator has read more than a result holds: a pipe holds 64 KiB.
     written = "until [ $(sed -n 's/^wchar: //p' /proc/$!/io) -gt 2000000 ]; do sleep 0.01; done"
@@ -311,7 +312,7 @@ def test_endless_output_is_cut_and_its_end_still_reported(mcp, command):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
+@each(
     ("command", "text"),
     [
         ("echo out", "out\n"),
@@ -329,7 +330,7 @@ def test_standard_output_comes_first_and_errors_under_a_heading(mcp, command, te
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize(
+@each(
     ("command", "text"),
     [
         ("exit 3", "exit: exit status 3"),
@@ -354,7 +355,7 @@ def test_the_environment_is_the_sandboxs(api):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("padding", [0, 150_000])
+@each("padding", [0, 150_000])
 def test_commands_run_in_sh(mcp, padding):
     command = f": {'x' * padding}; echo $0 $#; nosuchprogram"
     result = mcp.failure("terminal_exec", command=command)
@@ -380,7 +381,7 @@ CHILDREN = ["sleep {0}", "setsid sleep {0}", "env -i setsid nohup sleep {0}", "(
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("child", CHILDREN)
+@each("child", CHILDREN)
 def test_out_of_time_kills_all_that_the_command_started(mcp, child):
     mark = unique_seconds()
     child = child.format(mark)
@@ -395,7 +396,7 @@ def test_out_of_time_kills_all_that_the_command_started(mcp, child):
 
 
 @pytest.mark.shared_sandbox
-@pytest.mark.parametrize("timeout", [0, -5, -(2**62), 10**9, 2**63 - 1, None])
+@each("timeout", [0, -5, -(2**62), 10**9, 2**63 - 1, None])
 def test_no_time_is_the_usual_time(mcp, timeout):
     assert mcp.text("terminal_exec", command="sleep 0.1; echo done", timeout=timeout) == "done\n"
 

@@ -5,6 +5,13 @@ import re
 import pytest
 from emulator_testing import assert_problem
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 SLACK = "https://hooks.slack.com/services/T0/B0/secret-abcd"
 DISCORD = "https://discord.com/api/webhooks/1/secret-wxyz"
 

@@ -372,7 +372,9 @@ def test_only_what_is_complete_can_be_used(view, api: Api):
 def test_uploads_that_are_not_abandoned_stay_and_a_further_one_is_refused(own_emulator):
     emulator = own_emulator()
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
-    with httpx.Client(base_url=f"{emulator.base_url}/_emulator", headers=headers, trust_env=False) as admin:
+    with httpx.Client(
+        base_url=f"{emulator.base_url}/_emulator", headers=headers, trust_env=False, verify=False
+    ) as admin:
 
         def upload(number: int) -> httpx.Response:
             return admin.post(f"/prepared-archives/{number:032x}", content=b"x")

@@ -6,6 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from emulator_testing import FakeClock, assert_problem, eventually
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 #: USD per hour of the default sandbox: 2 cores, half a GB of memory, 5 GB of disk.
 DEFAULT_RATE = 2 * 0.01 + 0.5 * 0.005 + 5 * 0.001
 
@@ -143,7 +150,7 @@ def test_spend_of_a_model_in_a_paused_sandbox_is_logged_once(timed):
 
 
 def test_the_budget_may_destroy_instead(own_emulator, new_api):
-    emulator = own_emulator(budget_action="destroy")
+    emulator = own_emulator(budget_action="destroy", isolation="process")
     api, clock = new_api(emulator), FakeClock(emulator)
     box = api.sandbox(budget=DEFAULT_RATE)
     advance_hours(api, clock, box, 2)

@@ -10,6 +10,13 @@ from sessions_testing import answer_all, at_work, ingest, replay, script, sessio
 from caged.emulator.control.agent_command_line import model_name
 from caged.emulator.control.agents import Reply
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 SESSION_KEYS = {
     *("id", "sandbox_id", "persona_id", "status", "agent_type", "model", "tokens_in", "tokens_out", "cost_usd"),
     *("llm_cost", "compute_cost", "total_cost", "trust_score", "event_count", "duration_ms", "started_at", "ended_at"),
@@ -227,7 +234,7 @@ def test_sessions_outlive_their_sandbox(api, agent_box):
 
 
 def test_sessions_go_with_their_account(own_emulator, new_api):
-    emulator = own_emulator()
+    emulator = own_emulator(isolation="process")
     api = new_api(emulator)
     api.output(api.sandbox(agents=["claude"]), "claude -p hi")
     emulator.delete_account(api.account_id)
@@ -435,7 +442,7 @@ def test_a_prompt_that_is_not_text_is_shown(api, agent_box):
 
 def test_the_oldest_sessions_are_forgotten_first(own_emulator, new_api, monkeypatch):
     monkeypatch.setattr("caged.emulator.platform.agent_sessions.MOST", 3)
-    api = new_api(own_emulator())
+    api = new_api(own_emulator(isolation="process"))
     box = api.sandbox(agents=["claude"])
     api.output(box, "for i in 1 2 3 4 5; do claude -p $i; done")
     prompts = [replay(api, found["id"])["events"][0]["data"]["prompt"] for found in sessions(api, box)]

@@ -1,7 +1,19 @@
 """Plans: rates, numbers of sandboxes and keys. Off unless a tier is chosen."""
 
+import contextlib
+import functools
+
 import pytest
 from emulator_testing import Api, FakeClock, assert_problem
+
+from caged.emulator import Emulator
+
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
 
 TIERS = [("free", 60, 2, 3600), ("pro", 300, 10, 6 * 3600), ("team", 1000, 50, 24 * 3600)]
 
@@ -10,14 +22,23 @@ def rate(response):
     return tuple(int(response.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset"))
 
 
+@pytest.fixture(scope="module")
+def emulators():
+    """The emulator of a tier, started when it is first needed."""
+    with contextlib.ExitStack() as running:
+        yield functools.cache(lambda tier: running.enter_context(Emulator(tier=tier, isolation="process")))
+
+
 @pytest.fixture
-def limited(own_emulator, new_api):
+def limited(emulators, new_api):
+    """A new account of a tier, and its clock."""
+
     def make(tier):
-        emulator = own_emulator(tier=tier)
-        clock = FakeClock(emulator)
+        api = new_api(emulators(tier))
+        clock = FakeClock(api.emulator, api.account_id)
         # Start at a full minute, so that the window does not end during the test.
         clock.offset = 60 - clock._real() % 60
-        return new_api(emulator), clock
+        return api, clock
 
     return make
 

@@ -13,6 +13,12 @@ from caged.emulator.history import Event
 from caged.emulator.platform.trust_rules import RULES, EventFacts, broken_rules
 
 
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Only a test of the network depends on the isolation."""
+    return process_emulator
+
+
 @pytest.fixture
 def agent_box(api):
     box = api.sandbox(agents=["claude"])
@@ -146,11 +152,12 @@ def test_the_same_host_is_charged_once_a_session(api, agent_box, session_id):
     assert score(api, agent_box) == 80
 
 
-def test_a_host_named_in_the_create_is_known(api):
+def test_a_host_named_in_the_create_is_known(isolated_emulator, new_api):
+    api = new_api(isolated_emulator)
     made = {"template": "minimal", "agents": ["claude"], "network_mode": "allowlist"}
     answer = api.post("/sandboxes", json={**made, "allowlist": ["*.mine.test:8443", "one.test"]})
     if answer.status_code == 400:
-        pytest.skip("these isolation has no network of their own")
+        pytest.skip("this isolation has no network of its own")
     box = answer.json()["id"]
     api.output(box, "claude -p hi")
     session_id = session(api, box)["id"]
@@ -174,7 +181,7 @@ def test_an_event_of_an_unusual_shape_costs_nothing(api, agent_box, session_id):
 
 
 def test_the_signal_tells_of_each_change(own_emulator, new_api):
-    api = new_api(own_emulator())
+    api = new_api(own_emulator(isolation="process"))
     heard = []
     api.emulator._runtime.platform.signals.connect("trust_changed", lambda **data: heard.append(data))
     script(api, Reply("ok\n"))

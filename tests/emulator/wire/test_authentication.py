@@ -5,6 +5,13 @@ import pytest
 from cases import each
 from emulator_testing import Api, assert_problem
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 CALLS = [
     ("GET", "/account"),
     ("GET", "/account/keys"),

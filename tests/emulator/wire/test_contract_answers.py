@@ -22,6 +22,13 @@ from sessions_testing import at_work
 import caged
 from caged.emulator.wire.all_operations import all_operations
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 SERVED = {found.name: found for found in all_operations() if found.status != 501 and not found.admin}
 
 #: Optional keys that never have a value here, and that always have one, and why.
@@ -219,13 +226,13 @@ def test_what_was_reported_of_usage_is_left_out_until_it_was(timed):
 
 def test_subscription_of_the_free_plan_has_no_period(own_emulator, new_api):
     for tier, there in (("free", False), ("pro", True)):
-        call = Seen(new_api(own_emulator(tier=tier)))
+        call = Seen(new_api(own_emulator(tier=tier, isolation="process")))
         call("billing.get_subscription")
         assert ("Subscription.current_period_end", there) in call.keys
 
 
 def test_the_end_of_a_sandbox_is_left_out_while_it_runs(own_emulator, new_api):
-    api = new_api(own_emulator())
+    api = new_api(own_emulator(isolation="process"))
     call = Seen(api)
     box = api.sandbox()
     call("sandboxes.get", id=box)

@@ -7,6 +7,13 @@ import pytest
 from cases import each
 from emulator_testing import assert_problem, raw_request, segment
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 JUNK = [
     b"{",
     b"}",

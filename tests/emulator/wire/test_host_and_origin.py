@@ -4,6 +4,13 @@ import pytest
 from cases import each
 from emulator_testing import Api, assert_problem, raw_request
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 OURS = [
     "localhost",
     "localhost:1234",
@@ -119,7 +126,7 @@ def test_health_and_downloads_are_behind_the_same_gate(api, box):
 
 
 def test_names_can_be_allowed(own_emulator, new_api):
-    api = new_api(own_emulator(allow_hosts=("Caged.Internal",)))
+    api = new_api(own_emulator(isolation="process", allow_hosts=("Caged.Internal",)))
     assert api.get("/account", headers={"Host": "caged.internal:4747"}).status_code == 200
     assert api.get("/account", headers={"Origin": "http://caged.internal"}).status_code == 200
     assert api.get("/account", headers={"Host": "x.caged.internal"}).status_code == 403
@@ -137,7 +144,7 @@ def test_emulator_listens_on_loopback_only(emulator):
 
 
 def test_a_host_option_of_all_addresses_still_answers_on_loopback(own_emulator):
-    emulator = own_emulator(host="0.0.0.0")
+    emulator = own_emulator(host="0.0.0.0", isolation="process")
     with Api(emulator, emulator.api_key) as api:
         assert api.base_url.host == "127.0.0.1"
         assert api.get("/account").status_code == 200

@@ -8,6 +8,13 @@ from emulator_testing import Api, FakeClock, assert_problem
 
 from caged.emulator.wire.all_operations import all_operations
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 #: What needs no key, and why.
 PUBLIC = {
     "health.get",
@@ -84,7 +91,7 @@ def test_read_only_key_may_make_every_get(reader):
 
 def test_limits_of_a_plan_are_those_of_the_account_for_every_key(own_emulator):
     """A dashboard session and the device login's key share the account's rate with its other keys."""
-    emulator = own_emulator(tier="free")
+    emulator = own_emulator(tier="free", isolation="process")
     clock = FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60  # a whole minute begins, so that the window does not end midway
     with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web:

@@ -16,6 +16,13 @@ from caged.emulator.platform.mcp import session
 from caged.emulator.websocket_protocol import MCP_READ_BYTES
 from caged.emulator.wire import mcp
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 LIMIT = 4 * 2**20
 
 

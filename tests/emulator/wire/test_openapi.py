@@ -12,6 +12,13 @@ from openapi_spec_validator import validate
 from caged.emulator.wire.all_operations import all_operations
 from caged.emulator.wire.openapi import document
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator):
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 SERVED = [operation for operation in all_operations() if operation.status != 501]
 IDS = [operation.name for operation in SERVED]
 COMMON = {"X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}

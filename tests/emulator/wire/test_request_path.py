@@ -14,6 +14,13 @@ from caged.emulator import Emulator
 from caged.emulator.wire import dispatch
 from caged.emulator.wire.request_path import journal
 
+
+@pytest.fixture(scope="module")
+def emulator(process_emulator: Emulator) -> Emulator:
+    """Nothing here depends on the isolation."""
+    return process_emulator
+
+
 #: Larger than any body may be.
 TOO_LARGE = b'"' + b"x" * (11 * 1024**2) + b'"'
 
@@ -50,7 +57,7 @@ def test_request_without_key_is_in_the_journal(api):
 
 
 def test_request_beyond_the_rate_limit_takes_no_fault(own_emulator, new_api):
-    api = new_api(own_emulator(tier="free"))
+    api = new_api(own_emulator(tier="free", isolation="process"))
     api.emulator.clock.freeze()  # the limit is one for each minute
     limit = int(api.get("/account").headers["X-RateLimit-Limit"])
     fault = api.emulator.faults.add("account.get", status=507, account=api.account_id, optional=True)
@@ -110,7 +117,7 @@ def test_fault_of_an_unknown_sandbox_is_not_taken_by_a_handshake(api):
 
 
 def test_admin_call_is_not_in_the_journal_and_has_no_fault(own_emulator):
-    emulator: Emulator = own_emulator()
+    emulator: Emulator = own_emulator(isolation="process")
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     with emulator.faults.add(status=507, account="*", optional=True) as fault:
         answer = httpx.get(

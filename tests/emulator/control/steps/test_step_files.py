@@ -11,7 +11,14 @@ from emulator_testing import Api
 from sockets import open_socket
 from steps_testing import ended, only, steps_of, stream
 
+from caged.emulator import Emulator
 from caged.emulator.control.steps import Step
+
+
+@pytest.fixture(scope="module")
+def emulator(isolated_emulator: Emulator) -> Emulator:
+    """Changes are read from the overlays of an isolated sandbox, if it has some."""
+    return isolated_emulator
 
 
 def changes(step: Step) -> dict[str, tuple[Any, ...]]:
