@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 # httpx imports httpcore when it is first used and remembers its exceptions by class. An in-process run of pytester
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from caged.emulator import Emulator
 
 recording.begin()
+
+# Each client of httpx reads the certificates of all authorities, 25 ms of CPU time, whether it uses https or not. Here
+# it reads a single one, whose key does not exist; what a test or a program of it connects to by https has its own.
+if not os.environ.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
+    os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "tools" / "no_authority.pem")
 
 #: Allocations between two collections of the youngest objects. With the default of 700, a thirtieth of the time of the
 #: tests goes into collections that find hardly anything.

@@ -32,8 +32,8 @@ def all_operations() -> list[Operation]:
 def core_operations() -> list[Operation]:
     """The operations that nearly every client calls. The modules of the others are imported when they are needed."""
     return [
+        *execs.operations,  # first: the routes are tried in this order
         *sandboxes.operations,
-        *execs.operations,
         *files.operations,
         *snapshots.operations,
         *account.operations,

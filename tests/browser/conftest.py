@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional, cast
 
 import pytest
 from inspector_testing import EVIL, note_problems
-from trace_page_testing import write
+from trace_page_testing import ready, write
 from trace_testing import real_trace
 
 from caged import Caged
@@ -29,19 +29,58 @@ def find_chromium() -> str:
     return given or next((path for path in map(shutil.which, NAMES) if path), "")
 
 
+class SharedBrowser:
+    """A browser for the tests of this directory that follow one another: a start takes 2 s of CPU time.
+
+    Playwright occupies the event loop of the thread until it is stopped, so that tests of other directories could not
+    run one.
+    """
+
+    def __init__(self) -> None:
+        self._playwright: Any = None
+        self._browser: Any = None
+
+    def get(self) -> Browser:
+        """Return the browser, started if it does not run."""
+        sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+        path = find_chromium()
+        if not path:
+            pytest.skip("no Chromium: install the Debian package `chromium`, or set CAGED_TEST_CHROMIUM to its path")
+        if self._playwright is None:
+            self._playwright = sync_api.sync_playwright().start()
+        if self._browser is None or not self._browser.is_connected():
+            # Its own sandbox does not work for root and in containers; only pages made by these tests are opened.
+            self._browser = self._playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        return cast("Browser", self._browser)
+
+    def stop(self) -> None:
+        playwright, browser, self._playwright, self._browser = self._playwright, self._browser, None, None
+        if browser is not None:
+            browser.close()
+        if playwright is not None:
+            playwright.stop()
+
+
+_shared = SharedBrowser()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: Optional[pytest.Item]) -> Generator[None, None, None]:
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+            _shared.stop()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    _shared.stop()  # an interrupted run has no teardown without a next test
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start a browser for the tests of one file. Playwright occupies the event loop of the thread until it is stopped,
-    so that other files' tests could not run one."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    path = find_chromium()
-    if not path:
-        pytest.skip("no Chromium: install the Debian package `chromium`, or set CAGED_TEST_CHROMIUM to its path")
-    with sync_api.sync_playwright() as playwright:
-        # Its own sandbox does not work for root and in containers; only pages made by these tests are opened.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser() -> Browser:
+    return _shared.get()
 
 
 VIEWPORT: Any = {"width": 1280, "height": 800}
@@ -67,8 +106,11 @@ class WatchedPage:
         if request.url.split("#")[0] != self._url:
             self.problems.append(f"request: {request.url}")
 
-    def show(self, path: Path, fragment: str) -> Page:
+    def show(self, path: Path, fragment: str, size: Any = VIEWPORT) -> Page:
         self.leave()
+        self.page.bring_to_front()  # others draw less often
+        if self.page.viewport_size != size:
+            self.page.set_viewport_size(size)
         self._url = path.as_uri()
         self.page.goto(self._url + fragment)
         return self.page
@@ -76,6 +118,7 @@ class WatchedPage:
     def leave(self) -> None:
         if self._url:
             self.page.evaluate("localStorage.clear()")  # the theme
+            self.page.emulate_media(color_scheme="null")
             self._url = ""
             self.page.goto("about:blank")
 
@@ -90,13 +133,13 @@ def shared_page(browser: Browser) -> Iterator[WatchedPage]:
 
 @pytest.fixture
 def open_page(browser: Browser, shared_page: WatchedPage) -> Iterator[Callable[..., Page]]:
-    """Open a file in the shared page, or with options or a script in one of its own. A message of the console, an
-    exception, or a request for anything but the file fails the test."""
+    """Open a file in the shared page, of a size if it is given, or with options or a script in one of its own. A
+    message of the console, an exception, or a request for anything but the file fails the test."""
     watched = [shared_page]
 
-    def open_file(path: Path, fragment: str = "", script: str = "", **options: Any) -> Page:
+    def open_file(path: Path, fragment: str = "", script: str = "", size: Any = VIEWPORT, **options: Any) -> Page:
         if not script and not options:
-            return shared_page.show(path, fragment)
+            return shared_page.show(path, fragment, size)
         context = new_context(browser, **options)
         if script:
             context.add_init_script(script)
@@ -110,6 +153,69 @@ def open_page(browser: Browser, shared_page: WatchedPage) -> Iterator[Callable[.
     for one in watched[1:]:
         one.page.context.close()
     assert problems == []
+
+
+class KeptPages:
+    """Pages for the tests that read a file, which the next such test finds as the one before has left them.
+
+    A file takes half a second of CPU time to open, more than most tests need with it. Where there is another text in
+    the filter than at first, a row that was closed, an open dialog or the like, the file is opened again.
+    """
+
+    def __init__(self, context: BrowserContext) -> None:
+        self._context = context
+        self._pages: dict[Path, tuple[WatchedPage, Any]] = {}
+
+    def show(self, path: Path) -> Page:
+        """Return a page with the file, in which the first step is selected and no element has the focus."""
+        if path not in self._pages:
+            self._pages[path] = WatchedPage(self._context.new_page()), None
+        watched, state = self._pages[path]
+        if state is None or watched.page.evaluate(READ_STATE) != state:
+            ready(watched.show(path, ""))
+            self._pages[path] = watched, watched.page.evaluate(READ_STATE)
+        watched.page.bring_to_front()
+        return watched.page
+
+    def problems(self) -> list[str]:
+        """Return the problems since the last call."""
+        found = [problem for watched, _ in self._pages.values() for problem in watched.problems]
+        for watched, _ in self._pages.values():
+            watched.problems.clear()
+        return found
+
+
+#: Select the first step, and return what a test may have changed besides the selection.
+READ_STATE = """() => {
+  const all = (name, read) => [...document.querySelectorAll(name)].map(read);
+  const state = [
+    all('[role=treeitem]:not(.aside) .title', (one) => one.textContent),
+    all('input:not([type=range])', (one) => one.type === 'checkbox' ? one.checked : one.value),
+    all('details, dialog', (one) => one.closest('[role=tabpanel]') ? false : one.open),
+    document.querySelector('#answer')?.hidden,
+    document.documentElement.dataset.theme,
+    localStorage.getItem('caged-theme'),
+  ];
+  document.querySelector('[role=treeitem]').click();
+  document.activeElement.blur();
+  scrollTo(0, 0);
+  return state;
+}"""
+
+
+@pytest.fixture(scope="module")
+def kept_pages(browser: Browser) -> Iterator[KeptPages]:
+    context = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
+    yield KeptPages(context)
+    context.close()
+
+
+@pytest.fixture
+def read_page(kept_pages: KeptPages) -> Iterator[Callable[[Path], Page]]:
+    """Show a file in a page that is kept, in which the tab that was chosen last is open where a step has it. What fails
+    a test of `open_page` fails one of this, too."""
+    yield kept_pages.show
+    assert kept_pages.problems() == []
 
 
 # --- the page of a trace

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from levels import OWN_USER, Served, SharedBoxes, need
+from levels import Served, SharedBoxes, need
 
 NAME = 'name=$(cat /proc/sys/kernel/hostname); getent hosts "$name"'
 
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=OWN_USER[:-1])
-def restartable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
-    """An emulator with a state directory, at each level that has host names."""
-    need(request.param)
+@pytest.fixture
+def restartable(tmp_path: Path) -> Iterator[Served]:
+    """An emulator with a state directory."""
+    need("namespace")
     (tmp_path / "state").mkdir(mode=0o777)
     (tmp_path / "state").chmod(0o777)
-    served = Served(tmp_path, request.param, "--state-dir", str(tmp_path / "state"), run_base=tmp_path / "state")
+    served = Served(tmp_path, "namespace", "--state-dir", str(tmp_path / "state"), run_base=tmp_path / "state")
     yield served
     served.end()
 

@@ -84,6 +84,11 @@ def test_none_reaches_only_own_loopback(client: Caged, host_port: int) -> None:
     client.sandboxes.destroy(box.id)
 
 
+# At level `bwrap` sandboxes get the same network, and two tests look at that.
+at_one_level = pytest.mark.parametrize("isolated_client", ["namespace"], indirect=True)
+
+
+@at_one_level
 def test_two_sandboxes_can_listen_on_same_port(client: Caged, host_port: int) -> None:
     modes = [{"network_mode": "none"}, {"network_mode": "allowlist", "allowlist": ["example.invalid"]}]
     listen = (
@@ -118,6 +123,7 @@ def test_allowlist_allows_listed_hosts_and_names_refused_ones(client: Caged, hos
     client.sandboxes.destroy(box.id)
 
 
+@at_one_level
 def test_connect_opens_tunnel_to_listed_host(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(template="python-312", network_mode="allowlist", allowlist=[f"localhost:{host_port}"])
     code = f"""
@@ -132,6 +138,7 @@ print(c.getresponse().read().decode())
     client.sandboxes.destroy(box.id)
 
 
+@at_one_level
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_curl_and_git_use_proxy(client: Caged, host_port: int) -> None:
     box = client.sandboxes.create(network_mode="allowlist", allowlist=["example.invalid"])

@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from levels import BWRAP_AND_USER, Served, client_of
+from levels import Served, client_of
 from wheels import wheel
 
 #: Both are tested at `process` and at one other level: their settings are the same at all levels with real isolation,
-#: and these two have both of their tools, and both users.
+#: and these two have both of their tools.
 NPM_LEVELS = ("namespace", "process")
-PIP_LEVELS = (BWRAP_AND_USER, "process")
+PIP_LEVELS = ("bwrap", "process")
 
 
 # pip itself takes more than a second to start and install.

@@ -18,7 +18,7 @@ from leftovers import mounts, processes_with, run_dirs, until
 from levels import OWN_USER, Served, isolation, need
 
 from caged import Caged
-from caged.emulator import Emulator
+from caged.emulator import Emulator, descriptors
 from caged.emulator.cage import provisioning
 from caged.emulator.cage.init_client import InitClient, SandboxGone
 from caged.emulator.cage.provisioning import SandboxKind
@@ -288,6 +288,23 @@ def test_one_that_is_not_as_it_has_to_be_is_not_kept(emulator: Emulator, monkeyp
     monkeypatch.setattr(provisioner, "_shell", shutil.which("false"))
     make_fails(kind, "its shell exited with 1")
     assert sorted(provisioner._run_dir.glob("ready-*")) == before
+
+
+def test_they_are_removed_before_anything_is_refused_for_a_lack_of_descriptors(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pool_of(emulator)
+    monkeypatch.setattr(descriptors, "has_room_for_sandbox", lambda held=0: held > 0 or not len(pool))
+    monkeypatch.setattr(descriptors, "has_room_for_stream", lambda: not len(pool))
+    with emulator.client() as client:
+        assert pool.descriptors >= len(pool) > 0
+        box = client.sandboxes.create(cpus=2)  # of another kind
+        assert (box.status, len(pool)) == ("running", 0)
+        fill(emulator, client)
+        with client.sandboxes.stream(box.id, "echo on") as stream:
+            assert "on" in "".join(str(piece) for piece in stream)
+        assert len(pool) == 0
+    assert not list(emulator._runtime.platform.run_dir.glob("ready-*"))
 
 
 def test_they_are_removed_when_idle(emulator: Emulator) -> None:

@@ -54,6 +54,7 @@ sys.exit(1)
     assert any("want of memory" in entry.message for entry in client.sandboxes.logs(box))
 
 
+@pytest.mark.parametrize("client", ["namespace"], indirect=True)
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
 def test_nproc_reports_cpus_of_sandbox(client: Caged) -> None:
     box = client.sandboxes.create(cpus=1)
@@ -61,6 +62,8 @@ def test_nproc_reports_cpus_of_sandbox(client: Caged) -> None:
     client.sandboxes.destroy(box.id)
 
 
+# The kernel counts the processes of a user at level `process`; init counts those of its namespace at the others.
+@pytest.mark.parametrize("client", ["namespace", "process"], indirect=True)
 # Not a real fork bomb: 600 processes that sleep, forks without a program of their own.
 def test_too_many_processes_affect_no_other_sandbox_and_end_with_theirs(client: Caged) -> None:
     box = client.sandboxes.create(template="python-312")

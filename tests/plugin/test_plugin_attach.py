@@ -121,7 +121,7 @@ def test_workers_share_one_emulator_with_the_setting(run_suite, pytester, tmp_pa
     result.assert_outcomes(passed=4)
     assert len(urls(result)) == 1
     assert {line.split()[2] for line in result.outlines if line.startswith("at: ")} == {"gw0", "gw1"}
-    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=auto, shared by all workers"])
+    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=process, shared by all workers"])
     assert list(tmp_path.glob("caged*")) == []
 
 

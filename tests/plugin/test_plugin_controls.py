@@ -90,7 +90,7 @@ def test_controls_are_about_the_tests_own_account(run_suite) -> None:
 def test_controls_of_a_shared_emulator_stay_in_their_account(run_suite) -> None:
     result = run_suite(CONTROLS, "-n1", "--caged-shared")
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=auto, shared by all workers"])
+    result.stdout.fnmatch_lines(["caged: target=emulator, isolation=process, shared by all workers"])
 
 
 def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite) -> None:

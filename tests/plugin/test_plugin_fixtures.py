@@ -3,18 +3,68 @@
 from __future__ import annotations
 
 
-def test_every_test_starts_with_no_sandboxes(run_suite) -> None:
-    result = run_suite(
-        """
-        import pytest
+def test_fixtures_work_as_documented(run_suite, pytester) -> None:
+    """In one run: each of these files passes."""
+    pytester.makepyfile(
+        test_every_test_starts_with_no_sandboxes="""
+            import pytest
 
-        @pytest.mark.parametrize("time", range(2))
-        def test_starts_empty(caged, time):
-            assert caged.sandboxes.list() == []
-            caged.sandboxes.create()
-        """
+            @pytest.mark.parametrize("time", range(2))
+            def test_starts_empty(caged, time):
+                assert caged.sandboxes.list() == []
+                caged.sandboxes.create()
+        """,
+        test_both_clients_of_a_test_share_one_account="""
+            import asyncio
+
+            def test_share(caged, async_caged):
+                box = asyncio.run(async_caged.sandboxes.create())
+                assert [found.id for found in caged.sandboxes.list()] == [box.id]
+        """,
+        test_code_under_test_that_builds_its_own_client_lands_on_the_same_account="""
+            import asyncio
+            from caged import AsyncCaged, Caged
+
+            def test_sync(caged):
+                with Caged() as own:
+                    box = own.sandboxes.create()
+                assert [found.id for found in caged.sandboxes.list()] == [box.id]
+
+            def test_async(async_caged):
+                async def own():
+                    async with AsyncCaged() as client:
+                        box = await client.sandboxes.create()
+                    return [found.id for found in await async_caged.sandboxes.list()] == [box.id]
+                assert asyncio.run(own())
+        """,
+        test_sandbox_takes_its_options_from_the_nearest_markers="""
+            import pytest
+
+            pytestmark = pytest.mark.caged(template="python", memory_mb=1024)
+
+            def test_module(caged_sandbox):
+                assert (caged_sandbox.template, caged_sandbox.memory_mb) == ("python-312", 1024)
+                assert caged_sandbox.status == "running"
+
+            @pytest.mark.caged(memory_mb=2048, env={"STAGE": "test"}, agents=["claude"])
+            def test_function(caged, caged_sandbox):
+                assert (caged_sandbox.template, caged_sandbox.memory_mb) == ("python-312", 2048)
+                assert caged.sandboxes.exec(caged_sandbox.id, "echo $STAGE").output == "test\\n"
+                assert caged.sandboxes.exec(caged_sandbox.id, "claude -p hello").ok
+                assert [box.id for box in caged.sandboxes.list()] == [caged_sandbox.id]
+        """,
+        test_a_test_class_of_unittest_can_use_the_fixtures="""
+            import unittest, pytest
+            from caged import Caged
+
+            @pytest.mark.usefixtures("caged")
+            class TestOld(unittest.TestCase):
+                def test_own_client(self):
+                    with Caged() as own:
+                        self.assertEqual(own.sandboxes.list(), [])
+        """,
     )
-    result.assert_outcomes(passed=2)
+    run_suite(None).assert_outcomes(passed=8)
 
 
 def test_what_a_failed_test_made_is_gone_with_its_processes_and_key(run_suite, running) -> None:
@@ -40,19 +90,6 @@ def test_what_a_failed_test_made_is_gone_with_its_processes_and_key(run_suite, r
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*AssertionError: on purpose*"])
     assert running("sleep 7654.321") == []
-
-
-def test_both_clients_of_a_test_share_one_account(run_suite) -> None:
-    result = run_suite(
-        """
-        import asyncio
-
-        def test_share(caged, async_caged):
-            box = asyncio.run(async_caged.sandboxes.create())
-            assert [found.id for found in caged.sandboxes.list()] == [box.id]
-        """
-    )
-    result.assert_outcomes(passed=1)
 
 
 def test_async_client_outlives_event_loops_and_is_closed_without_a_warning(run_suite) -> None:
@@ -96,28 +133,6 @@ def test_async_client_outlives_event_loops_and_is_closed_without_a_warning(run_s
     result.assert_outcomes(passed=5)
 
 
-def test_code_under_test_that_builds_its_own_client_lands_on_the_same_account(run_suite) -> None:
-    result = run_suite(
-        """
-        import asyncio
-        from caged import AsyncCaged, Caged
-
-        def test_sync(caged):
-            with Caged() as own:
-                box = own.sandboxes.create()
-            assert [found.id for found in caged.sandboxes.list()] == [box.id]
-
-        def test_async(async_caged):
-            async def own():
-                async with AsyncCaged() as client:
-                    box = await client.sandboxes.create()
-                return [found.id for found in await async_caged.sandboxes.list()] == [box.id]
-            assert asyncio.run(own())
-        """
-    )
-    result.assert_outcomes(passed=2)
-
-
 def test_environment_is_restored_also_after_a_failure_or_a_monkeypatch(run_suite, monkeypatch) -> None:
     monkeypatch.setenv("CAGED_API_KEY", "before")
     result = run_suite(
@@ -151,28 +166,6 @@ def test_environment_is_restored_also_after_a_failure_or_a_monkeypatch(run_suite
         """
     )
     result.assert_outcomes(passed=5, failed=1)
-
-
-def test_sandbox_takes_its_options_from_the_nearest_markers(run_suite) -> None:
-    result = run_suite(
-        """
-        import pytest
-
-        pytestmark = pytest.mark.caged(template="python", memory_mb=1024)
-
-        def test_module(caged_sandbox):
-            assert (caged_sandbox.template, caged_sandbox.memory_mb) == ("python-312", 1024)
-            assert caged_sandbox.status == "running"
-
-        @pytest.mark.caged(memory_mb=2048, env={"STAGE": "test"}, agents=["claude"])
-        def test_function(caged, caged_sandbox):
-            assert (caged_sandbox.template, caged_sandbox.memory_mb) == ("python-312", 2048)
-            assert caged.sandboxes.exec(caged_sandbox.id, "echo $STAGE").output == "test\\n"
-            assert caged.sandboxes.exec(caged_sandbox.id, "claude -p hello").ok
-            assert [box.id for box in caged.sandboxes.list()] == [caged_sandbox.id]
-        """
-    )
-    result.assert_outcomes(passed=2)
 
 
 def test_bad_sandbox_options_are_errors_that_say_what_is_wrong(run_suite) -> None:
@@ -212,19 +205,3 @@ def test_sandbox_that_comes_up_broken_fails_the_test_with_its_logs(run_suite) ->
     )
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["caged_sandbox: sandbox cage_* with status error. Its logs:", "*init*"])
-
-
-def test_a_test_class_of_unittest_can_use_the_fixtures(run_suite) -> None:
-    result = run_suite(
-        """
-        import unittest, pytest
-        from caged import Caged
-
-        @pytest.mark.usefixtures("caged")
-        class TestOld(unittest.TestCase):
-            def test_own_client(self):
-                with Caged() as own:
-                    self.assertEqual(own.sandboxes.list(), [])
-        """
-    )
-    result.assert_outcomes(passed=1)

@@ -30,6 +30,11 @@ REFUSED = "this container may not create namespaces (seccomp)"
 
 
 @pytest.fixture
+def suite_isolation() -> None:
+    """The plugin's default."""
+
+
+@pytest.fixture
 def refusing() -> list[str]:
     """The words before a command that takes the right to make namespaces away from it."""
     need("namespace")

@@ -55,6 +55,11 @@ USED_IN_LIVE_RUNS = {
 }
 
 
+@pytest.fixture
+def suite_isolation() -> None:
+    """The plugin's default."""
+
+
 class Parser:
     """Records what the plugin adds to pytest's parser."""
 

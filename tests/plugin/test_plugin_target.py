@@ -12,6 +12,11 @@ from caged.pytest_plugin._target import LIVE_BASE_URL
 NOTHING = "def test_nothing(): pass"
 
 
+@pytest.fixture
+def suite_isolation() -> None:
+    """The plugin's default."""
+
+
 @pytest.mark.parametrize(
     ("option", "environment", "ini", "target"),
     [

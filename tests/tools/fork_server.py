@@ -287,6 +287,7 @@ class _Server:
     """Forks a process for each connection and reports its number and its exit code, a line each."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(f"\0{address}")
         self._listener.listen(100)
@@ -294,6 +295,11 @@ class _Server:
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._running: dict[int, socket.socket] = {}
+
+    def leave(self) -> None:
+        """Close it in a process that has let a fork serve."""
+        for number in (self._listener.detach(), self._woken, self._wake):
+            os.close(number)
 
     def serve(self) -> Optional[dict[str, Any]]:
         """Return the request in the fork that has to run it, and None in the server when its client is gone."""
@@ -445,18 +451,43 @@ def _preload() -> None:
 
 def _run_program(request: dict[str, Any]) -> None:
     """Run the requested program like `python WORDS...` in its environment and directory."""
-    if request["session"]:
-        os.setsid()
     os.environ.clear()
     os.environ.update(request["env"])
+    if request["session"]:
+        os.setsid()
+        if "xdist" in sys.modules and request["words"][:2] == ["-m", "pytest"]:
+            _serve_own_session()
     os.chdir(request["cwd"])
     _open_streams()
     paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[0:1] = paths  # the server's own script was started from the directory that this removes
     importlib.invalidate_caches()
-    if "xdist" in sys.modules and not request["session"]:
+    if "xdist" in sys.modules:
         _fork_xdist_workers()
     become(request["words"])
+
+
+def _serve_own_session() -> None:
+    """Start a server in the session that this program leads, for workers that are in it. It ends with the program."""
+    server = _Server(f"caged-tests-{os.getpid()}-{secrets.token_hex(8)}")
+    closed_at_end, _kept_open = os.pipe()
+    if os.fork() != 0:
+        server.leave()
+        os.close(closed_at_end)
+        os.environ[ADDRESS] = server.address
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which is for the program and its workers
+    os.close(_kept_open)
+    os.dup2(closed_at_end, 0)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    for number in (closed_at_end, nowhere):
+        os.close(number)
+    request = server.serve()
+    if request is None:
+        os._exit(0)
+    _end(_exit_code(request))
 
 
 def become(words: list[str]) -> None:
@@ -488,7 +519,7 @@ def _open_streams() -> None:
 
 
 def _fork_xdist_workers() -> None:
-    """Let xdist start its workers by the server, too. Not in a program that leads a session: they are to be in that."""
+    """Let xdist start its workers by the server, too."""
     from execnet import gateway_io
     from execnet.gateway_base import Popen2IO
 

@@ -30,8 +30,6 @@ ISOLATED = LEVELS[:-1]
 #: The levels with the user of this run. The gate runs the tests of isolation a second time as an ordinary user, so a
 #: test that is not about users has nothing to gain from the other two.
 OWN_USER = tuple(level for level in LEVELS if not level.endswith("-user"))
-#: One level for both: the program bwrap, and an ordinary user. A suite that runs as one has it as `bwrap`.
-BWRAP_AND_USER = "bwrap-user" if os.geteuid() == 0 else "bwrap"
 ORDINARY_USER = 65534
 SECRETS = (".ssh/id_ed25519", ".aws/credentials", ".config/gh/hosts.yml", ".netrc")
 SECRET = "the-developers-secret"

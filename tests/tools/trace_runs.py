@@ -73,6 +73,8 @@ def run(directory: Path, files: dict[str, str], *options: str, env: Optional[dic
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(source), encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if _is_passed_on(name)}
+    if not any(option.startswith("--caged-target=live") for option in options):
+        kept["CAGED_ISOLATION"] = "process"  # the start of an emulator takes a third less time
     done = fork_server.run(
         [sys.executable, "-m", "pytest", "-p", "no:randomly", "-W", "error", *options],
         cwd=directory,

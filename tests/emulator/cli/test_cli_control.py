@@ -207,9 +207,6 @@ def test_a_scenario_and_an_archive(call, client, tmp_path, monkeypatch):
 def test_exec_gives_its_command_what_the_scenario_made(env, tmp_path):
     (tmp_path / "s.toml").write_text('[[sandboxes]]\nname = "my box"\n')
     code = "from caged import Caged; import os; print(Caged().sandboxes.get(os.environ['CAGED_SANDBOX_MY_BOX']).status)"
-    done = run("exec", "--scenario", str(tmp_path / "s.toml"), "--", "python3", "-c", "print(1)", env=env)
-    assert done.returncode == 0, done.stderr
-
     done = run("exec", "--scenario", str(tmp_path / "s.toml"), "--", sys.executable, "-c", code, env=env)
     assert (done.stdout, done.stderr) == ("running\n", "")
 

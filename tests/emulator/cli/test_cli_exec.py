@@ -142,10 +142,12 @@ def test_a_warning_of_the_emulator_is_shown_unasked(around):
 
 # Three interpreters and two emulators.
 def test_one_inside_another_are_two_and_both_are_found(around):
-    inner = [*EXEC, "--api-key", "inner", "--", "sh", "-c", f'echo "$CAGED_API_KEY"; exec {" ".join(COMMAND)} status']
+    command = " ".join(COMMAND)
+    script = f'echo "$CAGED_API_KEY"; {command} accounts list; exec {command} status'
+    inner = [*EXEC, "--api-key", "inner", "--", "sh", "-c", script]
     done = run("exec", "--api-key", "outer", "--", *inner, env=around)
-    key, header, *listed = done.stdout.splitlines()
-    assert key == "inner"
+    key, _, account, header, *listed = done.stdout.splitlines()
+    assert key == account.split()[1] == "inner", "a command reaches the inner one"
     assert header.split()[:2] == ["URL", "KIND"]
     assert [line.split()[1] for line in listed] == ["exec", "exec"]
 
@@ -168,14 +170,14 @@ while True:
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_reaches_the_command_once_and_the_command_decides(begin, name):
+def test_each_signal_reaches_the_command_once_and_the_command_decides(begin):
     process = begin("--", *PYTHON, COUNTER)
     assert next_line(process.stdout).startswith("ready")
-    process.send_signal(getattr(signal, name))
-    assert next_line(process.stdout) == f"{name}\n"
-    process.send_signal(signal.SIGUSR1)
-    assert next_line(process.stdout) == f"{name} SIGUSR1\n"
+    seen = []
+    for name in ("SIGHUP", "SIGTERM", "SIGINT", "SIGUSR1"):
+        process.send_signal(getattr(signal, name))
+        seen.append(name)
+        assert next_line(process.stdout) == f"{' '.join(seen)}\n"
     assert process.wait(60) == 7
 
 

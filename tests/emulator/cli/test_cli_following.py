@@ -30,7 +30,7 @@ def served(tmp_path_factory):
     """A verbose one, with its environment as `env`."""
     place = tmp_path_factory.mktemp("following")
     bare = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-    env = {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(place / "locators")}
+    env = {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(place / "locators"), "CAGED_ISOLATION": "process"}
     one = Served(place / "tmp", "--port", "0", "--verbose", env=env)
     one.env = env
     one.exports()

@@ -19,7 +19,7 @@ def served(tmp_path_factory):
     """A running one, with its environment as `env`."""
     place = tmp_path_factory.mktemp("progress")
     bare = {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
-    env = {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(place / "locators"), "TERM": "xterm"}
+    env = {**bare, "CAGED_EMULATOR_LOCATOR_DIR": str(place / "locators"), "CAGED_ISOLATION": "process", "TERM": "xterm"}
     one = Served(place / "tmp", "--port", "0", env=env)
     one.env = env
     exports = one.exports()

@@ -259,7 +259,7 @@ def test_json_without_a_step_leaves_out_details(trace):
 
 def test_answers_about_thousands_of_steps_have_at_most_40_lines(tmp_path):
     path = tmp_path / "long.jsonl"
-    many = [step(f"s{n}", "request", f"GET /v1/{n}", n / 10, status="error") for n in range(2000)]
+    many = [step(f"s{n}", "request", f"GET /v1/{n}", n / 10, status="error") for n in range(1000)]
     for one in many:
         one.detail = {"response": "/v1\n" * 100, "near_misses": ["near"] * 50, "request": "a\n" * 500}
     Trace(header(error="x\n" * 1000, notes=["note"] * 50), many).write(path)

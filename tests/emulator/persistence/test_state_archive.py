@@ -256,25 +256,24 @@ def members(*pairs: tuple[str, str]) -> bytes:
     return target.getvalue()
 
 
-@pytest.mark.parametrize("entries", [[("./../../out", "")], [("./l", "/tmp"), ("./l/out", "")], [("/out", "")]])
-def test_import_refuses_files_outside_of_sandbox(file, tmp_path, entries):
+def test_import_refuses_files_outside_of_sandbox(file, tmp_path):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
         emulator.export(file)
     evil = tmp_path / "evil.tar.gz"
-    with tarfile.open(file) as source, tarfile.open(evil, "w:gz") as target:
-        for member in source:
-            content = source.extractfile(member).read()
-            if member.name == f"sandboxes/{box}/workspace.tar":
-                content = members(*entries)
-            member.size = len(content)
-            target.addfile(member, io.BytesIO(content))
     with started(None) as emulator:
-        with pytest.raises(ValueError, match=r"leads out of its directory|not in a directory that the archive"):
-            emulator.import_(evil)
-        assert list((emulator.run_dir / "sandboxes").iterdir()) == []
-        with of(emulator, emulator.api_key) as api:
-            assert len(emulator._runtime.platform.store.accounts) == 1
+        for entries in ([("./../../out", "")], [("./l", "/tmp"), ("./l/out", "")], [("/out", "")]):
+            with tarfile.open(file) as source, tarfile.open(evil, "w:gz") as target:
+                for member in source:
+                    content = source.extractfile(member).read()
+                    if member.name == f"sandboxes/{box}/workspace.tar":
+                        content = members(*entries)
+                    member.size = len(content)
+                    target.addfile(member, io.BytesIO(content))
+            with pytest.raises(ValueError, match=r"leads out of its directory|not in a directory that the archive"):
+                emulator.import_(evil)
+            assert list((emulator.run_dir / "sandboxes").iterdir()) == [], entries
+            assert len(emulator._runtime.platform.store.accounts) == 1, entries
 
 
 def test_export_of_stopped_emulator_raises(file):

@@ -19,7 +19,7 @@ from caged.emulator import Emulator
 
 #: Copying a workspace of this size takes long enough that other calls have to wait for it.
 SLOW = "truncate -s 150M slow"
-ROUNDS = 3
+ROUNDS = 2
 
 
 class Watched:
@@ -269,7 +269,7 @@ def test_destroy_during_create_ends_it_at_once(api, together, silent_server, ste
 
 def test_destroy_at_any_moment_of_create_leaves_nothing(api):
     platform = api.emulator._runtime.platform
-    for _ in range(10):
+    for _ in range(6):
         together = Together()
         body = {"template": "minimal", "agents": ["claude"], "init_script": "mkdir -p a/b; echo > a/b/c"}
         together.start("create", lambda body=body: api.post("/sandboxes", json=body))
@@ -287,7 +287,7 @@ def test_destroy_at_any_moment_of_create_leaves_nothing(api):
 def test_stub_added_during_destroy_creates_no_directory(api):
     platform = api.emulator._runtime.platform
     commands = api.emulator.for_account(api.account_id).commands
-    for number in range(10):
+    for number in range(5):
         box = Watched(api)
         together = Together()
         together.start("destroy", lambda box=box: api.delete(f"/sandboxes/{box.id}"))
@@ -301,7 +301,7 @@ def test_concurrent_resume_and_destroy_of_stopped_sandbox_destroys_it(tmp_path, 
     with Emulator(state_dir=tmp_path / "state") as before:
         account = before.create_account()
         first = Api(before, account.api_key, account.id)
-        boxes = [first.sandbox() for _ in range(5)]
+        boxes = [first.sandbox() for _ in range(3)]
         first.close()
     emulator = own_emulator(state_dir=tmp_path / "state")
     with Api(emulator, account.api_key, account.id) as api:
