@@ -296,11 +296,15 @@ def test_they_are_removed_before_anything_is_refused_for_a_lack_of_descriptors(
     pool = pool_of(emulator)
     monkeypatch.setattr(descriptors, "has_room_for_sandbox", lambda held=0: held > 0 or not len(pool))
     monkeypatch.setattr(descriptors, "has_room_for_stream", lambda: not len(pool))
+    room_for_ready: list[bool] = [False]  # or one is made again as soon as the others are removed
+    monkeypatch.setattr(descriptors, "has_room_for_ready", lambda: room_for_ready[0])
     with emulator.client() as client:
         assert pool.descriptors >= len(pool) > 0
         box = client.sandboxes.create(cpus=2)  # of another kind
         assert (box.status, len(pool)) == ("running", 0)
+        room_for_ready[0] = True
         fill(emulator, client)
+        room_for_ready[0] = False
         with client.sandboxes.stream(box.id, "echo on") as stream:
             assert "on" in "".join(str(piece) for piece in stream)
         assert len(pool) == 0
