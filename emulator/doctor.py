@@ -107,7 +107,7 @@ def examine() -> Report:
     except ConfigError as error:
         directory_error = str(error)
     results = asyncio.run(_probe_levels())
-    in_use = next((one.level for one in results if is_automatic(one)), None)
+    in_use = next((one for one in results if is_automatic(one)), None)
     chains = Toolchains()
     return Report(
         version=__version__,
@@ -118,13 +118,13 @@ def examine() -> Report:
         directory=directory,
         directory_error=directory_error,
         isolation=[_report_level(one) for one in results],
-        isolation_in_use=in_use,
-        users=_describe_users(IsolationLevel(in_use)) if in_use else "",
+        isolation_in_use=in_use.level if in_use else None,
+        users=_describe_users(in_use) if in_use else "",
         limits={
             "memory_mb": _describe_memory_limit(),
             "cpus": "by affinity",
             "disk_gb": "of one file by RLIMIT_FSIZE; of a whole sandbox by watching it, reported in its log",
-            "processes": f"{PROCESSES} at a time, {_describe_process_limit(os.geteuid() == 0)}",
+            "processes": f"{PROCESSES} at a time, {_describe_process_limit(in_use)}",
         },
         templates=[_report_template(chains, template) for template in TEMPLATES],
         shell=str(chains.shell),
@@ -187,19 +187,28 @@ async def _probe_levels() -> list[ProbeResult]:
         run_dir.remove()
 
 
-def _describe_users(isolation: IsolationLevel) -> str:
-    if isolation.level == "process":
+def _describe_users(result: ProbeResult) -> str:
+    if result.level == "process":
         return ""
-    if not isolation.in_user_namespace:
+    if not IsolationLevel(result.level).in_user_namespace:
         return "a sandbox has all users: chown, su and package managers work as on the machine itself"
+    if result.ids is not None:
+        return (
+            f"a sandbox has {result.ids.count:,} users, root and those of /etc/subuid and /etc/subgid: chown, su and"
+            " sudo -u work; packages of the host cannot be upgraded. To change that: run the emulator as root"
+        )
+    reason = "bwrap maps no other" if result.level == "bwrap" else result.ids_refused
+    fixes = [*([result.ids_fix] if result.ids_fix else []), "run the emulator as root"]
     return (
-        "a sandbox has root alone: chown to another user and su fail there, and packages of the host cannot be"
-        " upgraded. To change that: run the emulator as root"
+        f"a sandbox has root alone{f' ({reason})' if reason else ''}: chown to another user and su fail there, and"
+        f" packages of the host cannot be upgraded. To change that: {'; or '.join(fixes)}"
     )
 
 
-def _describe_process_limit(is_root: bool) -> str:
-    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(kernel_counts(not is_root))
+def _describe_process_limit(in_use: Optional[ProbeResult]) -> str:
+    has_users = in_use is not None and in_use.ids is not None
+    counted = kernel_counts(os.geteuid() != 0 and not has_users)
+    how = {"nproc": "RLIMIT_NPROC", "pid_max": "pid_max of its process table"}.get(counted)
     return (f"in namespace isolation by {how}, " if how else "") + "by the sandbox's init otherwise"
 
 

@@ -100,7 +100,7 @@ class Runtime:
             log_tail=self.log.tail,
             routes=_platform_routes,
         )
-        self._closing.append(self.platform.package_layers.close)
+        self._closing += [self.platform.package_layers.close, self._isolation.close]
         try:
             if persistence is not None:
                 with self.log.selected():

@@ -13,7 +13,9 @@ import errno
 import threading
 import time
 from collections import OrderedDict, deque
-from contextvars import Context
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import IO, Any, Callable, Optional, TypeVar
 
@@ -45,6 +47,9 @@ class CallStopped(OSError):
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.ECANCELED, why)
+
+    def __reduce__(self) -> tuple[type[CallStopped], tuple[str]]:
+        return CallStopped, (str(self),)
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -92,6 +97,17 @@ def checkpoint() -> None:
     if time.monotonic() - job.computing_since > COMPUTING_SECONDS:
         time.sleep(_PAUSE_SECONDS)
         job.computing_since = time.monotonic()
+
+
+@contextmanager
+def stoppable(stop: StopToken) -> Iterator[None]:
+    """In a thread that belongs to no pool, let `stop` end what runs in the block at its next checkpoint."""
+    job = _Job("", lambda: None, copy_context(), stop, lambda result, error: None, time.monotonic())
+    _local.job = job
+    try:
+        yield
+    finally:
+        _local.job = None
 
 
 class StoppableFile:

@@ -59,6 +59,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def root_alone_in_this_process() -> Iterator[None]:
+    """Emulators in this process do the work on files in it, whatever /etc/subuid gives the user: tests replace
+    functions, and look for processes. CAGED_TEST_SUBORDINATE_IDS=1 lets them have users besides root."""
+    from caged.emulator.cage import probe
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "maps_ids", bool(os.environ.get("CAGED_TEST_SUBORDINATE_IDS")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def no_locators_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a test serves is not found by the developer's own `caged-emulator env`."""
     directory = str(tmp_path_factory.mktemp("locators"))

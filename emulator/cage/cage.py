@@ -326,7 +326,9 @@ class Cage:
 
     async def disk_usage(self) -> int:
         """Bytes on disk of what the sandbox has written, wherever that is."""
-        return sum([await self.workers.walk.run(disk.size, directory) for directory in self.layout.kept()])
+        return sum(
+            [await self.workers.walk.run(self.layout.as_root, disk.size, directory) for directory in self.layout.kept()]
+        )
 
     @property
     def file_changes(self) -> FileChanges:
@@ -344,7 +346,8 @@ class Cage:
         `stop`."""
         from . import tar_writer  # with `tarfile`, which only snapshots need
 
-        return await self.workers.copy.run(tar_writer.pack_file_system, self.layout, target, limit, stop=stop)
+        pack = tar_writer.pack_file_system
+        return await self.workers.copy.run(self.layout.as_root, pack, self.layout, target, limit, stop=stop)
 
     async def restore(self, source: Path, stop: Optional[StopToken] = None) -> Restored:
         """Replace its files by those of a tar file; see `restore.restore_files`.
@@ -372,7 +375,9 @@ class Cage:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
         arguments = (source, self.layout, remount, self._id)
-        restored = await self.workers.copy.run(restore.restore_files, *arguments, stop=stop)
+        restored: Restored = await self.workers.copy.run(
+            self.layout.as_root, restore.restore_files, *arguments, stop=stop
+        )
         if restored.has_system:
             self.layout.layers = ()  # what was restored is complete, and mounted without them
         return restored
@@ -427,7 +432,7 @@ class Cage:
 
 def _with_tree(tree: FileTree, call: Callable[..., T], *args: Any) -> T:
     with tree:
-        return call(tree, *args)
+        return tree.call(call, *args)
 
 
 def _kill(pid: Optional[int]) -> None:

@@ -24,3 +24,7 @@ class ChosenIsolation:
         """Use this level for every sandbox that is created from now on."""
         self.current = level
         self.probe_results = list(probe_results)
+
+    def close(self) -> None:
+        """End the processes that belong to the level. Blocks."""
+        self.current.close()

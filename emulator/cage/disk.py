@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable, Optional, Union
 
 from ..workers import checkpoint
+from .root_removal import remove_as_root
 
 #: The end of the name of a directory that is being removed, so that an interrupted removal can be continued.
 REMOVED = ".removed"
@@ -49,7 +50,8 @@ def entries(directory: str) -> list[os.DirEntry[str]]:
 
 
 def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Optional[float] = None) -> None:
-    """Remove a tree, however deep, whatever modes its directories have. Without effect when it does not exist.
+    """Remove a tree, however deep, whatever modes its directories have, and also when parts of it belong to subordinate
+    ids of this user. Without effect when it does not exist.
 
     Links are not followed, and the mode of a file is not changed, because it may be a hard link to a file outside.
 
@@ -75,6 +77,8 @@ def remove(path: Union[Path, str], parent: Optional[int] = None, seconds: Option
             return
         except OSError as error:
             if error.errno == errno.ELOOP:  # a link, where the system says it this way
+                return
+            if isinstance(error, PermissionError) and parent is None and remove_as_root(str(path)):
                 return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 4:
                 raise  # else a process has made an entry meanwhile

@@ -13,9 +13,11 @@ import errno
 import os
 import sys
 from types import TracebackType
-from typing import Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from .paths import Layout
+
+T = TypeVar("T")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Top-level directories with files of the kernel's own.
@@ -83,6 +85,13 @@ class FileTree:
             self._places = {}
             os.close(root)
 
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return `function(tree, *arguments)`, called as `Layout.as_root` does, which may be in another process."""
+        if not self.layout.has_root_calls:
+            return function(self, *arguments)
+        result: T = self.layout.as_root(_call, self.layout, self._only, function, arguments, descriptor=self._root)
+        return result
+
     def open_top(self) -> int:
         """Return a descriptor of the root directory, for the caller to close; -1 where it is not a directory of the
         host, and holds only what `top_names` returns."""
@@ -127,6 +136,17 @@ class FileTree:
             os.close(below)
             raise
         return below
+
+
+def _call(
+    layout: Layout,
+    only: Optional[str],
+    function: Callable[..., T],
+    arguments: tuple[Any, ...],
+    root: Optional[int] = None,
+) -> T:
+    with FileTree(layout, root, only) as tree:
+        return function(tree, *arguments)
 
 
 def _refuse_kernel_file_system(directory: int, parent: int) -> None:

@@ -10,13 +10,15 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from . import host_view, proxy
 from .inside.root_filesystem import is_own
 from .paths import Layout
+from .root_calls import RootCalls
+from .subordinate_ids import SubordinateIds
 
 #: Strongest first. `auto` takes the first that works; `namespace` by name takes the first two.
 LEVELS = ("namespace", "bwrap", "process")
@@ -40,6 +42,8 @@ class IsolationLevel:
         bwrap: The path of bubblewrap, for the level of that name.
         confine: Whether signals are kept inside at level `process`; False for the emulator's own work.
         root: One of ROOTS; "" at level `process`.
+        ids: The users of a sandbox's user namespace; None for root alone, or without such a namespace.
+        root_calls: Makes calls as root of such a namespace; None without `ids`.
     """
 
     level: str
@@ -47,6 +51,8 @@ class IsolationLevel:
     bwrap: str = ""
     confine: bool = True
     root: str = ""
+    ids: Optional[SubordinateIds] = None
+    root_calls: Optional[RootCalls] = field(default=None, compare=False)
 
     @property
     def own_root(self) -> bool:
@@ -54,8 +60,9 @@ class IsolationLevel:
         return self.root != ""
 
     def describe(self) -> str:
-        """Return the level, and how the root of a sandbox is made."""
-        return f"{self.level}, {ROOT_DESCRIPTIONS[self.root]}" if self.root else self.level
+        """Return the level, how the root of a sandbox is made, and how many users it has if these are mapped."""
+        users = f"{self.ids.count:,} users" if self.ids is not None else ""
+        return ", ".join(part for part in (self.level, ROOT_DESCRIPTIONS.get(self.root, ""), users) if part)
 
     @property
     def in_user_namespace(self) -> bool:
@@ -74,7 +81,13 @@ class IsolationLevel:
             own_root=self.own_root,
             overlays=self.root == "overlays",
             own_user=self.level != "process" and self.in_user_namespace,
+            root_calls=self.root_calls,
         )
+
+    def close(self) -> None:
+        """End the process that works on the sandboxes' files, if there is one. Blocks."""
+        if self.root_calls is not None:
+            self.root_calls.close()
 
     def _may_show(self, path: str) -> bool:
         """Whether a toolchain's directory may be shown: never a whole home (the prefix of a ~/bin/node)."""
@@ -122,13 +135,15 @@ class IsolationLevel:
             "show": sorted({path for path in show if self._may_show(path) and self._must_show(path)}, key=len),
             "root_kind": self.root,
             "own_user": self.in_user_namespace,
+            "users": self.ids.as_json() if self.ids is not None else None,
             "number": sum(sandbox_id.encode()),
             "python": self._shown_as_python(),
             # Whether root inside is the machine's own, who may change kernel settings.
             "real_root": os.geteuid() == 0,
             "proxy_port": proxy.PORT,
-            # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace.
-            "counted": self.level != "process" and os.geteuid() != 0,
+            # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace, and
+            # not where a sandbox has several users, because each has the limit for itself.
+            "counted": self.level != "process" and os.geteuid() != 0 and self.ids is None,
             # Without namespaces: whether its processes are kept from signalling others; and user numbers, the first of
             # which that exists becomes its own user where root cannot be kept from that.
             "confine": self.level == "process" and self.confine,
@@ -164,7 +179,12 @@ def _own_users(sandbox_id: str) -> list[int]:
 
 
 def isolation_for(
-    level: str, run_dir: Path, key_directories: Sequence[str] = (), root: str = ROOTS[0]
+    level: str,
+    run_dir: Path,
+    key_directories: Sequence[str] = (),
+    root: str = ROOTS[0],
+    ids: Optional[SubordinateIds] = None,
+    held: tuple[int, ...] = (),
 ) -> IsolationLevel:
     """Return a level with the settings of this machine, whether it works here or not.
 
@@ -173,11 +193,15 @@ def isolation_for(
         run_dir: The emulator's directory, which is hidden with those beside it.
         key_directories: Directories in which the emulator writes keys.
         root: One of ROOTS, for the levels that have one.
+        ids: The users of a sandbox, for level `namespace` in a user namespace; None for root alone.
+        held: Descriptors that a process that works on the sandboxes' files keeps open.
     """
     if level == "process":
         return IsolationLevel(level)
     hide = hidden_directories(run_dir, key_directories)
-    return IsolationLevel(level, hide, shutil.which("bwrap") or "" if level == "bwrap" else "", root=root)
+    if level == "bwrap":
+        return IsolationLevel(level, hide, shutil.which("bwrap") or "", root=root)
+    return IsolationLevel(level, hide, root=root, ids=ids, root_calls=RootCalls(ids, held) if ids else None)
 
 
 #: System directories. Some service accounts have one of them as their home.
@@ -253,6 +277,9 @@ class ProbeResult:
         confined: Whether the signals of a command reach its own sandbox only.
         root: How the root of a sandbox is made; one of ROOTS, and "" at level `process`.
         root_refused: Why it is not made in the better way; "" if it is.
+        ids: The users of a sandbox's user namespace; None for root alone, or without such a namespace.
+        ids_refused: Why it has root alone; "" if it does not.
+        ids_fix: What to do about that; "" when that is not known or not needed.
     """
 
     level: str
@@ -262,3 +289,6 @@ class ProbeResult:
     confined: bool = True
     root: str = ""
     root_refused: str = ""
+    ids: Optional[SubordinateIds] = None
+    ids_refused: str = ""
+    ids_fix: str = ""

@@ -34,9 +34,14 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any, Callable, Optional, TypeVar
 
 from ..workers import checkpoint
 from . import host_view, overlay_marks
+from .root_calls import RootCalls
+
+T = TypeVar("T")
+
 
 WORKSPACE = "/workspace"
 #: A long text is searched in windows, so that a thread can pause in between; and the longest token.
@@ -74,6 +79,7 @@ class Layout:
         own_root: Whether the sandbox has a root of its own.
         overlays: Whether that consists of overlays, so that everything can be written.
         own_user: Whether it is in a user namespace of its own.
+        root_calls: Makes calls as root of that namespace, when it has more users than root.
 
     Attributes:
         system: The directory of what it changed outside of WRITABLE.
@@ -89,8 +95,11 @@ class Layout:
         own_root: bool = False,
         overlays: bool = False,
         own_user: bool = False,
+        root_calls: Optional[RootCalls] = None,
     ) -> None:
         self.directory = directory
+        self._root_calls = root_calls
+        self._has_users = root_calls is not None or not own_user
         self.mounted = mounted
         self.own_root = own_root
         self.overlays = overlays
@@ -196,7 +205,32 @@ class Layout:
     @property
     def keeps_owners(self) -> bool:
         """Whether files on the host's disk have the owners that the sandbox has given them."""
-        return self.mounted and not self._own_user and os.geteuid() == 0
+        return self.mounted and self._has_users and os.geteuid() == 0
+
+    @property
+    def has_root_calls(self) -> bool:
+        """Whether `as_root` makes calls in another process."""
+        return self._root_calls is not None
+
+    def as_root(self, function: Callable[..., T], *arguments: Any, descriptor: Optional[int] = None) -> T:
+        """Return `function(*arguments)`, called by a process that may do with the sandbox's files what its root may:
+        this one, or where they belong to subordinate ids, another (`root_calls.py`). Blocks.
+
+        Args:
+            function: A function of a module.
+            arguments: Its arguments.
+            descriptor: A descriptor that the other process gets, and the function as a last argument; see
+                `RootCalls.call`. Only with `has_root_calls`.
+
+        Raises:
+            OSError: There is no such process, or the function raises it.
+        """
+        if self._root_calls is None:
+            return function(*arguments)
+        return self._root_calls.call(function, *arguments, descriptor=descriptor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_root_calls": None}
 
     def command_path(self, place: str) -> str:
         """Return the path by which a command has to use `workspace`, `root`, `tmp` or `opt/caged`."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Union
 
 from . import disk
 from .chosen_isolation import ChosenIsolation
@@ -17,11 +18,16 @@ from .init_client import SandboxGone
 from .isolation import LEVELS, ROOTS, IsolationLevel, ProbeResult, isolation_for
 from .probe_failures import explain
 from .provisioning import Provisioner, SandboxSpec
+from .subordinate_ids import SubordinateIds, Unavailable
+from .subordinate_ids import find as find_ids
 from .zygote import Zygote, ZygoteError
 
 LIMIT = 5.0
 #: The forms of the root that are tried. Tests of the second one remove the first.
 roots = ROOTS
+#: Whether other users than root are mapped where that is possible. Tests that replace functions of this process clear
+#: it, because the work on files is done in another process then.
+maps_ids = True
 
 _REASONS = {
     "namespace": "mount, process, IPC, hostname and network namespaces, built by the emulator itself",
@@ -34,32 +40,48 @@ class IsolationUnavailable(Exception):
     """The requested level does not work on this machine; the text says why and what to do."""
 
 
+_Found = Union[SubordinateIds, Unavailable, None]
 #: Levels that work, by the directory that holds the emulators' own: all emulators of this process share it. A level
 #: that does not work is tried again, since the machine may have been changed meanwhile.
-_working: dict[tuple[str, Path, tuple[str, ...]], ProbeResult] = {}
+_working: dict[tuple[str, Path, tuple[str, ...], _Found], ProbeResult] = {}
 
 
 async def probe(level: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str] = ()) -> ProbeResult:
     """Return whether a level works on this machine; tried once per process when it does. See `choose` for the
     arguments."""
-    known = _working.get((level, run_dir.parent, roots))
-    probe_result = known or await _probe_level(level, zygote, run_dir, key_directories)
+    found = find_ids() if maps_ids and level == "namespace" and os.geteuid() != 0 else None
+    key = level, run_dir.parent, roots, found
+    probe_result = _working.get(key) or await _probe_level(level, zygote, run_dir, key_directories, found)
     if probe_result.works and probe_result.confined:
-        _working[level, run_dir.parent, roots] = probe_result
+        _working[key] = probe_result
     return probe_result
 
 
-async def _probe_level(level: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str]) -> ProbeResult:
-    """Try a level with each form of the root, best first, until one works."""
+async def _probe_level(
+    level: str, zygote: Zygote, run_dir: Path, key_directories: Sequence[str], found: _Found
+) -> ProbeResult:
+    """Try a level with each form of the root, best first, until one works; each with all users that can be mapped, then
+    with root alone.
+
+    Args:
+        found: What can be mapped at level `namespace`; None for other levels, and without a user namespace.
+    """
     if level == "process":
         return await _probe_process_level(zygote, run_dir)
     if level == "bwrap" and not isolation_for(level, run_dir).bwrap:
         return explain(level, "no bwrap")
     refused = ""
+    ids = found if isinstance(found, SubordinateIds) else None
+    why_no_ids, fix = (found.reason, found.fix) if isinstance(found, Unavailable) else ("", "")
     for root in roots:
+        if ids is not None:
+            probe_result = await _try(isolation_for(level, run_dir, key_directories, root, ids), zygote, run_dir)
+            if probe_result.works:
+                return replace(probe_result, root_refused=refused)
+            why_no_ids = why_no_ids or probe_result.reason
         probe_result = await _try(isolation_for(level, run_dir, key_directories, root), zygote, run_dir)
         if probe_result.works:
-            return replace(probe_result, root_refused=refused)
+            return replace(probe_result, root_refused=refused, ids_refused=why_no_ids, ids_fix=fix)
         refused = refused or probe_result.reason
     return probe_result
 
@@ -78,7 +100,9 @@ async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> Prob
         try:
             writable = "/usr /var /etc" if isolation.root == "overlays" else "/etc"
             written = " ".join(f"{place}/caged-probe" for place in ("/workspace", *writable.split()))
-            command = f'echo "$PWD $$" > /workspace/probe && cat /workspace/probe && touch {written} && rm {written}'
+            owned = "touch /tmp/owned && chown 65534:65534 /tmp/owned && " if isolation.ids is not None else ""
+            echo = 'echo "$PWD $$" > /workspace/probe && cat /workspace/probe'
+            command = f"{owned}{echo} && touch {written} && rm {written}"
             result = await asyncio.wait_for(cage.shell(command, {}), LIMIT)
         finally:
             await cage.kill()
@@ -86,7 +110,7 @@ async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> Prob
         if not seen.startswith("/workspace "):
             failure = result.error or result.output.decode("utf-8", "replace").strip()
             return explain(level, f"the isolation can be built, but a command in it failed: {failure}")
-        return ProbeResult(level, True, _REASONS[level], root=isolation.root)
+        return ProbeResult(level, True, _REASONS[level], root=isolation.root, ids=isolation.ids)
     except (SandboxGone, ZygoteError, OSError, asyncio.TimeoutError) as error:
         return explain(level, str(error) or type(error).__name__)
     finally:
@@ -146,8 +170,8 @@ async def choose(
     for level in candidates:
         probe_results.append(await probe(level, zygote, run_dir, key_directories))
         if is_automatic(probe_results[-1]) or (probe_results[-1].works and level == wanted):
-            root = probe_results[-1].root
-            return isolation_for(level, run_dir, key_directories, root), probe_results
+            root, ids = probe_results[-1].root, probe_results[-1].ids
+            return isolation_for(level, run_dir, key_directories, root, ids, zygote.held), probe_results
     advice = ""
     if probe_results[-1].works:
         advice = (

@@ -255,8 +255,11 @@ class Provisioner:
 
     async def _make_or_recover(self, layout: Layout, sandbox: SandboxSpec) -> None:
         if sandbox.again:
-            for name in await self._workers.walk.run(recover_directory, layout):
+            for name in await self._workers.walk.run(layout.as_root, recover_directory, layout):
                 sandbox.on_missing(name)
+            if layout.own_root:
+                etc = layout.changed / "etc"
+                await self._workers.walk.run(layout.as_root, hosts_file.write, etc, sandbox.sandbox_id)
         else:
             self._use_spare(layout)
             await self._copy_layers(layout, sandbox)
@@ -267,7 +270,7 @@ class Provisioner:
         """Copy what is not mounted of the sandbox's layers."""
         if sandbox.layers:
             everything = not self._mounts_layers(sandbox)
-            await self._workers.copy.run(layers.copy_into, sandbox.layers, layout, everything)
+            await self._workers.copy.run(layout.as_root, layers.copy_into, sandbox.layers, layout, everything)
 
     def _mounts_layers(self, sandbox: SandboxSpec) -> bool:
         can_mount = self.isolation.root == "overlays" and layers.are_mountable(sandbox.layers)
@@ -392,7 +395,8 @@ class Provisioner:
         if layout.own_root:
             spec.update(self._prepare_root(layout))
             spec["layers"] = self._layers(layout, sandbox)
-            hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
+            if not sandbox.again:
+                hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":

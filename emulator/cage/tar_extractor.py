@@ -7,6 +7,7 @@ for a thread.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -170,11 +171,17 @@ class _Extraction:
         """Give a file the owner that it has in the sandbox, where files on the disk have that. The mode comes later,
         because this clears bits of it."""
         if self._layout.keeps_owners and member.owner != (0, 0):
-            os.fchown(fd, *member.owner)
+            try:
+                os.fchown(fd, *member.owner)
+            except OSError as error:
+                raise _explain(error, member) from error
 
     def _own_entry(self, member: TarMember) -> None:
         if self._layout.keeps_owners and member.owner != (0, 0):
-            os.chown(member.parts[-1], *member.owner, dir_fd=self._cursor.fd, follow_symlinks=False)
+            try:
+                os.chown(member.parts[-1], *member.owner, dir_fd=self._cursor.fd, follow_symlinks=False)
+            except OSError as error:
+                raise _explain(error, member) from error
 
     def _mark(self, member: TarMember) -> None:
         """Write the mark of a deletion, or of an opaque directory, as overlays know it."""
@@ -255,3 +262,15 @@ def _is_change(member: TarMember) -> bool:
         return member.parts not in _OWN_FILES
     usual = (*_USUAL, *host_view.overlaid(), *host_view.links())
     return os.fsdecode(member.parts[0]) not in usual
+
+
+def _explain(error: OSError, member: TarMember) -> OSError:
+    """Return the error of a change of the owner, with the reason where a user namespace does not have it."""
+    if error.errno != errno.EINVAL:
+        return error
+    user, group = member.owner
+    return OSError(
+        errno.EINVAL,
+        f"{member.printable} belongs to user {user} and group {group}, and a sandbox has fewer users here (see"
+        " `caged-emulator doctor`)",
+    )

@@ -71,6 +71,11 @@ class Zygote:
         self._expected: dict[str, asyncio.Future[int]] = {}
 
     @property
+    def held(self) -> tuple[int, ...]:
+        """The descriptors that the zygote and its inits keep open."""
+        return tuple(self._held)
+
+    @property
     def pid(self) -> Optional[int]:
         return self._process.pid if self._process else None
 

@@ -117,13 +117,14 @@ class _Export:
                     except SandboxGone:
                         frozen = False  # without processes, its files do not change
                 await copy.run(crash_recovery.require_directory, layout)
-                await copy.run(crash_recovery.recreate_missing_places, layout)
+                await copy.run(layout.as_root, crash_recovery.recreate_missing_places, layout)
                 if layout.overlays:
-                    await copy.run(copies.make_upper_layers, layout)
+                    await copy.run(layout.as_root, copies.make_upper_layers, layout)
                 for place in PLACES:
-                    await copy.run(tar_writer.pack, layout, target / f"{place}.tar", None, place)
+                    await copy.run(layout.as_root, tar_writer.pack, layout, target / f"{place}.tar", None, place)
                 if layout.overlays:
-                    await copy.run(tar_writer.pack_file_system, layout, target / f"{SYSTEM}.tar", None, True)
+                    pack = tar_writer.pack_file_system
+                    await copy.run(layout.as_root, pack, layout, target / f"{SYSTEM}.tar", None, True)
                 elif layout.own_root:
                     message = f"not exported: changes outside of /workspace, /root and /tmp: {WITHOUT_OVERLAYS}"
                     self._platform.recorder.log(sandbox, message)

@@ -115,9 +115,10 @@ class _Import:
             try:
                 old_id = self._old_ids.get(sandbox.id, sandbox.id)
                 source = work / "sandboxes" / old_id
-                self._left_out[sandbox.id] = await self._platform.workers.copy.run(extract_sandbox, layout, source)
+                copy = self._platform.workers.copy
+                self._left_out[sandbox.id] = await copy.run(layout.as_root, extract_sandbox, layout, source)
                 if layout.overlays and old_id != sandbox.id:
-                    hosts_file.rename(layout.changed / "etc", sandbox.id)
+                    await copy.run(layout.as_root, hosts_file.rename, layout.changed / "etc", sandbox.id)
             except OSError as error:
                 raise TransferError(f"nothing was imported: the files of sandbox {sandbox.id}: {error}") from error
         for snapshot in store.snapshots.values():

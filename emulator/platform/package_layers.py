@@ -280,7 +280,8 @@ class PackageLayers:
                     raise OSError(f"{survivors} processes of the installer cannot be ended")
                 # Without overlays there is nothing but copies of the host's files.
                 has_system = self._isolation.current.root == "overlays"
-                await self._workers.copy.run(layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS)
+                freeze = layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS
+                await self._workers.copy.run(cage.layout.as_root, *freeze)
                 if is_kept:
                     await self._keep(sandbox, downloads, cage.layout, result.output, found)
             return result
@@ -304,7 +305,8 @@ class PackageLayers:
 
     def _isolation_key(self) -> list[Any]:
         isolation = self._isolation.current
-        return [isolation.level, isolation.root, isolation.in_user_namespace, os.geteuid(), os.getegid()]
+        users = isolation.ids.as_json() if isolation.ids is not None else None
+        return [isolation.level, isolation.root, isolation.in_user_namespace, users, os.geteuid(), os.getegid()]
 
     def _limits(self, sandbox: Sandbox) -> Optional[Limits]:
         if not self._config.limits:

@@ -147,7 +147,8 @@ class PreparedSandboxes:
             if survivors:
                 raise SetupError(f"{survivors} processes of {prepared} cannot be ended")
             target.mkdir(mode=0o755)
-            await self._workers.copy.run(layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root)
+            freeze = layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root
+            await self._workers.copy.run(cage.layout.as_root, *freeze)
         except SandboxGone as error:
             await self._workers.walk.run(disk.remove, target)
             raise SetupError(str(error)) from error

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 YES, NO = "yes", "no"
 #: As root, yes; as an ordinary user, no.
 IF_ROOT = "if root"
+#: As an ordinary user, where newuidmap may map other users.
+IF_MAPPED = "with `newuidmap`"
 #: As root, yes, where Landlock confines signals; otherwise a command runs as a user of its own.
 IF_ROOT_WITH_LANDLOCK = "if root, with Landlock"
 #: As an ordinary user, yes, where Landlock cannot confine signals.
@@ -66,7 +68,7 @@ BEHAVIOURS = (
         "setuid programs (sudo, su) give no rights", "grep -q 'NoNewPrivs:.*1' /proc/self/status", YES, YES, YES, YES
     ),
     Behaviour("a command is root", 'test "$(id -u)" = 0', YES, YES, YES, IF_ROOT_WITH_LANDLOCK),
-    Behaviour("a command can give a file to another user", "touch f && chown 1234 f", IF_ROOT, NO, NO, IF_ROOT),
+    Behaviour("a command can give a file to another user", "touch f && chown 1234 f", IF_ROOT, IF_MAPPED, NO, IF_ROOT),
     open_only("sees the host's processes", "grep -qs serve /proc/{pid}/cmdline"),
     Behaviour("can signal the host's processes", "kill -0 {pid}", NO, NO, NO, IF_USER_WITHOUT_LANDLOCK),
     open_only("reads the home of the developer (`~/.ssh`, `~/.aws`, `~/.config`)", "cat {home}/.ssh/id_ed25519"),

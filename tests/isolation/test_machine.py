@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from levels import Served, need
+from levels import Served, is_mapped, need
 from machine import APT, NO, SET_UPS, YES, SetUp, table
 
 from caged import Caged
@@ -110,7 +110,8 @@ def outcome(client: Caged, box: str, command: str) -> tuple[str, str]:
 def test_set_up_command_works_as_documented(isolated: Served, shared_box: str, set_up: SetUp) -> None:
     need_program(set_up)
     works, output = outcome(isolated.client, shared_box, set_up.command)
-    assert works == set_up.expected(isolated.level, os.geteuid() == 0), output
+    mapped = is_mapped(isolated.client, shared_box)
+    assert works == set_up.expected(isolated.level, os.geteuid() == 0, mapped), output
     check_host()
 
 
@@ -118,7 +119,7 @@ def test_set_up_command_works_as_documented(isolated: Served, shared_box: str, s
 def test_set_up_command_without_overlays_works_as_documented(copies_box: tuple[Caged, str], set_up: SetUp) -> None:
     need_program(set_up)
     works, output = outcome(*copies_box, set_up.command)
-    assert works == set_up.expected("copies", os.geteuid() == 0), output
+    assert works == set_up.expected("copies", os.geteuid() == 0, is_mapped(*copies_box)), output
     check_host()
 
 
@@ -146,7 +147,8 @@ def registry() -> None:
 def test_apt_installs_package_from_registry(registry: None, isolated: Served) -> None:
     with isolated.sandbox() as box:
         works, output = outcome(isolated.client, box, APT.command)
-        assert works == APT.expected(isolated.level, os.geteuid() == 0), output
+        mapped = is_mapped(isolated.client, box)
+        assert works == APT.expected(isolated.level, os.geteuid() == 0, mapped), output
     check_host()
 
 

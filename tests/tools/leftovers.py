@@ -32,6 +32,14 @@ def processes_with(mark: str) -> list[str]:
     return found
 
 
+def command_of(pid: int) -> str:
+    """Return the command line of a process; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def run_dirs(base: Path) -> list[Path]:
     return sorted(base.glob("caged-*"))
 

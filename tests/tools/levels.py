@@ -17,7 +17,7 @@ from typing import Optional
 
 import fork_server
 import pytest
-from leftovers import children_of, processes_with, run_dirs, unique_seconds, until
+from leftovers import children_of, command_of, processes_with, run_dirs, unique_seconds, until
 
 import caged
 import caged.emulator
@@ -90,6 +90,12 @@ def _refused(command: Sequence[str]) -> Optional[str]:
     return None if done.returncode == 0 else f"`{' '.join(command)}` fails: {done.stderr.strip()[-300:]}"
 
 
+def subordinate_ids(folder: Path, lines: str) -> list[str]:
+    """Return the words that run a command with other lines in /etc/subuid and /etc/subgid. Needs root. The folder gets
+    a copy of /etc."""
+    return [sys.executable, str(Path(__file__).with_name("with_subordinate_ids.py")), str(folder), lines, "--"]
+
+
 def as_ordinary_user(writable: Sequence[Path]) -> list[str]:
     packages = [Path(path).parent for module in (caged, caged.emulator) for path in module.__path__]
     installed = [Path(sys.prefix), Path(sys.base_prefix), *packages]
@@ -100,7 +106,8 @@ def as_ordinary_user(writable: Sequence[Path]) -> list[str]:
 class Served:
     """A `caged-emulator serve` with its own temp directory and its own home, which contains secrets.
 
-    `run_base`: directory for its files, by default its temp directory. `wrap`: words before the command.
+    `run_base`: directory for its files, by default its temp directory. `wrap`: words before the command; `prepare`:
+    words that run as the suite's own user, before it becomes an ordinary one.
     `process.pid` is the emulator's if each of these programs execs the next.
     """
 
@@ -111,6 +118,7 @@ class Served:
         *options: str,
         wrap: Sequence[str] = (),
         run_base: Optional[Path] = None,
+        prepare: Sequence[str] = (),
     ) -> None:
         self.level = level
         self.tmp = folder / "tmp"
@@ -128,7 +136,7 @@ class Served:
                 os.chown(path, ORDINARY_USER, ORDINARY_USER, follow_symlinks=False)
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
-        command = [*(as_ordinary_user([folder]) if user else ()), *wrap, *serve]
+        command = [*prepare, *(as_ordinary_user([folder]) if user else ()), *wrap, *serve]
         # A fork of an interpreter with all modules imported takes a fifth of the time.
         start_process = fork_server.Process if command[0] == sys.executable else subprocess.Popen
         self.process = start_process(
@@ -162,7 +170,8 @@ class Served:
 
     @property
     def zygote(self) -> int:
-        (pid,) = children_of(self.process.pid)
+        # There may be a process for files of the sandboxes' users besides.
+        (pid,) = (pid for pid in children_of(self.process.pid) if "import zygote" in command_of(pid))
         return pid
 
     def sandbox_dir(self, sandbox_id: str) -> Path:
@@ -253,6 +262,11 @@ class SharedBoxes:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("CAGED_")}
+
+
+def is_mapped(client: Caged, box: str) -> bool:
+    """Return whether a sandbox has users besides root by newuidmap."""
+    return len(client.sandboxes.exec(box, "cat /proc/self/uid_map").output.splitlines()) > 1
 
 
 @contextlib.contextmanager

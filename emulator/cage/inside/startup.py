@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 
-from . import frames, libc, limits, namespaces, network, processes, rights, root_filesystem
+from . import frames, id_mapping, libc, limits, namespaces, network, processes, rights, root_filesystem
 from .init import Init
 
 TYPE_CHECKING = False
@@ -40,13 +40,19 @@ def main(control: socket.socket, spec: dict[str, Any]) -> None:
         init.run()
 
 
-def main_in_namespaces(control: socket.socket, spec: dict[str, Any], user: Optional[tuple[int, int]] = None) -> None:
+def main_in_namespaces(
+    control: socket.socket,
+    spec: dict[str, Any],
+    user: Optional[tuple[int, int]] = None,
+    mapped: Optional[int] = None,
+) -> None:
     """Run init at level `namespace`, as process 1 of its new namespaces.
 
     Args:
         control: The socket that leads to the emulator.
         spec: What `IsolationLevel.spec` has made for this sandbox.
         user: The emulator's user and group when there is a new user namespace, in which init becomes root first.
+        mapped: What reports that the zygote has mapped the users of that namespace, if it does.
     """
 
     def build(init: Init) -> bool:
@@ -55,7 +61,9 @@ def main_in_namespaces(control: socket.socket, spec: dict[str, Any], user: Optio
         processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL)
         if processes.parent_in_proc() != spec["zygote"]:
             return False
-        if user:
+        if mapped is not None:
+            id_mapping.wait_for_maps(mapped)
+        elif user:
             namespaces.become_root(*user)
         init.sources = root_filesystem.build(spec)
         return True

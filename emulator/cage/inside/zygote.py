@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 
-from . import cgroups, frames, libc, namespaces, processes, startup
+from . import cgroups, frames, id_mapping, libc, namespaces, processes, startup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Zygote:
         self._isolated: set[int] = set()  # those of them that are process 1 of a process table, or bwrap
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
+        #: The users that were mapped last: what they own cannot be removed without them.
+        self._users: Optional[dict[str, Any]] = None
         self._pidfd = -1
         if hasattr(os, "pidfd_open"):
             try:
@@ -110,15 +112,28 @@ class Zygote:
     def _fork_into_namespaces(self, spec: dict[str, Any], control: int) -> Optional[int]:
         """Returns None when the kernel refuses, which is reported on init's socket."""
         ids = os.geteuid(), os.getegid()
+        users = spec["users"]
+        mapped, go = os.pipe() if users else (None, None)
         try:
             pid, own_user = namespaces.fork_into_namespaces(spec["network"])
         except libc.IsolationError as error:
+            for fd in (mapped, go):
+                if fd is not None:
+                    os.close(fd)
             with socket.socket(fileno=os.dup(control)) as init:
                 frames.send(init, {"ev": "failed", "error": str(error)})
             return None
         if pid == 0:
             user = ids if own_user else None
-            self._in_child(lambda: startup.main_in_namespaces(socket.socket(fileno=control), spec, user=user))
+            if go is not None:
+                os.close(go)
+            self._in_child(
+                lambda: startup.main_in_namespaces(socket.socket(fileno=control), spec, user=user, mapped=mapped)
+            )
+        if mapped is not None and go is not None:
+            os.close(mapped)
+            self._users = users
+            id_mapping.finish(go, pid, users)  # init reports a failure
         return pid
 
     def _fork_bwrap(self, spec: dict[str, Any], control: int) -> int:
@@ -173,12 +188,17 @@ class Zygote:
         processes.kill_until_gone(lambda: processes.descendants([self._pid]), self._reap_quietly)
         if remove and self._run_dir:
             cgroups.remove_all(self._run_dir)
-            _remove_directory(self._run_dir)
+            _remove_directory(self._run_dir, self._users)
 
 
-def _remove_directory(path: str) -> None:
+def _remove_directory(path: str, users: Optional[dict[str, Any]]) -> None:
     """Remove the emulator's directory. The lock is removed last: without it, the next emulator could not see that it
-    may remove the rest."""
+    may remove the rest.
+
+    Args:
+        path: The directory.
+        users: The users that were mapped, who may own files in it; None for none.
+    """
     try:
         names = [os.path.join(path, name) for name in os.listdir(path) if name != "lock"]
     except FileNotFoundError:
@@ -187,6 +207,14 @@ def _remove_directory(path: str) -> None:
     full = [name for name in names if not _remove_empty(name)]
     if full:
         _rm(full)
+    left = [name for name in full if os.path.lexists(name)] if users else []
+    if users and left:
+        try:
+            id_mapping.remove(left, users)
+        except (OSError, libc.IsolationError):
+            pass  # what is left is removed when the next emulator starts
+    if any(os.path.lexists(name) for name in full):
+        return
     try:
         os.unlink(os.path.join(path, "lock"))
     except OSError:

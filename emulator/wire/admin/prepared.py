@@ -127,7 +127,7 @@ async def _archived(call: Call[Any], options: dict[str, Any]) -> AsyncIterator[O
         source = _sandbox_in(work, options["archive_sandbox"])
 
         def extract(layout: Layout) -> None:
-            require_complete("from_archive: the archive", extract_sandbox(layout, source))
+            require_complete("from_archive: the archive", layout.as_root(extract_sandbox, layout, source))
 
         yield extract
     finally:
