@@ -149,7 +149,8 @@ def test_sandbox_whose_create_was_interrupted_by_kill_is_removed(killed: Killed)
 def test_start_waits_for_end_of_processes_of_killed_emulator(killed: Killed) -> None:
     served = killed.start()
     box = served.client.sandboxes.create().id
-    served.run(box, "(while :; do echo x >> /workspace/grows; done) > /dev/null 2>&1 & true")
+    grow = "(while :; do echo x >> /workspace/grows; done) > /dev/null 2>&1 &"
+    served.run(box, f"{grow} until [ -s /workspace/grows ]; do sleep 0.01; done")
     killed.kill()
     served = killed.start()
     grown = (killed.state / "sandboxes" / box / "workspace" / "grows").stat().st_size
