@@ -217,7 +217,7 @@ def test_deleting_pending_snapshot_stops_its_copy(api):
 @pytest.mark.parametrize("how", ["hang up", "destroy"])
 def test_restore_stops_and_changes_nothing_when_client_disconnects(api, how: str):
     box = api.sandbox()
-    fill(api, box, 400)
+    fill(api, box, 200)
     snapshot = api.post(f"/sandboxes/{box}/snapshots", json={}).json()["id"]
     eventually(lambda: api.get(f"/snapshots/{snapshot}").json()["status"] == "completed", "the snapshot", 60)
     target = api.sandbox()

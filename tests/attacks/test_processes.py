@@ -23,12 +23,12 @@ def fresh(request: pytest.FixtureRequest, emulators: Emulators) -> Served:
     return emulators(request.param)
 
 
-# Unlike a real fork bomb it stops at 700 processes, and its children sleep.
+# Unlike a real fork bomb it stops at 560 processes, and its children sleep.
 BOMB = """
     import json, os, sys, time
     started = 0
     try:
-        while started < 700:
+        while started < 560:
             if os.fork() == 0:
                 time.sleep(60)
                 os._exit(0)

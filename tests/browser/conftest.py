@@ -111,6 +111,8 @@ class WatchedPage:
         self.page.bring_to_front()  # others draw less often
         if self.page.viewport_size != size:
             self.page.set_viewport_size(size)
+        if fragment:  # which does not load a file again that is shown already
+            self.page.goto("about:blank")
         self._url = path.as_uri()
         self.page.goto(self._url + fragment)
         return self.page
@@ -120,7 +122,6 @@ class WatchedPage:
             self.page.evaluate("localStorage.clear()")  # the theme
             self.page.emulate_media(color_scheme="null")
             self._url = ""
-            self.page.goto("about:blank")
 
 
 @pytest.fixture(scope="module")

@@ -589,7 +589,7 @@ def test_accessibility(path: Path, open_page: Open) -> None:
     # In a narrow window: the style sheet places parts elsewhere there, in the same colors.
     page.set_viewport_size({"width": 800, "height": 900})
     assert violations(page, "body", but=COLOR_RULES) == []
-    for text, tab in TABS:
+    for text, tab in SCROLLED:
         choose(page, text, tab)
         assert violations(page, ".details", but=COLOR_RULES) == [], f"{tab} in a narrow window"
     page.locator(".kinds summary").click()
@@ -604,6 +604,8 @@ TABS = [
     *(("sh run_tests.sh", tab) for tab in ("Output", "Call", "Request", "Matched", "Data")),
     *(("claude -p", tab) for tab in ("Files", "Agent")),
 ]
+#: Those with a part that scrolls by itself, which a narrow window makes smaller.
+SCROLLED = [("sh run_tests.sh", "Output"), ("claude -p", "Files")]
 
 
 def test_all_colors_of_a_terminal_are_readable(tmp_path: Path, open_page: Open) -> None:

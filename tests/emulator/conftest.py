@@ -111,11 +111,10 @@ def timed(emulator: Emulator, new_api: Callable[[Emulator], Api]) -> tuple[Api, 
     return api, FakeClock(emulator, api.account_id)
 
 
-@pytest.fixture
-def git(tmp_path: Path) -> Callable[..., str]:
+@pytest.fixture(scope="session")
+def git(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Runs git on the host, without the settings of whoever runs the tests."""
-    home = tmp_path / "git-home"
-    home.mkdir()
+    home = tmp_path_factory.mktemp("git-home")
     names = {
         f"GIT_{role}_{what}": "tester@example.invalid" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
     }

@@ -127,7 +127,7 @@ def test_directories_that_are_just_made_survive_the_starts_of_others(tmp_path):
     for thread in others:
         thread.start()
     try:
-        made = [RunDirectory.create(tmp_path) for _ in range(200)]
+        made = [RunDirectory.create(tmp_path) for _ in range(60)]
     finally:
         over.set()
         for thread in others:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from leftovers import mounts, processes_with, run_dirs, until
+from leftovers import children_of, mounts, processes_with, run_dirs, until
 from levels import OWN_USER, Served, isolation, need
 
 from caged import Caged
@@ -204,8 +204,11 @@ def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> 
     inits = emulator._runtime.platform.zygote.inits
     killed = [name for name in inits if name.startswith("ready-")]
     directories = [emulator._runtime.platform.run_dir / name for name in killed]
+    # At level `bwrap`, what is killed is bwrap, and its child goes with it a moment later.
+    pids = [pid for name in killed for pid in (inits[name], *children_of(inits[name]))]
     for name in killed:
         os.kill(inits[name], signal.SIGKILL)
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
     with emulator.client() as client:
         box = client.sandboxes.create()
         assert box.status == "running"
@@ -296,11 +299,15 @@ def test_they_are_removed_before_anything_is_refused_for_a_lack_of_descriptors(
     pool = pool_of(emulator)
     monkeypatch.setattr(descriptors, "has_room_for_sandbox", lambda held=0: held > 0 or not len(pool))
     monkeypatch.setattr(descriptors, "has_room_for_stream", lambda: not len(pool))
+    room_for_ready: list[bool] = [False]  # or one is made again as soon as the others are removed
+    monkeypatch.setattr(descriptors, "has_room_for_ready", lambda: room_for_ready[0])
     with emulator.client() as client:
         assert pool.descriptors >= len(pool) > 0
-        box = client.sandboxes.create(cpus=2)  # of another kind
+        box = client.sandboxes.create(cpus=1)  # of another kind
         assert (box.status, len(pool)) == ("running", 0)
+        room_for_ready[0] = True
         fill(emulator, client)
+        room_for_ready[0] = False
         with client.sandboxes.stream(box.id, "echo on") as stream:
             assert "on" in "".join(str(piece) for piece in stream)
         assert len(pool) == 0

@@ -104,12 +104,12 @@ def importable(module: str, checkout: Checkout) -> bool:
 
 @pytest.mark.parametrize("place", ["elsewhere", "checkout"])
 @pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
-def test_static_checkers_find_the_three_folders(checkout: Checkout, checker: str, place: str) -> None:
+def test_static_checkers_find_the_three_folders(checkout: Checkout, mypy_cache: Path, checker: str, place: str) -> None:
     checkout.link()
     python = str(checkout.python)
     words = {
         # With the options of pyproject.toml, which it finds in the checkout, so that the two share what is cached.
-        "mypy": ["mypy", "--strict", "--python-executable", python, "--cache-dir", str(checkout.elsewhere / "mypy")],
+        "mypy": ["mypy", "--strict", "--python-executable", python, "--cache-dir", str(mypy_cache)],
         "basedpyright": ["basedpyright", "--pythonpath", python],
     }[checker]
     output = checkout.types(words, checkout.elsewhere if place == "elsewhere" else checkout.root)

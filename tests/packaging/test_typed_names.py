@@ -44,15 +44,18 @@ def probes() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module", params=["mypy", "pyright"])
-def errors(request: pytest.FixtureRequest, sources: Path) -> Errors:
+def errors(request: pytest.FixtureRequest, sources: Path, mypy_cache: Path) -> Errors:
     """What a checker reports, by name of the file and by line."""
-    check = {"mypy": mypy, "pyright": pyright}[request.param]
-    return check(sources / "venv" / "bin" / "python", [sources / name for name in (MISSPELT.name, KEYWORD, NAMES)])
+    interpreter, files = (
+        sources / "venv" / "bin" / "python",
+        [sources / name for name in (MISSPELT.name, KEYWORD, NAMES)],
+    )
+    return mypy(interpreter, files, mypy_cache) if request.param == "mypy" else pyright(interpreter, files)
 
 
-def mypy(interpreter: Path, files: list[Path]) -> Errors:
+def mypy(interpreter: Path, files: list[Path], cache: Path) -> Errors:
     command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(interpreter)]
-    command += ["--cache-dir", os.devnull, "--no-pretty", *map(str, files)]
+    command += ["--cache-dir", str(cache), "--no-pretty", *map(str, files)]
     done = run(command, files[0].parent)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found: Errors = {file.name: {} for file in files}

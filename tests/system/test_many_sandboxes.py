@@ -16,7 +16,7 @@ from levels import Served, need
 
 from caged.emulator import RemoteEmulator
 
-CREATES = int(os.environ.get("CAGED_TEST_CREATES", "30"))
+CREATES = int(os.environ.get("CAGED_TEST_CREATES", "20"))
 #: A sandbox that is not removed has at least a process and a directory, and its records take some ten KiB. What Python
 #: and the allocator keep does not grow with the number of creates.
 GROWN_KIB = 16 * 1024

@@ -40,7 +40,7 @@ def start(message: dict[str, Any], devnull: int, outputs: list[int]) -> int:
     processes.tag_children(message["id"])
     os.chdir(message["cwd"])
     argv = message["argv"]
-    return os.posix_spawn(
+    pid = os.posix_spawn(
         argv[0],
         argv,
         message["env"],
@@ -53,6 +53,8 @@ def start(message: dict[str, Any], devnull: int, outputs: list[int]) -> int:
         setsigmask=[],
         setsigdef=_DEFAULT_IN_COMMANDS,
     )
+    processes.prefer_as_victim(pid)
+    return pid
 
 
 def start_in_terminal(message: dict[str, Any]) -> tuple[int, int]:
@@ -66,4 +68,6 @@ def start_in_terminal(message: dict[str, Any]) -> tuple[int, int]:
     """
     processes.tag_children(message["id"])
     os.chdir(message["cwd"])
-    return terminals.spawn(message, _DEFAULT_IN_COMMANDS)
+    pid, terminal = terminals.spawn(message, _DEFAULT_IN_COMMANDS)
+    processes.prefer_as_victim(pid)
+    return pid, terminal

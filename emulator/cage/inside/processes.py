@@ -56,6 +56,16 @@ def tag_children(tag: int) -> None:
         resource.setrlimit(_RTTIME, (top - tag, hard))
 
 
+def prefer_as_victim(pid: int) -> None:
+    """Make a process, and what it starts later, what the kernel kills first when the sandbox has no memory left. By
+    size alone it might choose init, and with it the sandbox: memory of a memfd counts for no process."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("500")
+    except OSError:
+        pass  # it has ended, or this system has no such file
+
+
 def tag_of(pid: int) -> Optional[int]:
     """Return the tag of a process; None when it has none, or has ended."""
     try:

@@ -23,8 +23,11 @@ TIMES = 2
 #: -S: without site-packages, which take half of the time of a start.
 IMPORT = "cd /workspace && python3 -S -c 'import fix; print(fix.VALUE)'"
 
+#: For what depends on how the emulator reaches the files of a sandbox.
+each_level = pytest.mark.parametrize("api", ["namespace", "process"], indirect=True)
 
-@pytest.fixture(params=["namespace", "process"])
+
+@pytest.fixture(params=["namespace"])
 def api(request: pytest.FixtureRequest, emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
     need(request.param)
     chosen = request.getfixturevalue("process_emulator") if request.param == "process" else emulator
@@ -96,6 +99,7 @@ def by_move(api: Api, box: str, number: int) -> None:
 WAYS = [by_api, by_link, by_mcp, by_agent_files, by_agent_function, by_sed, by_printf, by_mcp_command, by_move]
 
 
+@each_level
 def test_import_after_change_runs_new_code(api, box):
     for number, change in enumerate(change for change in WAYS for _ in range(TIMES)):
         change(api, box, number)
@@ -145,6 +149,7 @@ def test_valid_cache_is_kept_for_next_command(api, box):
     assert api.output(box, "cmp __pycache__/built.* kept.pyc && echo same") == "same\n"
 
 
+@each_level
 def test_import_after_restore_runs_old_code(api, box):
     snapshot = api.snapshot(box)
     for number in range(TIMES):
@@ -163,6 +168,7 @@ def test_restored_stale_cache_is_not_used(api, box):
         assert api.output(box, IMPORT) == f"v{number:02}\n"
 
 
+@each_level
 def test_settled_cache_files_are_kept(api, box):
     api.write(box, "other.py", "VALUE = 1\n")
     api.output(box, "touch -d '10 seconds ago' fix.py other.py")  # no edit can be in that second any more

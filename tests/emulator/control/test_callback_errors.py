@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from cases import each
 from leftovers import until
 from sockets import leave_exec
 
@@ -59,9 +60,7 @@ RAISED = [
 RAISED_BY = [("command", *raised) for raised in RAISED] + [(kind, *RAISED[0]) for kind in KINDS if kind != "command"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "function", "text"), RAISED_BY, ids=[f"{kind}-{function.__name__}" for kind, function, _ in RAISED_BY]
-)
+@each(("kind", "function", "text"), RAISED_BY)
 def test_end_of_the_with_block_raises_with_the_traceback(double, client, box, kind, function, text):
     add, command = KINDS[kind]
     with pytest.raises(CallbackError) as caught:
@@ -118,7 +117,7 @@ def test_what_is_allowed_is_recorded_and_fails_nothing(double, client, box, kind
     double.raise_callback_errors()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_a_function_that_works_is_not_an_error(double, client, box, kind):
     add, command = KINDS[kind]
     with add(double, lambda *_arguments: "fine"):

@@ -7,6 +7,7 @@ import json
 import time
 
 import pytest
+from cases import each
 from leftovers import processes_with, unique_seconds, until
 from sockets import Term, leave_handshake, open_socket, streamed
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
@@ -80,7 +81,7 @@ def with_async(emulator, account, act):
 # --- instead of the handshake
 
 
-@pytest.mark.parametrize("kind", SOCKETS)
+@each("kind", SOCKETS)
 def test_a_handshake_is_refused(double, account, box, kind):
     with double.faults.add(f"sandboxes.{kind}", status=503, reason="capacity", retry_after=3):
         with pytest.raises(InvalidStatus) as caught, connect(double, box, account, kind):
@@ -102,7 +103,7 @@ def test_the_sdk_raises_what_a_call_would(double, client, emulator, account, box
     assert refused.value.status == 403
 
 
-@pytest.mark.parametrize("kind", SOCKETS)
+@each("kind", SOCKETS)
 def test_the_connection_breaks_before_it_is_open(double, account, box, kind):
     with double.faults.add(f"sandboxes.{kind}", drop="before"):
         with pytest.raises((InvalidMessage, ConnectionError, EOFError)), connect(double, box, account, kind):
@@ -124,7 +125,7 @@ def test_a_handshake_is_late(double, account, box):
         term.until("ok\r\n")
 
 
-@pytest.mark.parametrize("fault", [{"hang": True}, {"delay": 60}])
+@each("fault", [{"hang": True}, {"delay": 60}])
 def test_a_hanging_handshake_ends_when_the_client_goes(double, account, box, fault):
     with double.faults.add("sandboxes.terminal", **fault) as added:
         leave_handshake(double.base_url, box, account.api_key, lambda: added.info.seen)
@@ -149,8 +150,8 @@ def test_a_hanging_handshake_ends_with_its_fault(double, client, account, box):
 # --- after it was opened
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 3000, 4000, 4999])
-@pytest.mark.parametrize("kind", SOCKETS)
+@each("code", [1000, 1001, 1011, 1012, 3000, 4000, 4999])
+@each("kind", SOCKETS)
 def test_the_socket_closes_with_a_code(double, account, box, kind, code):
     with double.faults.add(f"sandboxes.{kind}", close_socket=code), connect(double, box, account, kind) as socket:
         caught = until_closed(socket)
@@ -184,8 +185,8 @@ def test_one_that_is_over_in_time_does_not_notice(double, client, box):
         assert stream(client, box, "echo quick; (exit 3)") == ("quick\n", 3)
 
 
-@pytest.mark.parametrize("drop", ["after", "mid-body"])
-@pytest.mark.parametrize("kind", SOCKETS)
+@each("drop", ["after", "mid-body"])
+@each("kind", SOCKETS)
 def test_an_open_connection_breaks(double, account, box, kind, drop):
     with double.faults.add(f"sandboxes.{kind}", drop=drop, delay=0.1), connect(double, box, account, kind) as socket:
         caught = until_closed(socket)
@@ -261,7 +262,7 @@ def test_mcp_whose_sandbox_dies(double, client, emulator, account, box):
 # --- nothing is left
 
 
-@pytest.mark.parametrize("fault", [{"drop": "before"}, {"drop": "after"}, {"close_socket": 4000}])
+@each("fault", [{"drop": "before"}, {"drop": "after"}, {"close_socket": 4000}])
 def test_another_socket_is_fine_afterwards(double, client, account, box, fault):
     with double.faults.add("sandboxes.terminal", times=1, **fault):
         try:

@@ -50,11 +50,10 @@ def run(client: Caged, box: str, command: str, code: int = 0) -> str:
     return result.output
 
 
-@pytest.fixture
-def origin(tmp_path: Path, git) -> Path:
+@pytest.fixture(scope="module")
+def whole_origin(tmp_path_factory: pytest.TempPathFactory, git) -> Path:
     """A repository with two branches, a tag and uncommitted changes; `trunk` is checked out."""
-    place = tmp_path / "origin"
-    place.mkdir()
+    place = tmp_path_factory.mktemp("origin")
     git("init", "-q", "-b", "trunk", cwd=place)
     (place / "README").write_text("first\n")
     git("add", ".", cwd=place)
@@ -68,6 +67,12 @@ def origin(tmp_path: Path, git) -> Path:
     git("checkout", "-q", "trunk", cwd=place)
     (place / "README").write_text("not committed\n")
     return place
+
+
+@pytest.fixture
+def origin(tmp_path: Path, whole_origin: Path) -> Path:
+    """A copy of it, which the test may change."""
+    return Path(shutil.copytree(whole_origin, tmp_path / "origin"))
 
 
 # --- what a repository is made of

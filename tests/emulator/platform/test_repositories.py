@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -28,11 +29,10 @@ def basic(user: str) -> str:
 HIDDEN = [TOKEN, "s3cr3t%2Ft0ken%2Bx", *map(basic, USERS)]
 
 
-@pytest.fixture
-def origin(tmp_path: Path, git) -> Path:
+@pytest.fixture(scope="module")
+def whole_origin(tmp_path_factory: pytest.TempPathFactory, git) -> Path:
     """A repository with two branches, a tag and a subdirectory."""
-    place = tmp_path / "origin"
-    place.mkdir()
+    place = tmp_path_factory.mktemp("origin")
     git("init", "-q", "-b", "main", cwd=place)
     (place / "README").write_text("first\n")
     (place / "pkg" / "deep").mkdir(parents=True)
@@ -50,6 +50,12 @@ def origin(tmp_path: Path, git) -> Path:
     git("commit", "-qam", "feature", cwd=place)
     git("checkout", "-q", "main", cwd=place)
     return place
+
+
+@pytest.fixture
+def origin(tmp_path: Path, whole_origin: Path) -> Path:
+    """A copy of it, which the test may change."""
+    return Path(shutil.copytree(whole_origin, tmp_path / "origin"))
 
 
 def create(api, repo, **fields):

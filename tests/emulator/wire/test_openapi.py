@@ -7,7 +7,7 @@ import conformance
 import httpx
 import pytest
 from cases import each
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from caged.emulator.wire.all_operations import all_operations
 from caged.emulator.wire.openapi import document
@@ -47,7 +47,8 @@ def request(api, operation, **options):
 def test_openapi_document_is_valid_openapi_3_1():
     found = conformance.described()
     assert found["openapi"] == "3.1.0"
-    validate(found)
+    # Unlike `validate`, which looks for the best of the errors, this checks everything once.
+    assert list(OpenAPIV31SpecValidator(found).iter_errors()) == []
 
 
 def test_document_is_served_without_a_key(emulator):

@@ -21,7 +21,7 @@ PORT = 3000
 def serve(api, box, port=PORT, address="127.0.0.1"):
     """Starts the server in the background; returns when it listens."""
     api.write(box, "preview_server.py", SERVER)
-    api.output(box, f"rm -f listening; python3 preview_server.py {port} {address} > said 2>&1 & echo $! > pid")
+    api.output(box, f"rm -f listening; python3 -S preview_server.py {port} {address} > said 2>&1 & echo $! > pid")
     eventually(lambda: api.read(box, "listening").status_code == 200, "the server to listen")
 
 
@@ -289,8 +289,10 @@ def test_in_the_hosts_network(emulator_at, new_api, monkeypatch, level):
     assert Site(api, box, port).visit("/here").json()["path"] == "/here"
 
 
-@pytest.mark.parametrize("level", ["namespace", "bwrap"])
-@pytest.mark.parametrize("fields", [{}, {"network_mode": "allowlist", "allowlist": ["x.invalid"]}])
+@pytest.mark.parametrize(
+    ("level", "fields"),
+    [("namespace", {}), ("namespace", {"network_mode": "allowlist", "allowlist": ["x.invalid"]}), ("bwrap", {})],
+)
 def test_in_a_network_of_its_own(emulator_at, new_api, level, fields):
     api = new_api(emulator_at(level))
     box = api.sandbox(**{"network_mode": "none", **fields})
