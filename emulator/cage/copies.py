@@ -151,12 +151,24 @@ def make_upper_layers(layout: Layout) -> None:
         ) from error
     changed = str(layout.changed)
     for path in mount_points:
-        status = _status(f"{changed}/{path}")
-        if status is not None and stat.S_ISREG(status.st_mode) and status.st_size == 0:
-            os.unlink(f"{changed}/{path}")
+        _remove_mount_point(changed, path)
     for path in copied:
         _hide_if_deleted(changed, path)
     marker.unlink()
+
+
+def _remove_mount_point(changed: str, path: str) -> None:
+    """Remove an empty file, unless the sandbox has replaced a directory that leads to it, such as by a link to the
+    host's."""
+    target = changed
+    for name in path.split("/"):
+        parent, target = target, f"{target}/{name}"
+        status = _status(parent)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return
+    status = _status(target)
+    if status is not None and stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        os.unlink(target)
 
 
 def _hide_if_deleted(changed: str, path: str) -> None:

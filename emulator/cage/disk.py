@@ -30,14 +30,21 @@ def size(path: str) -> int:
     while todo:
         checkpoint()
         try:
-            with os.scandir(todo.pop()) as entries:
-                for entry in entries:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+            with os.scandir(todo.pop()) as found:
+                for entry in found:
+                    total += _size_of(entry)
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
         except OSError:
             pass
     return total
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks * 512
+    except OSError:
+        return 0  # removed meanwhile
 
 
 def entries(directory: str) -> list[os.DirEntry[str]]:

@@ -50,6 +50,7 @@ class RootCalls:
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._control: Optional[socket.socket] = None
+        self._is_closed = False
 
     def call(self, function: Callable[..., T], *arguments: Any, descriptor: Optional[int] = None) -> T:
         """Return `function(*arguments)`, called in the process; its exceptions are raised here.
@@ -60,7 +61,8 @@ class RootCalls:
             descriptor: A descriptor to send, whose number there is a further, last argument. It stays open here.
 
         Raises:
-            OSError: The process cannot be started, or has ended meanwhile. CallStopped: The call was stopped.
+            OSError: The process cannot be started, has ended meanwhile, or was closed. CallStopped: The call was
+                stopped.
         """
         functions: list[Callable[..., Any]] = []
         request = _pickle((function, arguments), functions)
@@ -88,6 +90,8 @@ class RootCalls:
         message = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         with self._lock, theirs:
             try:
+                if self._is_closed:  # a thread that begins when the emulator ends would leave a process
+                    raise OSError(errno.ECANCELED, "the emulator has ended")
                 if self._control is not None:
                     try:
                         self._control.sendmsg([b"c"], message)
@@ -156,8 +160,9 @@ class RootCalls:
                 process.wait()
 
     def close(self) -> None:
-        """End the process, within STOP_LIMIT seconds. Repeating it has no effect."""
+        """End the process, within STOP_LIMIT seconds, and refuse further calls. Repeating it has no effect."""
         with self._lock:
+            self._is_closed = True
             self._stop()
 
 

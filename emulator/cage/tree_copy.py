@@ -12,10 +12,14 @@ import os
 import shutil
 import stat
 from collections.abc import Collection
+from typing import Optional
 
 from ..workers import checkpoint
 from . import disk, overlay_marks
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PIECE = 1 << 20
 #: Bytes of a path on the host: what the kernel accepts, with room for the names of the places it is copied to.
 MOST_PATH = 3500
 
@@ -47,6 +51,7 @@ class _Copy:
         self._is_lowest = is_lowest
         self._hard_links: dict[tuple[int, int], str] = {}
         self._is_root = os.geteuid() == 0
+        self._top: Optional[str] = None
 
     def copy(self, source: str, target: str) -> None:
         if not os.path.isdir(target):
@@ -58,21 +63,41 @@ class _Copy:
             done.append((here, there))
             if len(os.fsencode(here)) > MOST_PATH:
                 raise TreeUnusable(errno.ENAMETOOLONG, f"a path has more than {MOST_PATH} bytes")
-            for entry in _entries(here):
-                checkpoint()
-                path = prefix + entry.name
-                if path in self._leave_out:
-                    continue
-                copy = f"{there}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    _make_room_for_directory(entry.path, copy)
-                    waiting.append((entry.path, copy, f"{path}/"))
-                else:
-                    self._copy_entry(entry.path, entry.stat(follow_symlinks=False), copy)
+            directory = self._open(here, prefix)
+            try:
+                for entry in _entries(directory):
+                    checkpoint()
+                    path, copy = prefix + entry.name, f"{there}/{entry.name}"
+                    if path in self._leave_out:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        _make_room_for_directory(f"{here}/{entry.name}", copy)
+                        waiting.append((f"{here}/{entry.name}", copy, f"{path}/"))
+                    else:
+                        self._copy_entry(directory, f"{here}/{entry.name}", entry.stat(follow_symlinks=False), copy)
+            finally:
+                os.close(directory)
         for here, there in reversed(done):  # a directory's time changes with its content
             self._copy_attributes(here, os.lstat(here), there)
 
-    def _copy_entry(self, source: str, status: os.stat_result, target: str) -> None:
+    def _open(self, path: str, prefix: str) -> int:
+        """Open a directory of the tree, and check that no link has led out of the tree: a process that is stopped may
+        have been continued by another one."""
+        try:
+            directory = os.open(path, _DIRECTORY)
+        except PermissionError as error:
+            raise TreeUnusable(errno.EACCES, f"{path} cannot be read: {error.strerror}") from error
+        except NotADirectoryError as error:
+            raise _changed(path) from error
+        real = _path_of(directory)
+        if not prefix:
+            self._top = real
+        elif real is not None and real != f"{self._top}/{prefix[:-1]}":
+            os.close(directory)
+            raise _changed(path)
+        return directory
+
+    def _copy_entry(self, directory: int, source: str, status: os.stat_result, target: str) -> None:
         _remove(target)
         if not self._is_copied(status):
             return
@@ -82,9 +107,9 @@ class _Copy:
                 os.link(first, target, follow_symlinks=False)
                 return
         if stat.S_ISREG(status.st_mode):
-            _copy_content(source, target)
+            _copy_content(directory, source, target)
         elif stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(source), target)
+            os.symlink(os.readlink(os.path.basename(source), dir_fd=directory), target)
         else:
             overlay_marks.make_whiteout(target)
         self._copy_attributes(source, status, target)
@@ -132,16 +157,31 @@ def _attributes(path: str) -> list[str]:
     return os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []
 
 
-def _entries(directory: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except PermissionError as error:
-        raise TreeUnusable(errno.EACCES, f"{directory} cannot be read: {error.strerror}") from error
+def _entries(directory: int) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return list(entries)
 
 
-def _copy_content(source: str, target: str) -> None:
+def _path_of(directory: int) -> Optional[str]:
+    """Return the path of an open directory; None where the system does not tell."""
     try:
-        shutil.copyfile(source, target, follow_symlinks=False)
+        return os.readlink(f"/proc/self/fd/{directory}")
+    except OSError:
+        return None
+
+
+def _changed(path: str) -> TreeUnusable:
+    return TreeUnusable(errno.EBUSY, f"{path} was replaced while it was copied")
+
+
+def _copy_content(directory: int, source: str, target: str) -> None:
+    try:
+        fd = os.open(os.path.basename(source), _FILE, dir_fd=directory)
     except PermissionError as error:
         raise TreeUnusable(errno.EACCES, f"{source} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise (_changed(source) if error.errno in (errno.ELOOP, errno.ENXIO) else error) from error
+    with open(fd, "rb", buffering=0) as content, open(target, "wb") as copy:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _changed(source)
+        shutil.copyfileobj(content, copy, _PIECE)

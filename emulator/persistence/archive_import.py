@@ -54,8 +54,17 @@ class _Import:
             state, heartbeat = await copy.run(self._read, work)
             _check_files(state.store, work)
             _check_owners(state.store)
-            contents = Contents(accounts=list(state.store.accounts))
-            here = self._platform.store
+            async with self._platform.import_lock:  # which ids are free is decided before their files are there
+                return await self._add(state, heartbeat, work)
+        finally:
+            await walk.run(disk.remove, work)
+
+    async def _add(self, state: LoadedState, heartbeat: recovery.Heartbeat, work: Path) -> Contents:
+        """Add what was read, or nothing."""
+        copy, walk = self._platform.workers.copy, self._platform.workers.walk
+        contents = Contents(accounts=list(state.store.accounts))
+        here = self._platform.store
+        try:
             self._check_accounts(state.store)
             known = archive_ids.take_out_accounts(state, here)
             self._new_ids = archive_ids.choose_other_ids(state.store, here, self._platform.randomness)
@@ -67,13 +76,12 @@ class _Import:
             self._merge(state, heartbeat)
             self._placed.clear()
             self._platform.commit()
+            return contents
         finally:
             for placed in self._placed:
                 await walk.run(disk.remove, placed)
                 if placed.is_file():
                     placed.unlink()
-            await walk.run(disk.remove, work)
-        return contents
 
     def _read(self, work: Path) -> tuple[LoadedState, recovery.Heartbeat]:
         """Read the records. Blocks."""

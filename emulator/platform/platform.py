@@ -143,6 +143,14 @@ class Platform:
     sockets: OpenSockets = field(default_factory=OpenSockets)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _scheduling: Optional[asyncio.Task[None]] = None
+    _import_lock: Optional[asyncio.Lock] = None
+
+    @property
+    def import_lock(self) -> asyncio.Lock:
+        """Held while what was read from an archive is added."""
+        if self._import_lock is None:
+            self._import_lock = asyncio.Lock()  # in Python 3.9 a lock belongs to the loop that runs when it is created
+        return self._import_lock
 
     @property
     def registries(self) -> tuple[Registry[Any], ...]:

@@ -26,6 +26,13 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
+#: Seconds that a freeze takes at most, and how often in a row it has to find everything stopped.
+FREEZE_LIMIT, _FREEZE_ROUNDS = 1.0, 2
+#: Signals in a row to each process, where one was not enough.
+_FREEZE_SIGNALS = 50
+#: States of a thread that does not run: stopped, traced, waiting in the kernel, ended.
+_HELD = (b"T", b"t", b"D", b"Z", b"X")
+
 _RTTIME = getattr(resource, "RLIMIT_RTTIME", None)
 
 
@@ -81,6 +88,23 @@ def is_stopped(pid: int) -> bool:
             return stat.read().rpartition(b")")[2].split()[0] == b"T"
     except (OSError, IndexError):
         return False
+
+
+def is_held(pid: int) -> bool:
+    """Return whether no thread of a process runs or can begin to run by itself: each is stopped or has ended, or waits
+    in the kernel and stops when that ends."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return True  # it has ended
+    for task in tasks:
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat", "rb") as stat:
+                if stat.read().rpartition(b")")[2].split()[0] not in _HELD:
+                    return False
+        except (OSError, IndexError):
+            pass
+    return True
 
 
 def _children_by_task(pid: int) -> Optional[list[int]]:
@@ -253,9 +277,29 @@ class ProcessTree:
         self._stopped_before: set[int] = set()  # by a user, when `freeze` was called
 
     def freeze(self) -> None:
-        """Stop every process."""
+        """Stop every process. One that runs until the signal reaches it may continue others, so that they are looked
+        at, and signalled again: many times in a row, so that one of them reaches all at once."""
         self._stopped_before = {pid for pid in self.all_pids() if is_stopped(pid)}
-        self.signal_all(signal.SIGSTOP)
+        deadline = time.monotonic() + FREEZE_LIMIT
+        rounds = attempts = 0
+        while rounds < _FREEZE_ROUNDS and (not attempts or time.monotonic() < deadline):
+            self.signal_all(signal.SIGSTOP)
+            if attempts > rounds:  # some went on running
+                pids = self.all_pids()
+                for _ in range(_FREEZE_SIGNALS):
+                    signal_all(pids, signal.SIGSTOP)
+            rounds = rounds + 1 if self._wait_until_held() else 0
+            attempts += 1
+
+    def _wait_until_held(self) -> bool:
+        """Return whether all processes are held within a moment."""
+        pause = 0.0001
+        while not all(is_held(pid) for pid in self.all_pids()):
+            if pause > 0.001:
+                return False
+            time.sleep(pause)
+            pause *= 2
+        return True
 
     def thaw(self) -> None:
         """Continue what `freeze` has stopped, but not a job that a user had stopped before."""

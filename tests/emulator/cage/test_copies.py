@@ -58,6 +58,22 @@ def test_copies_become_upper_layers_that_hide_nothing_of_the_host_and_keep_delet
     assert not (changed / "etc/kept.d/b").is_file()
 
 
+def test_link_in_place_of_directory_leads_to_no_file_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_copy", lambda source, target: Path(target).write_text("host"))
+    layout = Layout(tmp_path / "box", mounted=True, own_root=True, overlays=True)
+    layout.make()
+    copies.fill(layout, PLAN, own_user=True)
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "large").touch()
+    (layout.changed / "opt").rename(layout.changed / "moved")
+    (layout.changed / "opt").symlink_to(host)
+    copies.make_upper_layers(layout)
+    assert [path.name for path in host.iterdir()] == ["large"]
+
+
 def test_damaged_list_of_copies_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "box", mounted=True, own_root=True, overlays=True)
     layout.make()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,39 @@ def test_whiteouts_that_share_an_inode_are_copied_unless_the_copy_is_lowest(tmp_
     copy_tree(str(source), str(tmp_path / "upper"))
     assert sorted(os.listdir(tmp_path / "upper")) == ["gone", "gone-2", "gone-3"]
     assert (tmp_path / "upper/gone-3").lstat().st_rdev == os.makedev(0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="exchanging two names in one step")
+def test_directory_that_is_exchanged_for_link_is_not_followed(tmp_path: Path) -> None:
+    host, source = tmp_path / "host", tmp_path / "source"
+    (host / "below").mkdir(parents=True)
+    (host / "below/key").write_text("the host's")
+    (source / "inner/below").mkdir(parents=True)
+    (source / "inner/below/key").write_text("the sandbox's")
+    place, link = source / "inner", source / "link"
+    link.symlink_to(host)
+    libc, is_over = ctypes.CDLL(None), threading.Event()
+
+    def exchange() -> None:
+        while not is_over.is_set():
+            libc.renameat2(-100, os.fsencode(place), -100, os.fsencode(link), 2)
+
+    swapping = threading.Thread(target=exchange)
+    swapping.start()
+    try:
+        seen = set()
+        until = time.monotonic() + 0.7
+        for number in range(1_000_000):
+            copy = tmp_path / f"copy-{number}"
+            try:
+                copy_tree(str(source), str(copy))
+            except OSError:
+                pass
+            files = (path for top in copy.iterdir() if not top.is_symlink() for path in top.glob("below/key"))
+            seen |= {path.read_text() for path in files if not path.is_symlink()}
+            if time.monotonic() > until or "the host's" in seen:
+                break
+    finally:
+        is_over.set()
+        swapping.join()
+    assert seen <= {"the sandbox's", ""}

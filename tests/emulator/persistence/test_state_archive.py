@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -146,6 +147,21 @@ def test_import_of_same_archive_again_adds_copies_with_ids_of_their_own(file):
             assert api.restore(kept, copy).status_code == 200
         assert api.read(copy, "/workspace/deep/er/a").text == "text\n"
         assert sorted(path.name for path in emulator.run_dir.glob("import-*")) == []
+
+
+def test_imports_of_one_archive_at_the_same_time_add_complete_copies(file):
+    with started(None) as emulator, of(emulator, emulator.api_key) as api:
+        for _ in range(3):
+            api.output(api.sandbox(), "for i in $(seq 100); do echo $i > $i; done")
+        emulator.export(file)
+    with started(None) as emulator, of(emulator, api.key) as api:
+        with ThreadPoolExecutor(4) as threads:
+            for done in [threads.submit(emulator.import_, file) for _ in range(4)]:
+                done.result()
+        boxes = [shown["id"] for shown in api.get("/sandboxes").json()]
+        assert len(set(boxes)) == 12
+        files = emulator.run_dir / "sandboxes"
+        assert {box: len(list((files / box / "workspace").iterdir())) for box in boxes} == dict.fromkeys(boxes, 100)
 
 
 def test_import_of_account_whose_id_is_that_of_another_is_refused_and_changes_nothing(file):
