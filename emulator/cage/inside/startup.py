@@ -109,4 +109,7 @@ def _run_as_process_1(control: socket.socket, spec: dict[str, Any], build: Calla
     except (OSError, libc.IsolationError) as error:
         frames.send(control, {"ev": "failed", "error": str(error)})
         return
+    except Exception as error:  # nothing else would say why the sandbox has not started
+        frames.send(control, {"ev": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
     init.run(proxy, root)
