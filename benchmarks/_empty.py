@@ -37,7 +37,7 @@ def empty_server() -> Iterator[str]:
 
     async def serve() -> None:
         loops.append(asyncio.get_running_loop())
-        servers.append(Server(_APP, sock, ready.set))
+        servers.append(Server(_APP, sock, ready.set, lambda: None))
         await servers[0].serve()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
@@ -64,7 +64,7 @@ def main() -> None:
     print(url_of(sock), flush=True)
 
     async def serve() -> None:
-        await Server(_APP, sock, lambda: None).serve()
+        await Server(_APP, sock, lambda: None, lambda: None).serve()
 
     asyncio.run(serve())
 
