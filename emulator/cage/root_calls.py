@@ -77,7 +77,7 @@ class RootCalls:
                         return result
                     if kind == "raised":
                         raise value
-                    send(ours, _answer(functions[value[0]], value[1]))
+                    send(ours, outcome(functions[value[0]], value[1]))
             except (EOFError, ConnectionError):
                 raise OSError(
                     errno.EIO, "the emulator's process for files of a sandbox's users has ended; try again"
@@ -201,9 +201,6 @@ def outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
         return pickle.dumps(("returned", function(*arguments)), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return _pickle_error(error)
-
-
-_answer = outcome
 
 
 def _pickle_error(error: BaseException) -> bytes:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .subordinate_ids import SubordinateIds, find
-from .zygote import python_words
+from .zygote import library_path, python_words
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def remove_as_root(path: str) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={"PATH": os.defpath, **_library_path()},
+            env={"PATH": os.defpath, **library_path()},
             timeout=LIMIT,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -49,7 +49,3 @@ def remove_as_root(path: str) -> bool:
         reason = done.stderr.decode("utf-8", "replace").strip()[-300:]
         logger.warning("what other users own in %s cannot be removed: %s", path, reason)
     return not os.path.lexists(path)
-
-
-def _library_path() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}

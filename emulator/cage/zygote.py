@@ -37,6 +37,11 @@ class ZygoteError(Exception):
     """The zygote cannot be started, or has ended."""
 
 
+def library_path() -> dict[str, str]:
+    """Return what of the environment a bare interpreter needs to find its own libraries."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+
+
 def python_words(program: str, library: str, module: str, call: str) -> list[str]:
     """Return the command that runs one of the `inside` modules in a bare interpreter.
 
@@ -95,14 +100,13 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         call = _ordinary_limit()
         call += f"it.main({theirs.fileno()}, {os.getpid()}, {str(self._run_dir or '')!r}, {self._held!r})"
-        keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 python_words(sys.executable, str(Path(__file__).parent), "zygote", call),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *self._held],
-                env={"PATH": os.defpath, "LANG": "C.UTF-8", **keep},
+                env={"PATH": os.defpath, "LANG": "C.UTF-8", **library_path()},
                 cwd="/",
                 start_new_session=True,
             )

@@ -424,17 +424,11 @@ class KeptOutput:
         return len(self.head) + int(len(self.tail) * in_tail / OUTPUT_TAIL)
 
 
-_size = sys.getsizeof
-_CONTAINERS = (dict, list, tuple)
-
-
 def _weight(value_: Any) -> int:
     """About how many bytes a detail takes. Keys are shared, and so not counted."""
-    kind, weight = type(value_), _size(value_)
+    kind = type(value_)
     if kind is dict:
-        value_ = value_.values()
-    elif kind is not list and kind is not tuple:
-        return weight
-    for part in value_:
-        weight += _weight(part) if type(part) in _CONTAINERS else _size(part)
-    return weight
+        return sys.getsizeof(value_) + sum(map(_weight, value_.values()))
+    if kind is list or kind is tuple:
+        return sys.getsizeof(value_) + sum(map(_weight, value_))
+    return sys.getsizeof(value_)

@@ -24,13 +24,17 @@ PLAN = Plan(
 )
 
 
-def test_copies_become_upper_layers_that_hide_nothing_of_the_host_and_keep_deletions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """The layout of a sandbox that has the copies of PLAN."""
     monkeypatch.setattr(copies, "_copy", lambda source, target: Path(target).write_text("host"))
     layout = Layout(tmp_path / "box", mounted=True, own_root=True, overlays=True)
     layout.make()
     copies.fill(layout, PLAN, own_user=True)
+    return layout
+
+
+def test_copies_become_upper_layers_that_hide_nothing_of_the_host_and_keep_deletions(layout: Layout) -> None:
     changed = layout.changed
     (changed / "etc/kept.d/b").unlink()
     (changed / "etc/gone.d/c").unlink()
@@ -58,13 +62,7 @@ def test_copies_become_upper_layers_that_hide_nothing_of_the_host_and_keep_delet
     assert not (changed / "etc/kept.d/b").is_file()
 
 
-def test_link_in_place_of_directory_leads_to_no_file_of_the_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(copies, "_copy", lambda source, target: Path(target).write_text("host"))
-    layout = Layout(tmp_path / "box", mounted=True, own_root=True, overlays=True)
-    layout.make()
-    copies.fill(layout, PLAN, own_user=True)
+def test_link_in_place_of_directory_leads_to_no_file_of_the_host(layout: Layout, tmp_path: Path) -> None:
     host = tmp_path / "host"
     host.mkdir()
     (host / "large").touch()
