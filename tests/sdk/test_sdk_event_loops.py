@@ -108,14 +108,24 @@ def test_mock_transport_works_in_every_loop():
     asyncio.run(client.close())
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_failure_of_a_given_transport_in_a_second_loop_names_the_cause(account):
-    client = account.async_client(transport=httpx.AsyncHTTPTransport())
+class OneLoopTransport(httpx.AsyncBaseTransport):
+    """Fail in a second event loop as a connection of the first one does."""
+
+    loop = None
+
+    async def handle_async_request(self, request):
+        current = asyncio.get_running_loop()
+        self.loop = self.loop or current
+        if self.loop is not current:
+            raise RuntimeError("Event loop is closed")
+        return httpx.Response(200, json=[])
+
+
+def test_failure_of_a_given_transport_in_a_second_loop_names_the_cause():
+    client = AsyncCaged("k", "http://h", transport=OneLoopTransport())
     asyncio.run(client.sandboxes.list())
     with pytest.raises(CagedError, match=ANOTHER):
         asyncio.run(client.sandboxes.list())
-    del client
-    gc.collect()
 
 
 SOCKET_USES = {
