@@ -92,7 +92,7 @@ def test_a_person_works_in_a_sandbox(at_terminal: Any, variables: dict[str, str]
     person.types("echo st''ill\n")
     person.sees("still")
     # While a command runs: before a prompt, readline reads the size and sets it again, and undoes what comes between.
-    person.types("echo wa''iting; until [ \"$(stty size)\" = '20 70' ]; do :; done; echo sm''aller\n")
+    person.types("echo wa''iting; until [ \"$(stty size)\" = '20 70' ]; do sleep 0.05; done; echo sm''aller\n")
     person.sees("waiting")
     person.size(20, 70)
     os.kill(person.process.pid, signal.SIGWINCH)
