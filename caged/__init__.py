@@ -27,7 +27,15 @@ if TYPE_CHECKING:
         CagedValidationError,
     )
     from ._client import AsyncCaged, Caged
-    from ._errors import CagedConnectionError, CagedError, CagedTimeoutError, MCPError
+    from ._errors import (
+        CagedCommandError,
+        CagedCommandTimeoutError,
+        CagedConnectionError,
+        CagedError,
+        CagedSandboxError,
+        CagedTimeoutError,
+        MCPError,
+    )
     from ._literals import (
         AgentName,
         AlertSeverity,
@@ -73,6 +81,9 @@ if TYPE_CHECKING:
     from ._sockets.exec_stream import ExecStream
     from ._sockets.mcp import MCPClient
     from ._sockets.terminal import TerminalSession
+    from ._workspace.async_bound_sandbox import AsyncBoundSandbox
+    from ._workspace.bound_sandbox import BoundSandbox
+    from ._workspace.commands import RunResult
 
 __all__ = [
     "CLEAR_CREDENTIAL",
@@ -88,15 +99,20 @@ __all__ = [
     "AlertRule",
     "AlertSeverity",
     "AlertState",
+    "AsyncBoundSandbox",
     "AsyncCaged",
+    "BoundSandbox",
     "Caged",
     "CagedAPIError",
     "CagedAuthError",
+    "CagedCommandError",
+    "CagedCommandTimeoutError",
     "CagedConnectionError",
     "CagedError",
     "CagedNotFoundError",
     "CagedPlanLimitError",
     "CagedRateLimitError",
+    "CagedSandboxError",
     "CagedServerError",
     "CagedTimeoutError",
     "CagedValidationError",
@@ -131,6 +147,7 @@ __all__ = [
     "ReplayPage",
     "ReplaySummary",
     "RuleConfig",
+    "RunResult",
     "Sandbox",
     "SandboxConfigSummary",
     "SandboxCreateParams",
@@ -162,7 +179,15 @@ _MODULES = {
         "CagedValidationError",
     ),
     "_client": ("AsyncCaged", "Caged"),
-    "_errors": ("CagedConnectionError", "CagedError", "CagedTimeoutError", "MCPError"),
+    "_errors": (
+        "CagedCommandError",
+        "CagedCommandTimeoutError",
+        "CagedConnectionError",
+        "CagedError",
+        "CagedSandboxError",
+        "CagedTimeoutError",
+        "MCPError",
+    ),
     "_literals": (
         "AgentName",
         "AlertSeverity",
@@ -215,6 +240,9 @@ _MODULES = {
     "_sockets.exec_stream": ("ExecStream",),
     "_sockets.mcp": ("MCPClient",),
     "_sockets.terminal": ("TerminalSession",),
+    "_workspace.async_bound_sandbox": ("AsyncBoundSandbox",),
+    "_workspace.bound_sandbox": ("BoundSandbox",),
+    "_workspace.commands": ("RunResult",),
 }
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from ._lazy import lazy_names

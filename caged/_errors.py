@@ -10,6 +10,9 @@
           CagedPlanLimitError      any status whose reason.code is plan_limit_reached
           CagedServerError         500 and up
         CagedTimeoutError          no answer in time
+          CagedCommandTimeoutError a command of a bound sandbox took too long, and was ended
+        CagedSandboxError          a sandbox is not what it should be: its creation failed, it cannot run commands
+        CagedCommandError          a command of a bound sandbox failed, with `check=True`
         CagedConnectionError       no connection, or one that broke
         MCPError                   a sandbox's MCP server refused a request, or its connection is closed
 
@@ -51,6 +54,69 @@ class CagedTimeoutError(CagedError):
     def __init__(self, message: str, *, timeout: Optional[float] = None) -> None:
         super().__init__(message)
         self.timeout = timeout
+
+
+@public
+class CagedCommandTimeoutError(CagedTimeoutError):
+    """Raised when a command took longer than its `timeout`; it and all processes that it started were ended.
+
+    Attributes:
+        command: As it was given, as one string.
+        timeout: In seconds.
+        stdout, stderr: What it had printed until then.
+    """
+
+    def __init__(self, command: str, timeout: Optional[float], stdout: bytes, stderr: bytes) -> None:
+        printed = _printed((stdout, "stdout"), (stderr, "stderr"))
+        super().__init__(
+            f"{_shortened(command)} took longer than {timeout:g} s and was ended{printed}", timeout=timeout
+        )
+        self.command = command
+        self.stdout = stdout.decode("utf-8", "replace")
+        self.stderr = stderr.decode("utf-8", "replace")
+
+
+@public
+class CagedCommandError(CagedError):
+    """Raised when a command that must succeed exited with another code than 0.
+
+    Attributes:
+        command: As it was given, as one string.
+        exit_code: 128+n after signal n.
+        stdout, stderr: What it printed.
+    """
+
+    def __init__(self, command: str, exit_code: int, stdout: str, stderr: str) -> None:
+        printed = _printed((stderr.encode(), "stderr") if stderr.strip() else (stdout.encode(), "stdout"))
+        super().__init__(f"{_shortened(command)} exited with {exit_code}{printed}")
+        self.command = command
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+@public
+class CagedSandboxError(CagedError):
+    """Raised when a sandbox is not what a call needs: its creation ended in an error, or it cannot run commands."""
+
+
+_LONGEST_COMMAND = 200
+_LONGEST_TAIL = 2000
+
+
+def _shortened(command: str) -> str:
+    short = command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]}..."
+    return f"command {short!r}"
+
+
+def _printed(*streams: tuple[bytes, str]) -> str:
+    """The end of a message: the last lines of what was printed."""
+    parts = []
+    for content, name in streams:
+        text = content[-_LONGEST_TAIL:].decode("utf-8", "replace").strip()
+        if text:
+            parts.append(f"\n{name}: {text}")
+    return "".join(parts) or "; it printed nothing"
 
 
 @public

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .. import _arguments as arguments
 from .._call import Call, ExpectedContent, ignore
@@ -14,6 +14,10 @@ from .._literals import AgentName, NetworkMode, Template
 from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox, TrustScoreSummary
 from .._tracebacks import short_tracebacks
 from .sockets import AsyncSockets, Sockets
+
+if TYPE_CHECKING:
+    from .._workspace.async_bound_sandbox import AsyncBoundSandbox
+    from .._workspace.bound_sandbox import BoundSandbox
 
 # The methods named `list` hide the builtin inside the classes.
 SandboxList = list[Sandbox]
@@ -233,6 +237,12 @@ class Sandboxes(Sockets):
         """The trust score of each agent session of the sandbox."""
         return self._session.send(trust_scores(sandbox_id))
 
+    def bind(self, sandbox_id: str) -> BoundSandbox:
+        """One sandbox as an object, with helpers for commands and files. Nothing is sent."""
+        from .._workspace.bound_sandbox import BoundSandbox
+
+        return BoundSandbox(self._session, sandbox_id)
+
 
 @short_tracebacks
 class AsyncSandboxes(AsyncSockets):
@@ -305,3 +315,9 @@ class AsyncSandboxes(AsyncSockets):
     async def trust_scores(self, sandbox_id: str) -> TrustScoreList:
         """See `Sandboxes.trust_scores`."""
         return await self._session.send(trust_scores(sandbox_id))
+
+    def bind(self, sandbox_id: str) -> AsyncBoundSandbox:
+        """See `Sandboxes.bind`."""
+        from .._workspace.async_bound_sandbox import AsyncBoundSandbox
+
+        return AsyncBoundSandbox(self._session, sandbox_id)

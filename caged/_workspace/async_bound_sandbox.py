@@ -1,0 +1,11 @@
+"""A sandbox as one object, for asyncio."""
+
+from __future__ import annotations
+
+from .._naming import public
+from .commands import AsyncCommands
+
+
+@public
+class AsyncBoundSandbox(AsyncCommands):
+    """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

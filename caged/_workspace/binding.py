@@ -1,0 +1,119 @@
+"""What every part of a bound sandbox has: a session and an id, and scripts that run there."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from typing import Optional, TypeVar
+
+from .. import _arguments as arguments
+from .._constants import EXEC_TIMEOUT
+from .._core import Plan, perform
+from .._errors import CagedSandboxError
+from .._http import AsyncSession, Session
+from .._resources.sandboxes import exec_
+from .._settings import Settings
+
+T = TypeVar("T")
+
+#: Files of calls in progress. It belongs to the user whom the platform runs commands as.
+SCRATCH = "/tmp/.caged-sdk"
+# `-O`: a directory that another user of the sandbox has put there is not used. mkdir says why.
+MAKE_SCRATCH = f"[ -O {SCRATCH} ]||mkdir -m 700 {SCRATCH}||exit 1\n"
+
+_REMOVED_TOGETHER = 16
+
+
+class Binding:
+    """A sandbox, as plans see it.
+
+    Attributes:
+        settings: The client's.
+        sandbox_id: The sandbox.
+        finished: Names of commands whose files are still there. To remove them takes a third of the time of a short
+            command, so it is done for many at once.
+    """
+
+    def __init__(self, settings: Settings, sandbox_id: str) -> None:
+        self.settings = settings
+        self.sandbox_id = sandbox_id
+        self.finished: list[str] = []
+
+    def take_finished(self) -> list[str]:
+        """Names of commands whose files the next script removes; empty for most."""
+        if len(self.finished) < _REMOVED_TOGETHER:
+            return []
+        names, self.finished = self.finished, []
+        return names
+
+    def execute(self, script: str, timeout: Optional[float] = EXEC_TIMEOUT) -> Plan[str]:
+        """Run a script of the SDK's own, and return its output.
+
+        Args:
+            script: For `sh`. It must not fail.
+            timeout: Seconds.
+
+        Raises:
+            CagedSandboxError: The sandbox cannot run commands, or the script failed.
+        """
+        result = yield from perform(self.settings, exec_(self.sandbox_id, script, timeout))
+        if result.error:
+            raise CagedSandboxError(f"sandbox {self.sandbox_id} cannot run commands: {result.error}")
+        if result.exit_code != 0:
+            raise self.failure(result.output)
+        return result.output
+
+    def failure(self, output: str) -> CagedSandboxError:
+        """The error for a script that ended early: it must not fail, so something in the sandbox is missing or full."""
+        said = output.strip()[-500:] or "it printed nothing"
+        return CagedSandboxError(f"sandbox {self.sandbox_id} could not run a script of the SDK: {said}")
+
+
+def new_name() -> str:
+    """A name that no other call has, for files and environment variables in the sandbox."""
+    return secrets.token_hex(8)
+
+
+def decoded(binding: Binding, text: str) -> bytes:
+    """The bytes of `base64`'s output."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise binding.failure(text) from None
+
+
+class Bound:
+    """Base of the blocking methods of a bound sandbox.
+
+    Attributes:
+        id: The sandbox's.
+    """
+
+    def __init__(self, session: Session, sandbox_id: str) -> None:
+        arguments.segment("sandbox_id", sandbox_id)
+        self.id = sandbox_id
+        self._session = session
+        self._binding = Binding(session.settings, sandbox_id)
+
+    def _run(self, plan: Plan[T]) -> T:
+        return self._session.run(plan)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r})"
+
+
+class AsyncBound:
+    """Base of the coroutines of a bound sandbox. Attributes as `Bound`."""
+
+    def __init__(self, session: AsyncSession, sandbox_id: str) -> None:
+        arguments.segment("sandbox_id", sandbox_id)
+        self.id = sandbox_id
+        self._session = session
+        self._binding = Binding(session.settings, sandbox_id)
+
+    async def _run(self, plan: Plan[T]) -> T:
+        return await self._session.run(plan)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r})"

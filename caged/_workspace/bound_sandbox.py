@@ -1,0 +1,18 @@
+"""A sandbox as one object, blocking."""
+
+from __future__ import annotations
+
+from .._naming import public
+from .commands import Commands
+
+
+@public
+class BoundSandbox(Commands):
+    """One sandbox: what `Caged` can do with it, and helpers over that.
+
+    Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
+    by ``caged.sandboxes.bind(sandbox_id)``. Threads may share one.
+
+    Attributes:
+        id: The sandbox's.
+    """

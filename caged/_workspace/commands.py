@@ -1,0 +1,208 @@
+"""Commands in a bound sandbox: separate streams, exact bytes of any size, a time limit that ends all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, Optional, Union
+
+from .. import _arguments as arguments
+from .. import _timing
+from .._constants import EXEC_TIMEOUT
+from .._core import Plan, perform
+from .._errors import CagedCommandError, CagedCommandTimeoutError, CagedError, CagedSandboxError, CagedTimeoutError
+from .._naming import public
+from .._resources.sandboxes import exec_
+from .._tracebacks import short_tracebacks
+from .binding import AsyncBound, Binding, Bound, decoded, new_name
+from .command_script import (
+    INLINE,
+    SENT_IN_SCRIPT,
+    Command,
+    CommandSpec,
+    StandardInput,
+    checked_command,
+    command_line,
+    files_of,
+    inline_input,
+    script,
+)
+from .ending import end_processes
+from .transfer import fetch, put
+
+Input = Union[str, bytes, IO[bytes], IO[str]]
+
+
+@public
+@dataclass(frozen=True)
+class RunResult:
+    """The result of a command.
+
+    Attributes:
+        stdout_bytes, stderr_bytes: What it printed.
+        exit_code: 128+n after signal n.
+        duration: Seconds from the request to the answer.
+    """
+
+    stdout_bytes: bytes = field(repr=False)
+    stderr_bytes: bytes = field(repr=False)
+    exit_code: int = 0
+    duration: float = 0.0
+
+    @property
+    def stdout(self) -> str:
+        """`stdout_bytes` as UTF-8; what is not becomes U+FFFD."""
+        return self.stdout_bytes.decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        """`stderr_bytes` as UTF-8; what is not becomes U+FFFD."""
+        return self.stderr_bytes.decode("utf-8", "replace")
+
+    @property
+    def ok(self) -> bool:
+        """True when the command exited with 0."""
+        return self.exit_code == 0
+
+
+def run(
+    binding: Binding,
+    command: Any,
+    cwd: Any,
+    env: Any,
+    stdin: Any,
+    user: Any,
+    timeout: Any,
+    check: bool,
+) -> Plan[RunResult]:
+    """Run a command to its end."""
+    spec = checked_command(command, cwd, env, user)
+    limit = EXEC_TIMEOUT if timeout is None else arguments.seconds("timeout", timeout)
+    arguments.boolean("check", check)
+    name = new_name()
+    source = yield from send_stdin(binding, name, stdin)
+    line = yield from send_line(binding, name, spec.line)
+    begun = _timing.now()
+    try:
+        text = script(spec, name, source, line, binding.take_finished())
+        call = exec_(binding.sandbox_id, text, limit)
+        answer = yield from perform(binding.settings, call)
+    except CagedTimeoutError:
+        stdout, stderr = yield from end_processes(binding, name)
+        raise CagedCommandTimeoutError(command_line(command), limit, stdout, stderr) from None
+    if answer.error:
+        raise CagedSandboxError(f"sandbox {binding.sandbox_id} cannot run commands: {answer.error}")
+    exit_code, stdout, stderr = yield from _read(binding, spec, name, answer.output)
+    result = RunResult(stdout, stderr, exit_code, _timing.now() - begun)
+    if check and not result.ok:
+        raise CagedCommandError(command_line(command), exit_code, result.stdout, result.stderr)
+    return result
+
+
+def send_line(binding: Binding, name: str, line: str) -> Plan[Optional[str]]:
+    """Put a long command into a file. Returns what to run in its place, None for the command itself."""
+    content = line.encode()
+    if len(content) <= SENT_IN_SCRIPT:
+        return None
+    yield from put(binding, f"{files_of(name)}.c", content)
+    return f". {files_of(name)}.c"
+
+
+def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
+    """Bring the standard input into the sandbox, unless it is short."""
+    if stdin is None:
+        return StandardInput()
+    if isinstance(stdin, str):
+        stdin = arguments.text("stdin", stdin).encode()
+    if isinstance(stdin, (bytes, bytearray, memoryview)):
+        content = bytes(stdin)
+        if len(content) <= SENT_IN_SCRIPT:
+            return inline_input(content)
+        yield from put(binding, f"{files_of(name)}.0", content)
+    elif callable(getattr(stdin, "read", None)):
+        yield from put(binding, f"{files_of(name)}.0", stdin)
+    else:
+        raise CagedError(f"stdin must be str, bytes or an open file, not {type(stdin).__name__}")
+    return StandardInput(f"<{files_of(name)}.0")
+
+
+def _read(binding: Binding, spec: CommandSpec, name: str, output: str) -> Plan[tuple[int, bytes, bytes]]:
+    """The exit code and the streams, of what the script printed."""
+    head, _, rest = output.partition(f"@{name} ")
+    marks = head.split()
+    if not rest or set(marks) - {"@started", "@user", "@cwd"}:
+        raise binding.failure(output)
+    code, _, streams = rest.partition("\n")
+    exit_code = int(code)
+    encoded_out, _, encoded_err = streams.partition("@")
+    stdout, stderr = decoded(binding, encoded_out), decoded(binding, encoded_err)
+    if max(len(stdout), len(stderr)) > INLINE:
+        stdout = yield from fetch(binding, f"{files_of(name)}.1")
+        stderr = yield from fetch(binding, f"{files_of(name)}.2")
+        yield from binding.execute(f"rm -f {files_of(name)}.*")
+    else:
+        binding.finished.append(name)
+    if "@user" in marks:
+        raise CagedError(f"sandbox {binding.sandbox_id} has no user {spec.user!r}")
+    if spec.user is not None and "@started" not in marks:
+        reason = stderr.decode("utf-8", "replace").strip() or f"su exited with {exit_code}"
+        raise CagedSandboxError(f"sandbox {binding.sandbox_id} cannot run commands as {spec.user!r}: {reason}")
+    if "@cwd" in marks:
+        raise CagedError(f"the working directory {spec.cwd!r} does not exist in sandbox {binding.sandbox_id}")
+    return exit_code, stdout, stderr
+
+
+@short_tracebacks
+class Commands(Bound):
+    """Commands of a bound sandbox."""
+
+    def run(
+        self,
+        command: Command,
+        *,
+        cwd: Optional[str] = None,
+        env: Optional[Mapping[str, str]] = None,
+        stdin: Optional[Input] = None,
+        user: Optional[str] = None,
+        timeout: Optional[float] = None,
+        check: bool = False,
+    ) -> RunResult:
+        """Run a command, and wait until it exits.
+
+        Processes that it leaves in the background live on; what they print later is lost.
+
+        Args:
+            command: A line for the shell, or a list of words, which are quoted.
+            cwd: Working directory; None means ``/workspace``.
+            env: Variables besides those of the sandbox.
+            stdin: Text, bytes, or an open file, which is read from where it stands; None means an empty input.
+            user: Name of a user of the sandbox; None means the one whom the platform runs commands as.
+            timeout: Seconds, above 0; None means 300. Then the command and all processes that it started are ended.
+            check: True raises an error for another exit code than 0.
+
+        Raises:
+            CagedCommandError: `check` is True, and the command failed.
+            CagedCommandTimeoutError: It took too long; the error has what it printed until then.
+            CagedSandboxError: The sandbox cannot run commands, or not as this user.
+            CagedError: An argument that cannot be used, an unknown user, or a working directory that does not exist.
+        """
+        return self._run(run(self._binding, command, cwd, env, stdin, user, timeout, check))
+
+
+@short_tracebacks
+class AsyncCommands(AsyncBound):
+    """Commands of a bound sandbox; every method is described in `Commands`."""
+
+    async def run(
+        self,
+        command: Command,
+        *,
+        cwd: Optional[str] = None,
+        env: Optional[Mapping[str, str]] = None,
+        stdin: Optional[Input] = None,
+        user: Optional[str] = None,
+        timeout: Optional[float] = None,
+        check: bool = False,
+    ) -> RunResult:
+        """See `Commands.run`."""
+        return await self._run(run(self._binding, command, cwd, env, stdin, user, timeout, check))

@@ -1,0 +1,74 @@
+"""Bytes into a sandbox and out of it, in pieces; memory is bounded by a piece on both sides.
+
+The API takes text and gives at most 1 MiB of a file, so bytes go as base64: in through `files.write`, out through the
+output of commands.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+from collections.abc import Iterator
+from typing import IO, Any, Union
+
+from .._core import Plan, perform
+from .._errors import CagedError
+from .._resources.files import write
+from .binding import MAKE_SCRATCH, SCRATCH, Binding, decoded, new_name
+
+#: Bytes of a piece. Base64 and JSON make a request of 8 MiB of it; the API takes 10.
+PIECE = 6 * 1024 * 1024
+
+
+def pieces(source: Union[bytes, IO[bytes], IO[str]]) -> Iterator[bytes]:
+    """A source in pieces of at most `PIECE` bytes.
+
+    Raises:
+        CagedError: A file that cannot be read, or that gives neither text nor bytes.
+    """
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    while True:
+        try:
+            data = file.read(PIECE)
+        except (OSError, ValueError) as problem:
+            raise CagedError(f"the file cannot be read: {problem}") from None
+        if isinstance(data, str):
+            data = data.encode()
+        elif not isinstance(data, (bytes, bytearray)):
+            raise CagedError(f"the file gives {type(data).__name__}, not str or bytes")
+        if not data:
+            return
+        # A text file counts characters, which may be 4 bytes each.
+        for begin in range(0, len(data), PIECE):
+            yield bytes(data[begin : begin + PIECE])
+
+
+def put(binding: Binding, path: str, source: Union[bytes, IO[bytes], IO[str]]) -> Plan[int]:
+    """Write a file of the sandbox from its beginning. Returns its size in bytes."""
+    quoted = shlex.quote(path)
+    encoded = f"{SCRATCH}/{new_name()}.b"
+    size = 0
+    yield from binding.execute(f"{MAKE_SCRATCH}: >{quoted}")
+    for piece in pieces(source):
+        text = base64.b64encode(piece).decode()
+        yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
+        yield from binding.execute(f"base64 -d <{encoded} >>{quoted}||exit 1;rm -f {encoded}")
+        size += len(piece)
+    return size
+
+
+def fetch(binding: Binding, path: str) -> Plan[bytes]:
+    """Read a file of the sandbox, as long as it is when the reading begins."""
+    size = int((yield from binding.execute(f"wc -c <{shlex.quote(path)}")))
+    content = bytearray()
+    while len(content) < size:
+        content += yield from fetch_piece(binding, path, len(content) // PIECE)
+    return bytes(content[:size])
+
+
+def fetch_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
+    """Read one piece of a file, counted from 0; empty at the end of the file."""
+    quoted = shlex.quote(path)
+    output = yield from binding.execute(f"dd if={quoted} bs={PIECE} skip={number} count=1 2>/dev/null|base64")
+    return decoded(binding, output)
