@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .._naming import public
 from .commands import AsyncCommands
+from .files import AsyncFiles
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands):
+class AsyncBoundSandbox(AsyncCommands, AsyncFiles):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""
