@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .._naming import public
 from .commands import Commands
+from .files import Files
 from .lifecycle import Lifecycle
 
 
 @public
-class BoundSandbox(Commands, Lifecycle):
+class BoundSandbox(Commands, Lifecycle, Files):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
