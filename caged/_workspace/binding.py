@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 #: Files of calls in progress. It belongs to the user whom the platform runs commands as.
 SCRATCH = "/tmp/.caged-sdk"
-# `-O`: a directory that another user of the sandbox has put there is not used. mkdir says why.
-MAKE_SCRATCH = f"[ -O {SCRATCH} ]||mkdir -m 700 {SCRATCH}||exit 1\n"
+# Neither a directory that another user of the sandbox has put there is used, nor a link. mkdir says why.
+MAKE_SCRATCH = f"[ -O {SCRATCH} ]&&[ ! -L {SCRATCH} ]||mkdir -m 700 {SCRATCH}||exit 1\n"
 
 _REMOVED_TOGETHER = 16
 
