@@ -5,8 +5,9 @@ from __future__ import annotations
 from .._naming import public
 from .commands import AsyncCommands
 from .files import AsyncFiles
+from .transfers import AsyncTransfers
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncFiles):
+class AsyncBoundSandbox(AsyncCommands, AsyncFiles, AsyncTransfers):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

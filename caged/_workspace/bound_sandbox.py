@@ -5,10 +5,11 @@ from __future__ import annotations
 from .._naming import public
 from .commands import Commands
 from .files import Files
+from .transfers import Transfers
 
 
 @public
-class BoundSandbox(Commands, Files):
+class BoundSandbox(Commands, Files, Transfers):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
