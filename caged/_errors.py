@@ -106,7 +106,15 @@ class CagedCommandError(CagedError):
 
 @public
 class CagedSandboxError(CagedError):
-    """Raised when a sandbox is not what a call needs: its creation ended in an error, or it cannot run commands."""
+    """Raised when a sandbox is not what a call needs: its creation ended in an error, or it cannot run commands.
+
+    Attributes:
+        sandbox_id: The sandbox's id; None when the error is not about one sandbox.
+    """
+
+    def __init__(self, message: str, *, sandbox_id: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.sandbox_id = sandbox_id
 
 
 @public

@@ -5,9 +5,10 @@ from __future__ import annotations
 from .._naming import public
 from .commands import AsyncCommands
 from .files import AsyncFiles
+from .lifecycle import AsyncLifecycle
 from .transfers import AsyncTransfers
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncFiles, AsyncTransfers):
+class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""
