@@ -6,8 +6,9 @@ from .._naming import public
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
+from .transfers import AsyncTransfers
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles):
+class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

@@ -6,10 +6,11 @@ from .._naming import public
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
+from .transfers import Transfers
 
 
 @public
-class BoundSandbox(Commands, Lifecycle, Files):
+class BoundSandbox(Commands, Lifecycle, Files, Transfers):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
