@@ -6,8 +6,14 @@ from .._naming import public
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
+from .snapshots import AsyncWorkspaceSnapshots
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles):
+class AsyncBoundSandbox(
+    AsyncCommands,
+    AsyncLifecycle,
+    AsyncFiles,
+    AsyncWorkspaceSnapshots,
+):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

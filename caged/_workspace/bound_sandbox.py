@@ -6,10 +6,16 @@ from .._naming import public
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
+from .snapshots import WorkspaceSnapshots
 
 
 @public
-class BoundSandbox(Commands, Lifecycle, Files):
+class BoundSandbox(
+    Commands,
+    Lifecycle,
+    Files,
+    WorkspaceSnapshots,
+):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
