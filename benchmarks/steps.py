@@ -11,7 +11,8 @@ from typing import Any, Callable
 from _timing import Row, alternate, report
 
 from caged.emulator import Emulator
-from caged.emulator.control.steps import Step, Steps
+from caged.emulator.control.step import Step
+from caged.emulator.control.steps import Steps
 
 ROUNDS = 600
 _NONE = Step("s0", "event", "", "", "", "", 0.0)

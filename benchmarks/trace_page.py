@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 from caged.emulator.trace.file import Trace, TraceHeader
 from caged.emulator.trace.page import build_page
 

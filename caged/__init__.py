@@ -31,7 +31,14 @@ if TYPE_CHECKING:
         CagedCommandError,
         CagedCommandTimeoutError,
         CagedConnectionError,
+        CagedDirectoryNotEmptyError,
         CagedError,
+        CagedFileExistsError,
+        CagedFileNotFoundError,
+        CagedIsADirectoryError,
+        CagedNotADirectoryError,
+        CagedPathError,
+        CagedPermissionError,
         CagedSandboxError,
         CagedTimeoutError,
         MCPError,
@@ -84,6 +91,7 @@ if TYPE_CHECKING:
     from ._workspace.async_bound_sandbox import AsyncBoundSandbox
     from ._workspace.bound_sandbox import BoundSandbox
     from ._workspace.commands import RunResult
+    from ._workspace.file_stat import FileStat
 
 __all__ = [
     "CLEAR_CREDENTIAL",
@@ -108,8 +116,15 @@ __all__ = [
     "CagedCommandError",
     "CagedCommandTimeoutError",
     "CagedConnectionError",
+    "CagedDirectoryNotEmptyError",
     "CagedError",
+    "CagedFileExistsError",
+    "CagedFileNotFoundError",
+    "CagedIsADirectoryError",
+    "CagedNotADirectoryError",
     "CagedNotFoundError",
+    "CagedPathError",
+    "CagedPermissionError",
     "CagedPlanLimitError",
     "CagedRateLimitError",
     "CagedSandboxError",
@@ -124,6 +139,7 @@ __all__ = [
     "ExecResult",
     "ExecStream",
     "FileEntry",
+    "FileStat",
     "FileType",
     "GitDiff",
     "GitFileStatus",
@@ -183,7 +199,14 @@ _MODULES = {
         "CagedCommandError",
         "CagedCommandTimeoutError",
         "CagedConnectionError",
+        "CagedDirectoryNotEmptyError",
         "CagedError",
+        "CagedFileExistsError",
+        "CagedFileNotFoundError",
+        "CagedIsADirectoryError",
+        "CagedNotADirectoryError",
+        "CagedPathError",
+        "CagedPermissionError",
         "CagedSandboxError",
         "CagedTimeoutError",
         "MCPError",
@@ -243,6 +266,7 @@ _MODULES = {
     "_workspace.async_bound_sandbox": ("AsyncBoundSandbox",),
     "_workspace.bound_sandbox": ("BoundSandbox",),
     "_workspace.commands": ("RunResult",),
+    "_workspace.file_stat": ("FileStat",),
 }
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from ._lazy import lazy_names

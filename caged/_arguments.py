@@ -20,35 +20,41 @@ from ._naming import did_you_mean
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def known_keywords(method: F) -> F:
+def known_keywords(called: str) -> Callable[[F], F]:
     """Reject unknown keywords with a `CagedError` that suggests the nearest name, before anything is sent.
 
     Static checkers see the method as it is written.
+
+    Args:
+        called: What the message calls the method.
     """
-    names = [name for name in inspect.signature(method).parameters if name != "self"]
-    called = f"{method.__module__.rpartition('.')[2]}.{method.__name__}"
 
-    def check(given: Iterable[str]) -> None:
-        for name in given:
-            if name not in names:
-                raise CagedError(f"{called} has no argument {name!r}{did_you_mean(name, names)}")
+    def decorate(method: F) -> F:
+        names = [name for name in inspect.signature(method).parameters if name != "self"]
 
-    # A coroutine function stays one, because some programs test for that.
-    if inspect.iscoroutinefunction(method):
+        def check(given: Iterable[str]) -> None:
+            for name in given:
+                if name not in names:
+                    raise CagedError(f"{called} has no argument {name!r}{did_you_mean(name, names)}")
+
+        # A coroutine function stays one, because some programs test for that.
+        if inspect.iscoroutinefunction(method):
+
+            @wraps(method)
+            async def call_async(*args: Any, **kwargs: Any) -> Any:
+                check(kwargs)
+                return await method(*args, **kwargs)
+
+            return cast(F, call_async)
 
         @wraps(method)
-        async def call_async(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             check(kwargs)
-            return await method(*args, **kwargs)
+            return method(*args, **kwargs)
 
-        return cast(F, call_async)
+        return cast(F, call)
 
-    @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        check(kwargs)
-        return method(*args, **kwargs)
-
-    return cast(F, call)
+    return decorate
 
 
 def segment(name: str, value: Any) -> str:

@@ -1,8 +1,9 @@
 """The steps of every call, without I/O: build the request, classify the outcome, decide on retries.
 
 `perform` is a generator. It yields a step (`Request`: send this; `Pause`: wait this long) and receives its outcome; its
-return value is the result of the call. The two sessions in `_http` only carry out the steps, so the sync and the async
-client cannot differ, and a helper made of several calls is one `yield from` after another.
+return value is the result of the call. A third step, `LocalWork`, is for plans that work on local files. The two
+sessions in `_http` only carry out the steps, so the sync and the async client cannot differ, and a helper made of
+several calls is one `yield from` after another.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import random
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union, cast
 from urllib.parse import urlencode
 
 import httpx
@@ -50,9 +51,42 @@ class Pause:
     seconds: float
 
 
-Step = Union[Request, Pause]
-Outcome = Union[httpx.Response, Exception, None]
+@dataclass(frozen=True, eq=False)
+class LocalWork:
+    """Do this, which blocks: a session for asyncio does it in a thread."""
+
+    function: Callable[[], Any]
+
+    def outcome(self) -> Union[LocalResult, Exception]:
+        """Do it."""
+        try:
+            return LocalResult(self.function())
+        except Exception as problem:
+            return problem
+
+
+@dataclass(frozen=True, eq=False)
+class LocalResult:
+    """What local work returned."""
+
+    value: Any
+
+
+Step = Union[Request, Pause, LocalWork]
+Outcome = Union[httpx.Response, LocalResult, Exception, None]
 Plan = Generator[Step, Outcome, T]
+
+
+def locally(function: Callable[[], T]) -> Plan[T]:
+    """Do work on local files as a step of a plan. Returns its result, and raises what it raises.
+
+    It may take some 100 ms at most: a coroutine that is cancelled does not wait for it.
+    """
+    outcome = yield LocalWork(function)
+    if isinstance(outcome, LocalResult):
+        return cast(T, outcome.value)
+    assert isinstance(outcome, Exception)
+    raise outcome
 
 
 def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None) -> Plan[T]:
@@ -95,7 +129,7 @@ def _attempts(
             error, wanted = failure, failure.retry_after
             again = call.repeatable and outcome.status_code in RETRY_STATUSES
         else:
-            assert outcome is not None
+            assert isinstance(outcome, Exception)
             cause = outcome
             error = transport_error(call, cause, request.timeout, settings)
             never_sent = isinstance(cause, _NEVER_SENT)

@@ -13,6 +13,13 @@
           CagedCommandTimeoutError a command of a bound sandbox took too long, and was ended
         CagedSandboxError          a sandbox is not what it should be: its creation failed, it cannot run commands
         CagedCommandError          a command of a bound sandbox failed, with `check=True`
+        CagedPathError             a path of a sandbox cannot be used; also an OSError
+          CagedFileNotFoundError   also a FileNotFoundError
+          CagedFileExistsError     also a FileExistsError
+          CagedIsADirectoryError   also an IsADirectoryError
+          CagedNotADirectoryError  also a NotADirectoryError
+          CagedDirectoryNotEmptyError
+          CagedPermissionError     also a PermissionError
         CagedConnectionError       no connection, or one that broke
         MCPError                   a sandbox's MCP server refused a request, or its connection is closed
 
@@ -22,6 +29,8 @@ model, and models raise the errors that are here.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any, Optional
 
 from ._naming import public
@@ -97,7 +106,83 @@ class CagedCommandError(CagedError):
 
 @public
 class CagedSandboxError(CagedError):
-    """Raised when a sandbox is not what a call needs: its creation ended in an error, or it cannot run commands."""
+    """Raised when a sandbox is not what a call needs: its creation ended in an error, or it cannot run commands.
+
+    Attributes:
+        sandbox_id: The sandbox's id; None when the error is not about one sandbox.
+    """
+
+    def __init__(self, message: str, *, sandbox_id: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.sandbox_id = sandbox_id
+
+
+@public
+class CagedPathError(CagedError, OSError):
+    """Raised when an operation on a file of a bound sandbox fails because of its path.
+
+    Attributes:
+        path: In the sandbox, absolute.
+        errno, strerror, filename: As of any OSError; None where the reason is not known.
+    """
+
+    _number: Optional[int] = None
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.filename = path
+        self.errno = self._number
+        self.strerror = None if self._number is None else os.strerror(self._number)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Fields of an OSError are in no __dict__; __init__ sets them.
+        return type(self), (self.args[0], self.path), dict(self.__dict__)
+
+
+@public
+class CagedFileNotFoundError(CagedPathError, FileNotFoundError):
+    """Raised when there is no file or directory of this name."""
+
+    _number = errno.ENOENT
+
+
+@public
+class CagedFileExistsError(CagedPathError, FileExistsError):
+    """Raised when a file or directory of this name exists, and is not to be replaced."""
+
+    _number = errno.EEXIST
+
+
+@public
+class CagedIsADirectoryError(CagedPathError, IsADirectoryError):
+    """Raised when a file is needed, and the path is a directory's."""
+
+    _number = errno.EISDIR
+
+
+@public
+class CagedNotADirectoryError(CagedPathError, NotADirectoryError):
+    """Raised when the path, or a part of it that must be a directory, is none."""
+
+    _number = errno.ENOTDIR
+
+
+@public
+class CagedDirectoryNotEmptyError(CagedPathError):
+    """Raised when a directory is to be removed that has entries."""
+
+    _number = errno.ENOTEMPTY
+
+
+@public
+class CagedPermissionError(CagedPathError, PermissionError):
+    """Raised when the permissions of a file or directory forbid the operation."""
+
+    _number = errno.EACCES
 
 
 _LONGEST_COMMAND = 200

@@ -15,7 +15,7 @@ import httpx
 from . import _timing
 from ._call import Call
 from ._constants import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS
-from ._core import Outcome, Pause, Plan, Request, perform
+from ._core import LocalWork, Outcome, Pause, Plan, Request, perform
 from ._errors import CagedError
 from ._event_loop import EventLoop
 from ._settings import Settings
@@ -63,6 +63,8 @@ class Session:
                 if isinstance(step, Pause):
                     _timing.sleep(step.seconds)
                     outcome = None
+                elif isinstance(step, LocalWork):
+                    outcome = step.outcome()
                 else:
                     outcome = self._exchange(step)
         finally:
@@ -122,6 +124,8 @@ class AsyncSession:
                 if isinstance(step, Pause):
                     await _timing.sleep_async(step.seconds)
                     outcome = None
+                elif isinstance(step, LocalWork):
+                    outcome = await _in_thread(step)
                 else:
                     outcome = await self._exchange(step)
         finally:
@@ -138,6 +142,12 @@ class AsyncSession:
             if isinstance(problem, RuntimeError) and self._loop.is_another():
                 raise self._loop.error() from None
             return problem
+
+
+async def _in_thread(work: LocalWork) -> Outcome:
+    import asyncio  # whoever comes here runs an event loop
+
+    return await asyncio.to_thread(work.outcome)
 
 
 def check_open(session: Union[Session, AsyncSession]) -> None:

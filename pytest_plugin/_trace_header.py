@@ -9,7 +9,7 @@ from typing import Optional
 
 import pytest
 
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 from caged.emulator.control_client.faults import NO_REQUEST_MATCHED
 from caged.emulator.trace.file import UnusedControl
 from caged.emulator.trace.outline import NOTHING_REQUESTED, REQUESTED_INSTEAD, describe

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from caged.emulator import EmulatorError
 from caged.emulator.control.clock import from_rfc3339, rfc3339
-from caged.emulator.control.steps import Step, one_line
+from caged.emulator.control.step import Step, one_line
 from caged.emulator.trace.call_steps import call_step, sandbox_of, times_of
 
 if TYPE_CHECKING:

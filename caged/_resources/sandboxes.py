@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Optional, Union
 
 from .. import _arguments as arguments
 from .._call import Call, ExpectedContent, ignore
-from .._constants import CREATE_TIMEOUT, EXEC_TIMEOUT
-from .._errors import CagedError
+from .._constants import EXEC_TIMEOUT
 from .._http import AsyncSession, Session
 from .._literals import AgentName, NetworkMode, Template
 from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox, TrustScoreSummary
 from .._tracebacks import short_tracebacks
-from .sockets import AsyncSockets, Sockets
+from .sandbox_creation import CREATE_FIELDS, create
+from .sandbox_opening import AsyncOpenings, Openings
 
 if TYPE_CHECKING:
     from .._workspace.async_bound_sandbox import AsyncBoundSandbox
@@ -24,42 +24,6 @@ SandboxList = list[Sandbox]
 LogList = list[LogEntry]
 PortList = list[Port]
 TrustScoreList = list[TrustScoreSummary]
-
-# What create may send besides the template, and how each value is checked.
-_CREATE_FIELDS: dict[str, Callable[[str, Any], Any]] = {
-    "cpus": arguments.integer,
-    "memory_mb": arguments.integer,
-    "disk_gb": arguments.integer,
-    "network_mode": arguments.text,
-    "allowlist": arguments.texts,
-    "env": arguments.text_mapping,
-    "repo": arguments.text,
-    "repo_token": arguments.text,
-    "repo_branch": arguments.text,
-    "repo_commit": arguments.text,
-    "repo_subdir": arguments.text,
-    "budget": arguments.number,
-    "init_script": arguments.text,
-    "secrets": arguments.texts,
-    "timeout": arguments.integer,
-    "packages": arguments.texts,
-    "agents": arguments.texts,
-    "persona_id": arguments.text,
-    "harness_id": arguments.text,
-}
-
-
-def create(template: Any, fields: Mapping[str, Any]) -> Call[Sandbox]:
-    if not template:
-        raise CagedError("template is empty; name one, such as 'minimal' or 'python-312'")
-    body: dict[str, Any] = {"template": arguments.text("template", template)}
-    for name, value in fields.items():
-        if value is None:
-            continue
-        checked = _CREATE_FIELDS[name](name, value)
-        if checked not in ([], {}):
-            body[name] = checked
-    return Call("POST", "/sandboxes", ExpectedContent.OBJECT, Sandbox.from_api, body=body, timeout=CREATE_TIMEOUT)
 
 
 def list_() -> Call[SandboxList]:
@@ -115,13 +79,13 @@ def at(sandbox_id: str, rest: str = "") -> str:
 
 
 @short_tracebacks
-class Sandboxes(Sockets):
+class Sandboxes(Openings):
     """``caged.sandboxes``"""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    @arguments.known_keywords
+    @arguments.known_keywords("sandboxes.create")
     def create(
         self,
         template: Template = "minimal",
@@ -175,7 +139,7 @@ class Sandboxes(Sockets):
             CagedPlanLimitError: The plan allows no further sandbox.
             CagedError: An argument of the wrong type, an unknown one, or an empty template; nothing is sent.
         """
-        given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
+        given = {name: value for name, value in locals().items() if name in CREATE_FIELDS}
         return self._session.send(create(template, given))
 
     def list(self) -> SandboxList:
@@ -237,21 +201,25 @@ class Sandboxes(Sockets):
         """The trust score of each agent session of the sandbox."""
         return self._session.send(trust_scores(sandbox_id))
 
-    def bind(self, sandbox_id: str) -> BoundSandbox:
-        """One sandbox as an object, with helpers for commands and files. Nothing is sent."""
+    def bind(self, sandbox_id: Union[str, Sandbox]) -> BoundSandbox:
+        """One sandbox as an object, with helpers for commands and files. Nothing is sent.
+
+        Args:
+            sandbox_id: An id, or what `create`, `get` or `list` returned, whose fields the object has then.
+        """
         from .._workspace.bound_sandbox import BoundSandbox
 
         return BoundSandbox(self._session, sandbox_id)
 
 
 @short_tracebacks
-class AsyncSandboxes(AsyncSockets):
+class AsyncSandboxes(AsyncOpenings):
     """``caged.sandboxes`` of `AsyncCaged`; every method is described in `Sandboxes`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    @arguments.known_keywords
+    @arguments.known_keywords("sandboxes.create")
     async def create(
         self,
         template: Template = "minimal",
@@ -277,7 +245,7 @@ class AsyncSandboxes(AsyncSockets):
         harness_id: Optional[str] = None,
     ) -> Sandbox:
         """Create a sandbox and wait until it is ready; see `Sandboxes.create`."""
-        given = {name: value for name, value in locals().items() if name in _CREATE_FIELDS}
+        given = {name: value for name, value in locals().items() if name in CREATE_FIELDS}
         return await self._session.send(create(template, given))
 
     async def list(self) -> SandboxList:
@@ -316,7 +284,7 @@ class AsyncSandboxes(AsyncSockets):
         """See `Sandboxes.trust_scores`."""
         return await self._session.send(trust_scores(sandbox_id))
 
-    def bind(self, sandbox_id: str) -> AsyncBoundSandbox:
+    def bind(self, sandbox_id: Union[str, Sandbox]) -> AsyncBoundSandbox:
         """See `Sandboxes.bind`."""
         from .._workspace.async_bound_sandbox import AsyncBoundSandbox
 

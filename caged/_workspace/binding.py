@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from typing import Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan, perform
 from .._errors import CagedSandboxError
 from .._http import AsyncSession, Session
+from .._models.sandboxes import Sandbox
 from .._resources.sandboxes import exec_
 from .._settings import Settings
 
@@ -33,13 +34,23 @@ class Binding:
     Attributes:
         settings: The client's.
         sandbox_id: The sandbox.
+        sandbox: As the API last answered; None before the first answer.
+        keep: Whether the end of the block that opened it leaves it alone; None when no block did.
         finished: Names of commands whose files are still there. To remove them takes a third of the time of a short
             command, so it is done for many at once.
     """
 
-    def __init__(self, settings: Settings, sandbox_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sandbox_id: str,
+        sandbox: Optional[Sandbox] = None,
+        keep: Optional[bool] = None,
+    ) -> None:
         self.settings = settings
         self.sandbox_id = sandbox_id
+        self.sandbox = sandbox
+        self.keep = keep
         self.finished: list[str] = []
 
     def take_finished(self) -> list[str]:
@@ -85,6 +96,14 @@ def decoded(binding: Binding, text: str) -> bytes:
         raise binding.failure(text) from None
 
 
+def bound(settings: Settings, sandbox: Union[str, Sandbox], keep: Optional[bool]) -> Binding:
+    """The binding to a sandbox, given by its id or as a create returned it."""
+    known = sandbox if isinstance(sandbox, Sandbox) else None
+    sandbox_id: Any = sandbox if known is None else known.id
+    arguments.segment("sandbox_id", sandbox_id)
+    return Binding(settings, sandbox_id, known, keep)
+
+
 class Bound:
     """Base of the blocking methods of a bound sandbox.
 
@@ -92,11 +111,10 @@ class Bound:
         id: The sandbox's.
     """
 
-    def __init__(self, session: Session, sandbox_id: str) -> None:
-        arguments.segment("sandbox_id", sandbox_id)
-        self.id = sandbox_id
+    def __init__(self, session: Session, sandbox: Union[str, Sandbox], *, keep: Optional[bool] = None) -> None:
         self._session = session
-        self._binding = Binding(session.settings, sandbox_id)
+        self._binding = bound(session.settings, sandbox, keep)
+        self.id = self._binding.sandbox_id
 
     def _run(self, plan: Plan[T]) -> T:
         return self._session.run(plan)
@@ -108,11 +126,10 @@ class Bound:
 class AsyncBound:
     """Base of the coroutines of a bound sandbox. Attributes as `Bound`."""
 
-    def __init__(self, session: AsyncSession, sandbox_id: str) -> None:
-        arguments.segment("sandbox_id", sandbox_id)
-        self.id = sandbox_id
+    def __init__(self, session: AsyncSession, sandbox: Union[str, Sandbox], *, keep: Optional[bool] = None) -> None:
         self._session = session
-        self._binding = Binding(session.settings, sandbox_id)
+        self._binding = bound(session.settings, sandbox, keep)
+        self.id = self._binding.sandbox_id
 
     async def _run(self, plan: Plan[T]) -> T:
         return await self._session.run(plan)

@@ -10,18 +10,67 @@ import base64
 import io
 import shlex
 from collections.abc import Iterator
-from typing import IO, Any, Union
+from typing import IO, Any, Callable, Optional, Union
 
-from .._core import Plan, perform
+from .._core import Plan, locally, perform
 from .._errors import CagedError
 from .._resources.files import write
 from .binding import MAKE_SCRATCH, SCRATCH, Binding, decoded, new_name
+from .path_scripts import work_on
+
+Source = Union[bytes, IO[bytes], IO[str], Iterator[bytes]]
 
 #: Bytes of a piece. Base64 and JSON make a request of 8 MiB of it; the API takes 10.
 PIECE = 6 * 1024 * 1024
 
 
-def pieces(source: Union[bytes, IO[bytes], IO[str]]) -> Iterator[bytes]:
+def put(binding: Binding, path: str, source: Source) -> Plan[int]:
+    """Write a file of the SDK's own from its beginning. Returns its size in bytes."""
+    yield from binding.execute(f"{MAKE_SCRATCH}: >{shlex.quote(path)}")
+    return (yield from append(binding, path, source, path))
+
+
+def append(
+    binding: Binding, path: str, source: Source, reported: str, progress: Optional[Callable[[int], None]] = None
+) -> Plan[int]:
+    """Append to a file of the sandbox, which exists. Returns the number of bytes.
+
+    Args:
+        path: Absolute.
+        source: What to append: bytes, an open file, or pieces of at most `PIECE` bytes.
+        reported: The path for errors.
+        progress: Called with the number of bytes of each piece, after it.
+
+    Raises:
+        CagedPathError: The sandbox refuses it; its disk is full.
+        CagedError: The source cannot be read.
+    """
+    encoded = f"{SCRATCH}/{new_name()}.b"
+    script = f"base64 -d <{encoded} >>{shlex.quote(path)}||{{ rm -f {encoded};exit 1;}}\nrm -f {encoded}"
+    reader: Iterator[bytes] = pieces(source) if isinstance(source, bytes) or hasattr(source, "read") else source
+    size = 0
+
+    def next_piece() -> tuple[str, int]:
+        piece = next(reader, b"")
+        return base64.b64encode(piece).decode("ascii"), len(piece)
+
+    try:
+        yield from binding.execute(MAKE_SCRATCH)
+        while True:
+            text, count = yield from locally(next_piece)
+            if not count:
+                return size
+            yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
+            yield from work_on(binding, "cannot write", reported, script)
+            size += count
+            if progress is not None:
+                progress(count)
+    except Exception:
+        yield from discard(binding, encoded)
+        raise
+
+
+def pieces(source: Any) -> Iterator[bytes]:
     """A source in pieces of at most `PIECE` bytes.
 
     Raises:
@@ -44,18 +93,12 @@ def pieces(source: Union[bytes, IO[bytes], IO[str]]) -> Iterator[bytes]:
             yield bytes(data[begin : begin + PIECE])
 
 
-def put(binding: Binding, path: str, source: Union[bytes, IO[bytes], IO[str]]) -> Plan[int]:
-    """Write a file of the sandbox from its beginning. Returns its size in bytes."""
-    quoted = shlex.quote(path)
-    encoded = f"{SCRATCH}/{new_name()}.b"
-    size = 0
-    yield from binding.execute(f"{MAKE_SCRATCH}: >{quoted}")
-    for piece in pieces(source):
-        text = base64.b64encode(piece).decode()
-        yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
-        yield from binding.execute(f"base64 -d <{encoded} >>{quoted}||exit 1;rm -f {encoded}")
-        size += len(piece)
-    return size
+def discard(binding: Binding, *paths: str) -> Plan[None]:
+    """Remove what a transfer that failed has left. Where that fails, too, the first error is the one to report."""
+    try:
+        yield from binding.execute(f"rm -rf -- {shlex.join(paths)}")
+    except CagedError:
+        pass
 
 
 def fetch(binding: Binding, path: str) -> Plan[bytes]:

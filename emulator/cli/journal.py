@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, StepQuery, StepStreamQuery
-from ..control.steps import Step
+from ..control.step import Step
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 from .derived_options import described_options

@@ -26,7 +26,8 @@ from .recorded_calls import read_calls
 
 if TYPE_CHECKING:
     from ..control.registry import Control
-    from ..control.steps import Step, StepLog
+    from ..control.step import Step
+    from ..control.step_log import StepLog
     from ..runtime import Runtime
 
 #: Lines of the emulator's log in a trace.

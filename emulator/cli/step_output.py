@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Callable, Optional
 
-from ..control.steps import Step
+from ..control.step import Step
 from ..trace.step_lines import StepLines
 from ..trace.text import duration
 from ..trace.timeline import result, title

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from ..browser import open_in_browser
-from ..control.steps import KINDS
+from ..control.step import KINDS
 from ..trace.text import counted, json_text, plain
 from .options import config_from, emulator_options
 from .tables import json_option, show

@@ -15,8 +15,8 @@ from .credentials import LONGEST_CREDENTIAL, redact_credentials
 from .current_account import ALL_ACCOUNTS
 from .records import CommandRecord, PromptRecord, RequestRecord
 from .redaction import LONGEST, Redactor, cut_unsearched_end
+from .step import Step
 from .step_redaction import may_be_cut, redact_step, text_of
-from .steps import Step
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .description import option, options_of
-from .steps import KINDS
+from .step import KINDS
 
 _SANDBOX = "A sandbox or its id."
 _LAST = "Only the newest so many."

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable, Optional
 
-from .steps import KEEP, Step, StepLog
+from .step import Step
+from .step_log import KEEP, StepLog
 
 
 class StepReader:

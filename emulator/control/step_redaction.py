@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Callable, TypeVar
 
-from .steps import Step
+from .step import Step
 
 T = TypeVar("T")
 Redact = Callable[[str], str]

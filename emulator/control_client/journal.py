@@ -14,7 +14,7 @@ from ..control.identifiers import IdOrObject
 from ..control.operations import OperationName
 from ..control.patterns import NEAREST, Pattern, TextPattern, nearest_lines
 from ..control.records import CommandRecord, CommandSource, EventRecord, PromptRecord, RequestRecord
-from ..control.steps import Step, StepKind, StepStatus
+from ..control.step import Step, StepKind, StepStatus
 from ..control.values import check_bool, check_int, check_number, check_str
 from .admin_client import AdminClient
 from .transport import AdminRequestError, EmulatorError

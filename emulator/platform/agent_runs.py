@@ -23,7 +23,8 @@ from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
 from ..control.records import PromptRecord
 from ..control.reply_registry import AgentReplies, NoReplyLeft
-from ..control.steps import Steps, set_current
+from ..control.step import set_current
+from ..control.steps import Steps
 from ..store import AgentSession, Sandbox
 from . import limits
 from .agent_output import TextOutput, output_for

@@ -10,7 +10,8 @@ from typing import Any, Optional
 from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
-from ..control.steps import Step, StepKind, Steps
+from ..control.step import Step, StepKind
+from ..control.steps import Steps
 from ..history import Event, EventLimiter, History
 from ..pace import LongWorkLock, Pace
 from ..store import Account, AgentSession, Sandbox, Store

@@ -14,7 +14,7 @@ from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.output import OutputWatch
 from ..control.fault_registry import Injection
-from ..control.steps import Step, within
+from ..control.step import Step, within
 from ..store import Account, Sandbox
 from ..workers import Workers, checkpoint
 from . import limits

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ..cage.cage import Cage
 from ..control.current_account import ALL_ACCOUNTS
-from ..control.steps import Step, Steps
+from ..control.step import Step
+from ..control.steps import Steps
 from ..store import Sandbox
 from .live_sandboxes import LiveSandboxes
 from .redaction import redact_for

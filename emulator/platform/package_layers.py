@@ -26,6 +26,7 @@ from ..cache.cache import Cache, EntryBuilder
 from ..cache.entries import Key, UsedEntry
 from ..cache.location import CacheUnusable, cache_directory
 from ..cage import disk, layers
+from ..cage.cage import Cage
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
@@ -38,7 +39,7 @@ from ..store import Sandbox
 from ..workers import Workers
 from . import limits
 from .command_stubs import CommandStubs
-from .package_downloads import PackageDownloads, is_kept_by
+from .package_downloads import NPM, NPM_DOWNLOAD, PIP, PackageDownloads, is_kept_by
 from .recorder import SandboxRecorder
 
 #: A layer that is older is made anew: there may be newer versions of its packages.
@@ -60,7 +61,7 @@ _HARMLESS_VARIABLE = re.compile(
 )
 #: Configuration of package managers on the host.
 _CONFIGURATION = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc")
-_PIP = "pip install"
+_PIP, _NPM, _GO = "pip install", "npm install -g", "go install"
 #: In a home: what installers keep for their next run.
 _DOWNLOADS = (".cache", ".npm/_cacache", ".npm/_logs")
 
@@ -90,8 +91,8 @@ def install_command(sandbox: Sandbox) -> str:
 
 def _installer(sandbox: Sandbox) -> str:
     if sandbox.template.startswith("node"):
-        return "npm install -g"
-    return "go install" if sandbox.template.startswith("go") else _PIP
+        return _NPM
+    return _GO if sandbox.template.startswith("go") else _PIP
 
 
 class PackageLayers:
@@ -256,18 +257,13 @@ class PackageLayers:
 
     async def _install(self, sandbox: Sandbox, chain: Toolchain, directory: Path, target: Path) -> CommandResult:
         """Run the installer in a sandbox of its own, and make the layer when it has succeeded."""
-        assert self._cache is not None
+        downloads = self._downloads(sandbox)
+        if _installer(sandbox) == _NPM and downloads is not None:
+            await self._download(sandbox, chain, directory, downloads)
         is_pip = _installer(sandbox) == _PIP
-        downloads = PackageDownloads(self._cache, self._isolation_key())
-        found = await self._workers.walk.run(downloads.find) if is_pip else None
+        found = None if downloads is None else await self._workers.walk.run(downloads.find)
         try:
-            spec = SandboxSpec(
-                directory.name,
-                show=chain.needs,
-                limits=self._limits(sandbox),
-                layers=() if found is None else (found.content,),
-            )
-            cage = await self._provisioner.open(directory, spec)
+            cage = await self._open(sandbox, chain, directory, found)
             try:
                 cage.programs.install_toolchain(chain)
                 # Before the installation, which may replace pip.
@@ -282,9 +278,41 @@ class PackageLayers:
                 has_system = self._isolation.current.root == "overlays"
                 freeze = layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS
                 await self._workers.copy.run(cage.layout.as_root, *freeze)
-                if is_kept:
+                if is_kept and downloads is not None:
                     await self._keep(sandbox, downloads, cage.layout, result.output, found)
             return result
+        finally:
+            if found is not None:
+                found.release()
+
+    def _downloads(self, sandbox: Sandbox) -> Optional[PackageDownloads]:
+        """The downloads of the installer; None for one whose downloads are not kept."""
+        assert self._cache is not None
+        place = {_PIP: PIP, _NPM: NPM}.get(_installer(sandbox))
+        return None if place is None else PackageDownloads(self._cache, self._isolation_key(), place)
+
+    async def _open(self, sandbox: Sandbox, chain: Toolchain, directory: Path, found: Optional[UsedEntry]) -> Cage:
+        layers_ = () if found is None else (found.content,)
+        spec = SandboxSpec(directory.name, show=chain.needs, limits=self._limits(sandbox), layers=layers_)
+        return await self._provisioner.open(directory, spec)
+
+    async def _download(self, sandbox: Sandbox, chain: Toolchain, directory: Path, downloads: PackageDownloads) -> None:
+        """Download the packages in a sandbox in which none of their code runs. The installation works without it."""
+        directory = directory.with_name(f"{directory.name}-downloads")
+        found = await self._workers.walk.run(downloads.find)
+        try:
+            try:
+                cage = await self._open(sandbox, chain, directory, found)
+                try:
+                    cage.programs.install_toolchain(chain)
+                    names = " ".join(shlex.quote(name) for name in sandbox.packages)
+                    result = await cage.shell(f"{NPM_DOWNLOAD} {names}", {})
+                finally:
+                    survivors = await cage.kill()
+                if result.code == 0 and result.error is None and not survivors:
+                    await self._keep(sandbox, downloads, cage.layout, result.output, found)
+            finally:
+                await self._workers.walk.run(disk.remove, directory)
         finally:
             if found is not None:
                 found.release()
@@ -301,7 +329,7 @@ class PackageLayers:
         try:
             await self._workers.copy.run(downloads.keep, layout, output, found)
         except OSError as error:
-            self._recorder.log(sandbox, f"the downloads of pip are not kept: {error}", "warning")
+            self._recorder.log(sandbox, f"the downloads are not kept: {error}", "warning")
 
     def _isolation_key(self) -> list[Any]:
         isolation = self._isolation.current

@@ -16,7 +16,9 @@ from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
 from ..control.records import CommandRecord, CommandSource
 from ..control.redaction import redact
-from ..control.steps import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput, Step, Steps, StepStatus
+from ..control.step import Step, StepStatus
+from ..control.step_output import OUTPUT_HEAD, OUTPUT_TAIL, KeptOutput
+from ..control.steps import Steps
 from ..control.stubs import Stub
 from ..store import LogEntry, Sandbox
 from .file_change_recording import FileChangeRecording

@@ -16,7 +16,7 @@ from ..cage.init_client import SandboxGone
 from ..cage.zygote import ZygoteError
 from ..control.clock import Clock
 from ..control.prepared import PreparedSandbox
-from ..control.steps import within
+from ..control.step import within
 from ..store import Sandbox
 from . import limits
 from .command_stubs import CommandStubs

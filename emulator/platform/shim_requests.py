@@ -9,7 +9,8 @@ from typing import Any, Optional
 from ..cage.cage import Cage
 from ..cage.shim_rpc import ShimReply
 from ..control.current_account import acting_for
-from ..control.steps import Steps, current, within
+from ..control.step import current, within
+from ..control.steps import Steps
 from ..control.stub_registry import Stubs
 from ..control.stubs import Invocation, Output
 from ..store import Sandbox

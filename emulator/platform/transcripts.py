@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ..control.clock import Clock
 from ..control.records import CommandSource
-from ..control.steps import PIECES
+from ..control.step_output import PIECES
 from ..store import Sandbox
 from . import limits
 from .recorder import RunningCommand, SandboxRecorder

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, Protocol
 from caged import CagedError
 from caged._call import Call
 from caged._resources import account as keys
-from caged._resources import files, sandboxes
+from caged._resources import files, sandbox_creation, sandboxes
 
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
@@ -208,7 +208,7 @@ class _Application:
 
     async def _create(self, name: str, entry: Mapping[str, Any]) -> str:
         options = {key: value for key, value in entry.items() if key not in ("name", "files", "commands", "state")}
-        made = await self._call(sandboxes.create(options.pop("template", "minimal"), options))
+        made = await self._call(sandbox_creation.create(options.pop("template", "minimal"), options))
         box = str(made["id"])
         self._undo.append(lambda: self._remove(box))
         self._loaded.sandboxes[name] = box

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, Optional, Protocol
 
 from ..control.clock import rfc3339
-from ..control.steps import Step, one_line
+from ..control.step import Step, one_line
 
 #: Lines around the line of a call that its step shows.
 CONTEXT_LINES = 2

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
 
-from ..control.steps import FORMAT, Step
+from ..control.step import FORMAT, Step
 from ..output_file import replacement
 from ..regular_file import open_regular
 

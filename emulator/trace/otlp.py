@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 from caged._routes import redacted_query, route_of
 
 from ..control.clock import from_rfc3339
-from ..control.steps import Step
+from ..control.step import Step
 from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, mappings_of, text_of

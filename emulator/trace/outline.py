@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from ..control.steps import Step
+from ..control.step import Step
 from ..truncation import truncate
 from .file import Trace
 from .text import money, one_line, plain

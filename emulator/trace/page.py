@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..control.steps import Step
+from ..control.step import Step
 from ..output_file import remove_regular, replacement
 from .assets import hashed, script, stylesheet
 from .file import Trace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..control.steps import Step
+from ..control.step import Step
 from ..truncation import truncate
 from .html import Html, element, escaped, joined
 from .outline import REQUESTED_INSTEAD, Outline, diff, mappings_of, nearest_text, text_of

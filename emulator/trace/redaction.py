@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from ..control.credentials import redact_credentials
 from ..control.redaction import Redactor
+from ..control.step import Step
 from ..control.step_redaction import SHORTEST_SECRET, Redact, environment_values, redact_step, redact_value
-from ..control.steps import Step
 from .file import TraceHeader
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 from ..control.records import help_of
-from ..control.steps import FORMAT, KINDS, STATUSES, Step
+from ..control.step import FORMAT, KINDS, STATUSES, Step
 from .details import DETAILS, AnyDetail
 from .file import TraceHeader
 

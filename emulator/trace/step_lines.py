@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..control.steps import KEEP, Step
+from ..control.step import Step
+from ..control.step_log import KEEP
 from ..truncation import truncate
 from .outline import describe
 from .text import duration, plain

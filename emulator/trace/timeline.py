@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ..control.faults import default_detail
-from ..control.steps import Step
+from ..control.step import Step
 from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, nearest_text, output_of, text_of

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Optional
 
-from ..control.steps import Step
+from ..control.step import Step
 from ..truncation import truncate
 from .file import Trace
 from .outline import Outline, diff, output_of, text_of

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from ..control.current_account import act_for
-from ..control.steps import set_current
+from ..control.step import set_current
 from ..platform.platform import Platform
 from .fault_injection.socket_effects import BrokenHandshake
 from .operation import Operation

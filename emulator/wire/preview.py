@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from ..control.current_account import act_for
 from ..control.records import RequestRecord
-from ..control.steps import Step, set_current
+from ..control.step import Step, set_current
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
 from .common_headers import add_common_headers

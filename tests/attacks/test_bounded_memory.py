@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from caged.emulator.control import capacity, journal, steps
+from caged.emulator.control import capacity, journal, step_log
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
 from caged.emulator.control.clock import Clock
 from caged.emulator.control.fault_registry import Faults
@@ -319,7 +319,7 @@ def fill_steps(steps: Steps, count: int, **detail: object) -> None:
 )
 def test_steps_over_byte_limit_lose_details_but_stay(detail: dict[str, object], monkeypatch):
     # An eighth of the limit, and of the steps: what is counted of a step, and what it takes, are the same.
-    monkeypatch.setattr(steps, "KEEP_BYTES", limit := steps.KEEP_BYTES // 8)
+    monkeypatch.setattr(step_log, "KEEP_BYTES", limit := step_log.KEEP_BYTES // 8)
     kept = Steps(Clock())
     tracemalloc.start()
     try:
@@ -331,16 +331,16 @@ def test_steps_over_byte_limit_lose_details_but_stay(detail: dict[str, object], 
         tracemalloc.stop()
     log = list(kept.of("acct"))
     assert len(log) == 375, "steps stay"
-    assert used < limit + 375 * 2 * steps.STEP_BYTES
+    assert used < limit + 375 * 2 * step_log.STEP_BYTES
     assert "dropped" in log[0].detail
     assert "dropped" not in log[-1].detail
 
 
 def test_steps_over_limit_drop_oldest_first():
     kept = Steps(Clock())
-    fill_steps(kept, steps.KEEP + 500)
+    fill_steps(kept, step_log.KEEP + 500)
     log = kept.of("acct")
-    assert (len(log), log.dropped) == (steps.KEEP, 500)
+    assert (len(log), log.dropped) == (step_log.KEEP, 500)
     assert next(iter(log)).title == "$ 500"
 
 
@@ -352,16 +352,16 @@ def test_counted_size_of_step_is_about_its_memory():
         used = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert used / 2000 < 2 * steps.STEP_BYTES
+    assert used / 2000 < 2 * step_log.STEP_BYTES
 
 
 def test_step_that_ends_after_removal_stays_removed():
     kept = Steps(Clock())
     long = kept.begin("command", "$ long", account="acct", command="long", source="exec")
-    fill_steps(kept, steps.KEEP)
+    fill_steps(kept, step_log.KEEP)
     kept.finish(long, "ok", exit_code=0)
     assert long.id not in [step.id for step in kept.of("acct")]
-    assert len(kept.of("acct")) == steps.KEEP
+    assert len(kept.of("acct")) == step_log.KEEP
 
 
 def test_step_of_deleted_account_creates_no_log():

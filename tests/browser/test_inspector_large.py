@@ -9,7 +9,7 @@ from inspector_testing import platform_of, show
 
 from caged import Caged
 from caged.emulator import Emulator
-from caged.emulator.control.steps import KEEP
+from caged.emulator.control.step_log import KEEP
 from caged.emulator.store import Sandbox
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from caged.emulator.control.steps import DROPPED, FORMAT, KINDS, Step
+from caged.emulator.control.step import FORMAT, KINDS, Step
+from caged.emulator.control.step_log import DROPPED
 from caged.emulator.trace.details import DETAILS
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
 from caged.emulator.trace.schema import schema, step_schema, tables

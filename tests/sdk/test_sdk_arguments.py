@@ -28,11 +28,11 @@ GOOD = {
     "after_seq": 1, "agents": ["claude"], "alert_id": "a", "allowlist": ["a.b"], "budget": 1.5, "cols": 80,
     "command": "true", "config": RuleConfig(idle_minutes=1), "content": "", "cpus": 1, "description": "d",
     "disk_gb": 1, "enabled": True, "env": {"A": "b"}, "events": [EventPayload("error")], "harness_id": "h",
-    "init_script": "true", "key_id": "k", "limit": 1, "memory_mb": 512, "name": "n", "network_mode": "full",
-    "notification_id": "n", "offset": 1, "packages": ["p"], "page": 1, "path": "p", "per_page": 1,
-    "persona_id": "p", "plan": "pro", "repo": "r", "repo_branch": "b", "repo_commit": "c", "repo_subdir": "s",
-    "repo_token": "t", "rows": 24, "rule_id": "r", "sandbox_id": "s", "scope": "full", "secrets": ["S"],
-    "session_id": "s", "snapshot_id": "s", "tail": 1, "target_sandbox_id": "s", "template": "minimal",
+    "init_script": "true", "keep": True, "key_id": "k", "limit": 1, "memory_mb": 512, "name": "n",
+    "network_mode": "full", "notification_id": "n", "offset": 1, "packages": ["p"], "page": 1, "path": "p",
+    "per_page": 1, "persona_id": "p", "plan": "pro", "repo": "r", "repo_branch": "b", "repo_commit": "c",
+    "repo_subdir": "s", "repo_token": "t", "rows": 24, "rule_id": "r", "sandbox_id": "s", "scope": "full",
+    "secrets": ["S"], "session_id": "s", "snapshot_id": "s", "tail": 1, "target_sandbox_id": "s", "template": "minimal",
     "timeout": 5, "type": "error", "unread_only": True, "update": NotificationConfigUpdate(),
 }  # fmt: skip
 

@@ -173,6 +173,10 @@ def methods(group):
     return {name for name in dir(type(group)) if not name.startswith("_")}
 
 
+#: Awaited by `async for` or `async with`, or without a request.
+NOT_AWAITED = {("sandboxes", "stream"), ("sandboxes", "open"), ("sandboxes", "bind")}
+
+
 def test_sync_and_async_clients_have_the_same_methods_and_signatures():
     options = {"transport": httpx.MockTransport(lambda request: None)}
     one = caged.Caged("k", "http://h", **options)
@@ -185,7 +189,7 @@ def test_sync_and_async_clients_have_the_same_methods_and_signatures():
             assert inspect.signature(mine).parameters == inspect.signature(theirs).parameters
             assert mine.__doc__
             assert theirs.__doc__
-            if (group, name) == ("sandboxes", "stream"):  # awaited by `async for`
+            if (group, name) in NOT_AWAITED:
                 assert not inspect.iscoroutinefunction(theirs)
             else:
                 assert inspect.iscoroutinefunction(theirs) or inspect.isasyncgenfunction(theirs)

@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 import fork_server
 
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 from caged.emulator.trace.file import Trace
 from caged.emulator.trace.otlp import build_otlp
 from caged.emulator.trace.summary import markdown

@@ -9,7 +9,7 @@ import pytest
 
 from caged import CagedServerError
 from caged.emulator import Emulator
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 from caged.emulator.trace.file import Trace, TraceHeader, UnusedControl
 
 PATH = "tests/test_checkout.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 from caged.emulator.trace.file import Trace, TraceError, TraceHeader, UnusedControl
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from trace_testing import NODE_ID, real_trace, step
 
 from caged.emulator.cli.trace_export import command
-from caged.emulator.control.steps import KINDS, Step
+from caged.emulator.control.step import KINDS, Step
 from caged.emulator.trace.file import Trace, TraceHeader
 from caged.emulator.trace.otlp import ATTRIBUTE_CHARACTERS, EVENT_CHARACTERS, EVENTS, build_otlp
 

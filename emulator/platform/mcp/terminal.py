@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from ...cage.command_result import CommandResult
 from ...cage.output import OutputWatch
-from ...control.steps import within
+from ...control.step import within
 from .. import limits
 from ..command_stubs import StubChoice
 from ..redaction import redact_for, without_begun_secret

@@ -9,8 +9,8 @@ from typing import Any, Callable, Optional
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ...control.step import Step
 from ...control.step_reader import StepReader
-from ...control.steps import Step
 from ..fault_injection.connection import TRANSPORT, until_disconnected
 
 #: Seconds without a step after which a stream sends a comment, so that both ends see a lost connection.

@@ -13,8 +13,9 @@ from ...control.names import check_known
 from ...control.patterns import matches_glob
 from ...control.queries import StepQuery, StepStreamQuery, parameters_of
 from ...control.schema import record_model
+from ...control.step import FORMAT, KINDS, STATUSES, Step
+from ...control.step_log import StepLog
 from ...control.step_reader import StepReader
-from ...control.steps import FORMAT, KINDS, STATUSES, Step, StepLog
 from ...platform.errors import invalid
 from ...platform.platform import Platform
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from ...control.fault_registry import Injection
 from ...control.records import RequestRecord
-from ...control.steps import Step
+from ...control.step import Step
 from ...platform.platform import Platform
 from ...store import Account, Key, Sandbox
 from ..operation import Body, Operation

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...control.credentials import redact_credentials
 from ...control.current_account import ALL_ACCOUNTS
-from ...control.steps import set_current
+from ...control.step import set_current
 from .exchange import HttpExchange
 
 #: Calls that only look, or whose body is not JSON.

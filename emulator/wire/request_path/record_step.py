@@ -6,7 +6,7 @@ import json
 from typing import Any, Union
 
 from ...control.credentials import redact_credentials
-from ...control.steps import Step, StepStatus, one_line, set_current
+from ...control.step import Step, StepStatus, one_line, set_current
 from ...control.trace_context import parse_traceparent
 from .errors import CLIENT_CLOSED_REQUEST
 from .exchange import SANDBOX_PATHS, Exchange, HttpExchange

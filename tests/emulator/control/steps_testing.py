@@ -12,7 +12,7 @@ from emulator_testing import Api, eventually
 from jsonschema import Draft202012Validator
 from sockets import Term, streamed
 
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "trace-schema.json"
 

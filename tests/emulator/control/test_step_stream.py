@@ -17,7 +17,7 @@ from emulator_testing import eventually
 from steps_testing import check
 
 from caged.emulator import Account, Emulator
-from caged.emulator.control.steps import StepLog
+from caged.emulator.control.step_log import StepLog
 from caged.emulator.control_client.base_emulator import BaseEmulator
 from caged.emulator.control_client.remote import RemoteEmulator
 

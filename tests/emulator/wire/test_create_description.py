@@ -6,8 +6,11 @@ import dataclasses
 import inspect
 import typing
 
+import pytest
+
 from caged import SandboxCreateParams
 from caged._resources import sandboxes
+from caged._resources.sandbox_creation import CREATE_FIELDS
 from caged.emulator.wire.create_body import CreateSandbox
 
 #: Name -> default.
@@ -24,6 +27,14 @@ def test_asynchronous_create_has_the_signature_of_the_synchronous_one() -> None:
     assert second.return_annotation == first.return_annotation
 
 
+@pytest.mark.parametrize("resource", [sandboxes.Sandboxes, sandboxes.AsyncSandboxes])
+def test_open_has_the_signature_of_create_and_keep(resource: type[sandboxes.Sandboxes]) -> None:
+    created = list(inspect.signature(resource.create).parameters.values())
+    *opened, keep = inspect.signature(resource.open).parameters.values()
+    assert opened == created
+    assert (keep.name, keep.default, keep.kind) == ("keep", False, inspect.Parameter.KEYWORD_ONLY)
+
+
 def test_stored_parameters_have_the_names_order_and_defaults_of_the_arguments() -> None:
     fields = dataclasses.fields(SandboxCreateParams)
     assert [field.name for field in fields] == list(OPTIONS)
@@ -33,7 +44,7 @@ def test_stored_parameters_have_the_names_order_and_defaults_of_the_arguments() 
 
 
 def test_every_argument_but_the_template_has_a_check_and_is_sent_under_its_name() -> None:
-    assert ["template", *sandboxes._CREATE_FIELDS] == list(OPTIONS)
+    assert ["template", *CREATE_FIELDS] == list(OPTIONS)
 
 
 def test_body_that_the_emulator_accepts_has_the_arguments_in_their_order() -> None:

@@ -12,7 +12,7 @@ from sockets import open_socket
 from steps_testing import ended, only, steps_of, stream
 
 from caged.emulator import Emulator
-from caged.emulator.control.steps import Step
+from caged.emulator.control.step import Step
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from emulator_testing import Api, eventually
 from sockets import Term, open_socket
 from steps_testing import ended, host_file, only, output, pieces_of, steps_of, stream
 
-from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL
+from caged.emulator.control.step_output import OUTPUT_HEAD, OUTPUT_TAIL
 
 
 def test_output_is_in_timed_pieces(api: Api, box: str):

@@ -13,7 +13,8 @@ from emulator_testing import Api
 from sockets import Term
 from steps_testing import ended, only, output, steps_of, stream, texts
 
-from caged.emulator.control.steps import OUTPUT_HEAD, OUTPUT_TAIL, Step
+from caged.emulator.control.step import Step
+from caged.emulator.control.step_output import OUTPUT_HEAD, OUTPUT_TAIL
 
 SECRET = "hunter2-correct-horse-battery"
 #: A request after everything that a listener is to see.

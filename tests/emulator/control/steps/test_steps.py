@@ -15,7 +15,7 @@ from sockets import Term, open_socket
 from steps_testing import ancestors, ended, only, output, steps_of, stream, texts
 
 from caged import Caged
-from caged.emulator.control import steps as steps_module
+from caged.emulator.control import step_log
 from caged.emulator.control.journal import BODY_BYTES
 from caged.emulator.trace.file import Trace, TraceHeader
 
@@ -259,7 +259,7 @@ def test_client_of_the_sdk_is_recorded_too(api: Api):
 def test_command_that_runs_while_its_step_loses_its_details_ends_as_any_other(
     api: Api, controls: Any, box: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(steps_module, "KEEP_BYTES", 20 * BODY_BYTES)
+    monkeypatch.setattr(step_log, "KEEP_BYTES", 20 * BODY_BYTES)
     command = "while ! [ -e go ]; do sleep 0.02; done; echo over"
     answers: list[Any] = []
     client = Api(api.emulator, api.key, api.account_id)

@@ -1,0 +1,91 @@
+"""Scripts that work on paths: how they report what the operating system refuses."""
+
+from __future__ import annotations
+
+import shlex
+
+from .._constants import EXEC_TIMEOUT
+from .._core import Plan
+from .binding import Binding, new_name
+from .paths import path_error
+
+# What stderr has at its end tells why something failed, whatever command it is of. `exec 3>&1` keeps the output apart.
+_WRAPPED = """\
+LC_ALL=C;export LC_ALL
+refuse() {{ printf '%s\\n' "refused: $1" >&2;exit ${{c:-1}};}}
+exec 3>&1
+e=$({{
+{body}
+}} 2>&1 >&3 3>&-)
+s=$?
+exec 3>&-
+printf '\\n@%s %s\\n' {key} $s
+[ $s = 0 ]||printf %s "$e"|tail -c 2000
+exit 0
+"""
+
+
+def work_on(binding: Binding, action: str, path: str, body: str, target: str = "") -> Plan[str]:
+    """Run the script of one operation on a path. Returns what it printed.
+
+    Args:
+        action: What the operation cannot do, for the message of its error, e.g. ``cannot read``.
+        path: For the error.
+        body: Shell. Where it fails, it exits with another code than 0, after a message on stderr that ends with the
+            operating system's reason; `refuse REASON` does both.
+        target: A second path. The error is about it where the shell variable `c` is 3.
+
+    Raises:
+        CagedPathError: It failed.
+    """
+    key = new_name()
+    output = yield from binding.execute(_WRAPPED.format(body=body.rstrip("\n"), key=key), EXEC_TIMEOUT)
+    printed, mark, ending = output.rpartition(f"\n@{key} ")
+    if not mark:
+        raise binding.failure(output)
+    code, _, said = ending.partition("\n")
+    if code.strip() != "0":
+        if target and code.strip() == "3":
+            raise path_error(f"{action} {path!r} to", target, said)
+        raise path_error(action, path, said)
+    return printed
+
+
+def variables(**paths: str) -> str:
+    """Shell variables with these values."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in paths.items())
+
+
+#: `$d` becomes the directory of `$p`, made if it does not exist.
+MAKE_PARENTS = """\
+d=${p%/*};d=${d:-/}
+[ -d "$d" ]||mkdir -p -- "$d"||{ [ -e "$d" ]||exit ${c:-1};refuse 'Not a directory';}
+"""
+
+#: Where `$p` is a symbolic link, it becomes the file that the link leads to. The x keeps line breaks at its end.
+FOLLOW = """\
+if [ -L "$p" ];then
+  r=$(readlink -f -- "$p"&&echo x)||refuse 'No such file or directory'
+  p=${r%?x}
+fi
+"""
+
+#: Fails where `$p` cannot be written as a regular file.
+CHECK_WRITABLE = """\
+[ -d "$p" ]&&refuse 'Is a directory'
+if [ -e "$p" ];then
+  [ -f "$p" ]||refuse 'it is a device, a named pipe or a socket'
+  [ -w "$p" ]||refuse 'Permission denied'
+fi
+"""
+
+#: `$t` takes the place of `$p` in one step. It gets the owner of a file that was there, and the mode `$m`, or that of
+#: the file.
+REPLACE = """\
+if [ -f "$p" ];then
+  chown "$(stat -L -c %u:%g -- "$p")" "$t" 2>/dev/null
+  m=${m:-$(stat -L -c %a -- "$p")}
+fi
+[ -z "$m" ]||chmod "$m" "$t"
+mv -f -- "$t" "$p"||{ rm -rf -- "$t";exit 1;}
+"""
