@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import AsyncAgents
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
@@ -15,5 +16,6 @@ class AsyncBoundSandbox(
     AsyncLifecycle,
     AsyncFiles,
     AsyncWorkspaceSnapshots,
+    AsyncAgents,
 ):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

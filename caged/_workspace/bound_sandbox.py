@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import Agents
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
@@ -15,6 +16,7 @@ class BoundSandbox(
     Lifecycle,
     Files,
     WorkspaceSnapshots,
+    Agents,
 ):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
