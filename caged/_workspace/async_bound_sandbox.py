@@ -8,6 +8,7 @@ from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
 from .snapshots import AsyncWorkspaceSnapshots
+from .transfers import AsyncTransfers
 
 
 @public
@@ -15,6 +16,7 @@ class AsyncBoundSandbox(
     AsyncCommands,
     AsyncLifecycle,
     AsyncFiles,
+    AsyncTransfers,
     AsyncWorkspaceSnapshots,
     AsyncAgents,
 ):

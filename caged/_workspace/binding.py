@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 #: Files of calls in progress. It belongs to the user whom the platform runs commands as.
 SCRATCH = "/tmp/.caged-sdk"
-# `-O`: a directory that another user of the sandbox has put there is not used. Of two calls that begin at the same
-# time, one makes it, and the other looks again. The last mkdir says why it cannot be made.
-_MADE = f"[ -O {SCRATCH} ]||mkdir -m 700 {SCRATCH}"
+# Neither a directory that another user of the sandbox has put there is used, nor a link. Of two calls that begin at the
+# same time, one makes it, and the other looks again. The last mkdir says why it cannot be made.
+_MADE = f"[ -O {SCRATCH} ]&&[ ! -L {SCRATCH} ]||mkdir -m 700 {SCRATCH}"
 MAKE_SCRATCH = f"{_MADE} 2>/dev/null||{_MADE}||exit 1\n"
 
 _REMOVED_TOGETHER = 16

@@ -8,6 +8,7 @@ from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
 from .snapshots import WorkspaceSnapshots
+from .transfers import Transfers
 
 
 @public
@@ -15,6 +16,7 @@ class BoundSandbox(
     Commands,
     Lifecycle,
     Files,
+    Transfers,
     WorkspaceSnapshots,
     Agents,
 ):

@@ -3,13 +3,16 @@
 Nothing of a command's output goes through the output of the API's `exec`, which is one text of bounded size: it is
 written to two files, and what the script prints is its own:
 
+    @started
     @<name> <exit code>
     <stdout, base64>
     @
     <stderr, base64>
 
-The first line is `@cwd` when the working directory cannot be entered, and `@user` when there is no such user. Of a
-stream of more than `INLINE` bytes, one more is printed; all of it is then fetched in pieces.
+In place of the first line there is `@cwd` when the working directory cannot be entered, and `@user` when there is no
+such user. Of a stream of more than `INLINE` bytes, one more is printed; all of it is then fetched in pieces.
+
+The script has no variables, which the command could see.
 """
 
 from __future__ import annotations
@@ -29,8 +32,10 @@ Command = Union[str, Sequence[str]]
 
 #: Bytes of each stream that come with the exit code.
 INLINE = 256 * 1024
-#: Bytes of a command or an input that are sent in the script. An argument of a program is 128 KiB at most on Linux.
+# The script is one argument of the shell that runs it, which is 128 KiB at most on Linux.
+#: Bytes of an input that is sent in the script.
 SENT_IN_SCRIPT = 32 * 1024
+_LONGEST_BODY = 64 * 1024
 #: Every process of a command has it, apart from those that clear their environment.
 MARK = "CAGED_SDK_RUN"
 
@@ -86,6 +91,37 @@ def _without_nul(name: str, value: str) -> str:
     return value
 
 
+def quoted(text: str) -> str:
+    """Text as one word of the shell, with each of its quotes still behind the character that it is behind.
+
+    At level `process` the emulator replaces the sandbox's paths in commands, and recognizes them by the two characters
+    in front. `shlex.quote` replaces an apostrophe by five characters.
+    """
+    words = []
+    at = 0
+    while at < len(text):
+        double, single = _find(text, '"', at), _find(text, "'", at)
+        quote, end = ('"', double) if single < double else ("'", single)
+        if end < len(text) and end - 1 > at and text[end - 1] not in "\"'":
+            end -= 1
+        piece = text[at:end]
+        words.append(f'"{_SPECIAL.sub(_escaped, piece)}"' if quote == '"' else f"'{piece}'")
+        at = end
+    return "".join(words) or "''"
+
+
+_SPECIAL = re.compile(r"[$`\\]")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match.group()}"
+
+
+def _find(text: str, quote: str, start: int) -> int:
+    at = text.find(quote, start)
+    return len(text) if at < 0 else at
+
+
 def files_of(name: str) -> str:
     """The beginning of the paths of a command's files: `.1` stdout, `.2` stderr, `.0` stdin, `.c` the command."""
     return f"{SCRATCH}/{name}"
@@ -97,48 +133,90 @@ class StandardInput:
 
     Attributes:
         redirection: Of the command.
-        preparation: A line of shell that comes before it; may use ``$f``.
+        preparation: A line of shell that comes before it.
     """
 
     redirection: str = "</dev/null"
     preparation: str = ""
 
 
-def inline_input(content: bytes) -> StandardInput:
+def inline_input(name: str, content: bytes) -> StandardInput:
     """An input of a few kilobytes, sent in the script."""
-    return StandardInput("<$f.0", f"printf %s {base64.b64encode(content).decode()}|base64 -d >$f.0\n")
+    path = f"{files_of(name)}.0"
+    encoded = base64.b64encode(content).decode()
+    return StandardInput(f"<{path}", f"printf %s {encoded}|base64 -d >{path}||exit 1\n")
 
 
-def script(
-    spec: CommandSpec, name: str, stdin: StandardInput, line: Optional[str] = None, finished: Sequence[str] = ()
-) -> str:
+def is_long(spec: CommandSpec) -> bool:
+    """True when `long_program` has to be in a file. It is quoted twice for another user."""
+    return len(_body(spec, "", None).encode()) > _LONGEST_BODY
+
+
+def long_program(spec: CommandSpec) -> bytes:
+    """The variables and the command, for the file `.c`."""
+    return f"exec 8<&-\n{_exports(spec)}\n{spec.line}".encode()
+
+
+def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finished: Sequence[str] = ()) -> str:
     """The script for one command.
 
     Args:
         name: New for each command.
+        long: Whether the variables and the command are in a file.
         finished: Names of commands whose files are removed.
-        line: In place of the command itself, where it is in a file.
     """
     path = files_of(name)
-    body = f"export {MARK}={name};" + "".join(f"export {key}={shlex.quote(value)};" for key, value in spec.env.items())
-    if spec.cwd is not None:
-        body += f"cd -- {shlex.quote(spec.cwd)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
-    body += f"eval {shlex.quote(spec.line if line is None else line)} 9>&-"
-    if spec.user is not None:
-        body = _as_user(spec.user, body)
     removal = f"rm -f {' '.join(f'{files_of(old)}.*' for old in finished)} &\n" if finished else ""
+    body = _body(spec, name, f"{path}.c" if long else None)
+    # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
+    # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
     return (
-        f"{MAKE_SCRATCH}{removal}f={path}\n{stdin.preparation}"
-        f"({body}) 9>&1 {stdin.redirection} >$f.1 2>$f.2\n"
-        f'echo "@{name} $?"\n'
-        f"if [ -s $f.1 ];then head -c {INLINE + 1} $f.1|base64;fi;echo @\n"
-        f"if [ -s $f.2 ];then head -c {INLINE + 1} $f.2|base64;fi\n"
+        f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
+        f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >{path}.1 2>{path}.2\n"
+        f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'
     )
 
 
-def _as_user(user: str, body: str) -> str:
-    quoted = shlex.quote(user)
+def streams(name: str) -> str:
+    """The lines that print what a command has written."""
+    path = files_of(name)
     return (
-        f"id -u -- {quoted} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-        f"exec su -s /bin/sh -c {shlex.quote('echo @started >&9;' + body)} -- {quoted}"
+        f"if [ -s {path}.1 ];then head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
+        f"if [ -s {path}.2 ];then head -c {INLINE + 1} {path}.2|base64;fi\n"
     )
+
+
+def _exports(spec: CommandSpec) -> str:
+    return "".join(f"export {name}={quoted(value)};" for name, value in spec.env.items())
+
+
+# bash where there is one: `exec` of the API runs it. Other shells have no variable of this name.
+SHELL = '"${BASH:-/bin/sh}"'
+_READ_PROGRAM = 'eval "$(cat <&8)"'
+
+
+def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
+    body = f"export {MARK}={name};"
+    if spec.cwd is not None:
+        # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
+        path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
+        body += f"cd {quoted(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
+    # Descriptor 9 is a second mark, for a process that clears its environment, see `ending`.
+    body += "echo @started >&9;exec 9>&2;"
+    if "$$" in spec.line:
+        # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
+        # short command.
+        line = f"exec {SHELL} -c {quoted(spec.line if file is None else _READ_PROGRAM)}"
+    else:
+        # A quote at the very beginning would be behind one of these here.
+        begun = f" {spec.line}" if spec.line[:1] in ("'", '"') else spec.line
+        line = _READ_PROGRAM if file is not None else f"eval {quoted(begun)}"
+    body += line if file is not None else _exports(spec) + line
+    if spec.user is not None:
+        user = shlex.quote(spec.user)
+        body = (
+            f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
+            f"exec su -s {SHELL} -c {quoted(body)} -- {user}"
+        )
+    # Opened here: another user cannot read the file by its path.
+    return body if file is None else f"exec 8<{file};{body}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Optional, Union
 
@@ -11,6 +11,7 @@ from .. import _timing
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan, perform
 from .._errors import CagedCommandError, CagedCommandTimeoutError, CagedError, CagedSandboxError, CagedTimeoutError
+from .._models.sandboxes import ExecResult
 from .._naming import public
 from .._resources.sandboxes import exec_
 from .._tracebacks import short_tracebacks
@@ -25,12 +26,17 @@ from .command_script import (
     command_line,
     files_of,
     inline_input,
+    is_long,
+    long_program,
     script,
+    streams,
 )
 from .ending import end_processes
 from .transfer import fetch, put
 
 Input = Union[str, bytes, IO[bytes], IO[str]]
+# Exit codes above are those of a shell that a signal has ended.
+_SIGNALLED = 128
 
 
 @public
@@ -81,31 +87,29 @@ def run(
     arguments.boolean("check", check)
     name = new_name()
     source = yield from send_stdin(binding, name, stdin)
-    line = yield from send_line(binding, name, spec.line)
+    long = yield from send_program(binding, name, spec)
     begun = _timing.now()
     try:
-        text = script(spec, name, source, line, binding.take_finished())
-        call = exec_(binding.sandbox_id, text, limit)
+        call = exec_(binding.sandbox_id, script(spec, name, source, long, binding.take_finished()), limit)
         answer = yield from perform(binding.settings, call)
     except CagedTimeoutError:
         stdout, stderr = yield from end_processes(binding, name)
         raise CagedCommandTimeoutError(command_line(command), limit, stdout, stderr) from None
     if answer.error:
         raise CagedSandboxError(f"sandbox {binding.sandbox_id} cannot run commands: {answer.error}")
-    exit_code, stdout, stderr = yield from _read(binding, spec, name, answer.output)
+    exit_code, stdout, stderr = yield from _read(binding, spec, name, answer)
     result = RunResult(stdout, stderr, exit_code, _timing.now() - begun)
     if check and not result.ok:
         raise CagedCommandError(command_line(command), exit_code, result.stdout, result.stderr)
     return result
 
 
-def send_line(binding: Binding, name: str, line: str) -> Plan[Optional[str]]:
-    """Put a long command into a file. Returns what to run in its place, None for the command itself."""
-    content = line.encode()
-    if len(content) <= SENT_IN_SCRIPT:
-        return None
-    yield from put(binding, f"{files_of(name)}.c", content)
-    return f". {files_of(name)}.c"
+def send_program(binding: Binding, name: str, spec: CommandSpec) -> Plan[bool]:
+    """Put a long command, or long variables, into a file. Returns whether they are there."""
+    if not is_long(spec):
+        return False
+    yield from put(binding, f"{files_of(name)}.c", long_program(spec))
+    return True
 
 
 def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
@@ -117,7 +121,7 @@ def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
     if isinstance(stdin, (bytes, bytearray, memoryview)):
         content = bytes(stdin)
         if len(content) <= SENT_IN_SCRIPT:
-            return inline_input(content)
+            return inline_input(name, content)
         yield from put(binding, f"{files_of(name)}.0", content)
     elif callable(getattr(stdin, "read", None)):
         yield from put(binding, f"{files_of(name)}.0", stdin)
@@ -126,15 +130,18 @@ def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
     return StandardInput(f"<{files_of(name)}.0")
 
 
-def _read(binding: Binding, spec: CommandSpec, name: str, output: str) -> Plan[tuple[int, bytes, bytes]]:
+def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) -> Plan[tuple[int, bytes, bytes]]:
     """The exit code and the streams, of what the script printed."""
-    head, _, rest = output.partition(f"@{name} ")
+    head, _, rest = answer.output.partition(f"@{name} ")
+    if not rest and answer.exit_code > _SIGNALLED and "@started" in head:
+        # The command has ended the shell of the script as well, by `kill 0` for example.
+        rest = f"{answer.exit_code}\n" + (yield from binding.execute(streams(name)))
     marks = head.split()
-    if not rest or set(marks) - {"@started", "@user", "@cwd"}:
-        raise binding.failure(output)
-    code, _, streams = rest.partition("\n")
-    exit_code = int(code)
-    encoded_out, _, encoded_err = streams.partition("@")
+    known = {"@started", "@cwd", "@user"}.intersection(marks)
+    if not rest or not (known or spec.user):
+        raise binding.failure(answer.output)
+    code, _, printed = rest.partition("\n")
+    encoded_out, _, encoded_err = printed.partition("@")
     stdout, stderr = decoded(binding, encoded_out), decoded(binding, encoded_err)
     if max(len(stdout), len(stderr)) > INLINE:
         stdout = yield from fetch(binding, f"{files_of(name)}.1")
@@ -142,14 +149,25 @@ def _read(binding: Binding, spec: CommandSpec, name: str, output: str) -> Plan[t
         yield from binding.execute(f"rm -f {files_of(name)}.*")
     else:
         binding.finished.append(name)
+    check_marks(binding, spec, marks, int(code), stderr)
+    return int(code), stdout, stderr
+
+
+def check_marks(binding: Binding, spec: CommandSpec, marks: Sequence[str], exit_code: int, stderr: bytes) -> None:
+    """Raise an error unless the command was started.
+
+    Args:
+        marks: What the script printed before it.
+        exit_code, stderr: Of `su`, where it was not.
+    """
+    if "@started" in marks:
+        return
+    if "@cwd" in marks:
+        raise CagedError(f"the working directory {spec.cwd!r} cannot be entered in sandbox {binding.sandbox_id}")
     if "@user" in marks:
         raise CagedError(f"sandbox {binding.sandbox_id} has no user {spec.user!r}")
-    if spec.user is not None and "@started" not in marks:
-        reason = stderr.decode("utf-8", "replace").strip() or f"su exited with {exit_code}"
-        raise CagedSandboxError(f"sandbox {binding.sandbox_id} cannot run commands as {spec.user!r}: {reason}")
-    if "@cwd" in marks:
-        raise CagedError(f"the working directory {spec.cwd!r} does not exist in sandbox {binding.sandbox_id}")
-    return exit_code, stdout, stderr
+    reason = stderr.decode("utf-8", "replace").strip() or f"su exited with {exit_code}"
+    raise CagedSandboxError(f"sandbox {binding.sandbox_id} cannot run commands as {spec.user!r}: {reason}")
 
 
 @short_tracebacks
@@ -184,7 +202,7 @@ class Commands(Bound):
             CagedCommandError: `check` is True, and the command failed.
             CagedCommandTimeoutError: It took too long; the error has what it printed until then.
             CagedSandboxError: The sandbox cannot run commands, or not as this user.
-            CagedError: An argument that cannot be used, an unknown user, or a working directory that does not exist.
+            CagedError: An argument that cannot be used, an unknown user, or a working directory that cannot be entered.
         """
         return self._run(run(self._binding, command, cwd, env, stdin, user, timeout, check))
 

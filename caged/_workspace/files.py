@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
+from collections.abc import Callable
 from typing import IO, Any, Optional, Union
 
 from .. import _arguments as arguments
@@ -113,21 +114,31 @@ def _write_short(binding: Binding, path: str, content: bytes) -> Plan[None]:
 
 
 def write_pieces(
-    binding: Binding, path: str, source: Union[bytes, IO[bytes], IO[str]], mode: Optional[int] = None
+    binding: Binding,
+    path: str,
+    source: Union[bytes, IO[bytes], IO[str]],
+    mode: Optional[int] = None,
+    mtime: Optional[int] = None,
+    progress: Optional[Callable[[int], object]] = None,
 ) -> Plan[None]:
     """Write a file of any size: a new one beside it, which takes its place at the end.
 
     Args:
         mode: Permission bits; None means those of the file that is there, or the sandbox's own for new files.
+        mtime: Seconds since 1970; None means now.
+        progress: Called after each piece with the number of bytes until then.
     """
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{new_name()}\n"
     body += ': >"$t"||exit 1\nprintf %s "$t"\n'
     temporary = yield from work_on(binding, "cannot write", path, body)
     try:
-        yield from append(binding, temporary, source, path)
-        mode_line = "" if mode is None else f"m={mode:o}\n"
-        replace = f"{variables(p=path, t=temporary)}{FOLLOW}{CHECK_WRITABLE}{mode_line}{REPLACE}"
-        yield from work_on(binding, "cannot write", path, replace)
+        yield from append(binding, temporary, source, path, progress)
+        body = f"{variables(p=path, t=temporary)}{FOLLOW}{CHECK_WRITABLE}"
+        if mode is not None:
+            body += f"m={mode:o}\n"
+        if mtime is not None:
+            body += f'touch -d @{mtime} -- "$t"||exit 1\n'
+        yield from work_on(binding, "cannot write", path, body + REPLACE)
     except Exception:
         yield from discard(binding, temporary)
         raise

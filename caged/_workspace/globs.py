@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -37,3 +37,15 @@ def _one_name(part: str) -> str:
     """The expression of a part of a path; what stands for any character in a name is not a slash."""
     expression = fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z")
     return f"(?=[^/]*(?:/|\\Z))(?s:{expression.replace('.*', '[^/]*')})"
+
+
+def ignoring(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """A function that tells whether a relative path, or a directory that it is in, matches one of some patterns."""
+    matchers = [matcher(pattern) for pattern in patterns]
+
+    def ignored(path: str) -> bool:
+        parts = path.split("/")
+        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        return any(matches(part) for matches in matchers for part in above)
+
+    return ignored

@@ -31,7 +31,7 @@ def put(binding: Binding, path: str, source: Source) -> Plan[int]:
 
 
 def append(
-    binding: Binding, path: str, source: Source, reported: str, progress: Optional[Callable[[int], None]] = None
+    binding: Binding, path: str, source: Source, reported: str, progress: Optional[Callable[[int], object]] = None
 ) -> Plan[int]:
     """Append to a file of the sandbox, which exists. Returns the number of bytes.
 
@@ -39,32 +39,38 @@ def append(
         path: Absolute.
         source: What to append: bytes, an open file, or pieces of at most `PIECE` bytes.
         reported: The path for errors.
-        progress: Called with the number of bytes of each piece, after it.
+        progress: Called after each piece with the number of bytes until then.
 
     Raises:
         CagedPathError: The sandbox refuses it; its disk is full.
         CagedError: The source cannot be read.
     """
-    encoded = f"{SCRATCH}/{new_name()}.b"
-    script = f"base64 -d <{encoded} >>{shlex.quote(path)}||{{ rm -f {encoded};exit 1;}}\nrm -f {encoded}"
+    sink = f">>{shlex.quote(path)}"
     reader: Iterator[bytes] = pieces(source) if isinstance(source, bytes) or hasattr(source, "read") else source
     size = 0
+    yield from binding.execute(MAKE_SCRATCH)
+    while True:
+        piece = yield from locally(lambda: next(reader, b""))
+        if not piece:
+            return size
+        yield from send(binding, piece, f"base64 -d {sink}", reported)
+        size += len(piece)
+        if progress is not None:
+            progress(size)
 
-    def next_piece() -> tuple[str, int]:
-        piece = next(reader, b"")
-        return base64.b64encode(piece).decode("ascii"), len(piece)
 
+def send(binding: Binding, piece: bytes, script: str, reported: str) -> Plan[None]:
+    """Send a piece, and run a script that reads it, in base64, on its standard input. The scratch directory exists.
+
+    Raises:
+        CagedPathError: The script failed.
+    """
+    encoded = f"{SCRATCH}/{new_name()}.b"
+    text = yield from locally(lambda: base64.b64encode(piece).decode("ascii"))
     try:
-        yield from binding.execute(MAKE_SCRATCH)
-        while True:
-            text, count = yield from locally(next_piece)
-            if not count:
-                return size
-            yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
-            yield from work_on(binding, "cannot write", reported, script)
-            size += count
-            if progress is not None:
-                progress(count)
+        yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
+        body = f"({script}) <{encoded};s=$?;rm -f {encoded};exit $s\n"
+        yield from work_on(binding, "cannot write", reported, body)
     except Exception:
         yield from discard(binding, encoded)
         raise

@@ -1,0 +1,146 @@
+"""Where a download is written: beside its target, which it becomes or joins when it is complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .local_tree import KEPT_MODE
+from .remote_tree import RemoteTree
+
+
+@contextmanager
+def staged_file(target: str, mode: int, mtime: float) -> Iterator[int]:
+    """A file descriptor; what is written there replaces the target at the end of the block, unless the block raises.
+
+    Raises:
+        OSError: The target is a directory, or cannot be written.
+    """
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    parent = os.path.dirname(os.path.abspath(target))
+    os.makedirs(parent, exist_ok=True)
+    file, name = tempfile.mkstemp(prefix=".caged-", dir=parent)
+    try:
+        try:
+            yield file
+            os.fchmod(file, mode & KEPT_MODE)
+            os.utime(name, (mtime, mtime))
+        finally:
+            os.close(file)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+class StagedDirectory:
+    """A directory with a tree's directories, to which files are added.
+
+    `complete` makes it the target, or moves what is in it into the target. Used in a ``with`` block, which removes
+    what is left of it.
+
+    Raises:
+        OSError: The target is a file, or cannot be written.
+    """
+
+    def __init__(self, target: str, tree: RemoteTree) -> None:
+        self._target = os.path.abspath(target)
+        self._tree = tree
+        beside = self._target if os.path.isdir(self._target) else os.path.dirname(self._target)
+        if os.path.lexists(self._target) and beside != self._target:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
+        self._beside = beside
+
+    def __enter__(self) -> StagedDirectory:
+        os.makedirs(self._beside, exist_ok=True)
+        self._outer = tempfile.mkdtemp(prefix=".caged-", dir=self._beside)
+        self._root = os.path.join(self._outer, "new")
+        try:
+            os.mkdir(self._root)
+            for path in sorted(self._tree.directories, key=lambda path: path.count("/")):
+                os.mkdir(self._at(path), 0o700)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._outer, ignore_errors=True)
+
+    def _at(self, path: str) -> str:
+        return os.path.join(self._root, path)
+
+    def open(self, path: str) -> int:
+        """A new file of the tree, as a descriptor."""
+        return os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def add(self, path: str, content: bytes) -> None:
+        """Write a whole file of the tree."""
+        file = self.open(path)
+        try:
+            write_all(file, content)
+        finally:
+            os.close(file)
+        self.finish(path)
+
+    def finish(self, path: str) -> None:
+        """Give a file of the tree its mode and time."""
+        known = self._tree.files[path]
+        os.chmod(self._at(path), known.mode & KEPT_MODE)
+        os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
+
+    def complete(self) -> None:
+        """Make the links, and put all of it into its place.
+
+        Raises:
+            OSError: A directory would replace a file, or a file a directory. Nothing was changed.
+        """
+        # Links are made last: nothing is ever written through one.
+        for path, target in self._tree.links.items():
+            os.symlink(target, self._at(path))
+        for path in sorted(self._tree.directories, key=lambda path: -path.count("/")):
+            known = self._tree.directories[path]
+            # Its owner has to be able to move and to remove it.
+            os.chmod(self._at(path), known.mode & KEPT_MODE | 0o700)
+            os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
+        if self._beside == self._target:
+            moves = list(self._moves())
+            for source, destination in moves:
+                os.replace(source, destination)
+        else:
+            os.rename(self._root, self._target)
+
+    def _moves(self) -> Iterator[tuple[str, str]]:
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            for entry in os.scandir(self._at(below)):
+                path = os.path.join(below, entry.name)
+                destination = os.path.join(self._target, path)
+                try:
+                    there = os.lstat(destination).st_mode
+                except FileNotFoundError:
+                    yield entry.path, destination
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    # A link to a directory is none: it may lead out of the target.
+                    if not stat.S_ISDIR(there):
+                        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), destination)
+                    waiting.append(path)
+                elif stat.S_ISDIR(there):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), destination)
+                else:
+                    yield entry.path, destination
+
+
+def write_all(file: int, content: bytes) -> None:
+    """Write all of some bytes to a descriptor."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(file, view) :]

@@ -1,0 +1,70 @@
+"""Fixtures of the bound sandbox's tests: each isolation level, and busybox alone, with either kind of client."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+from levels import Served
+from workspace_testing import PLACES, Places, new_sandbox
+
+from caged import Caged
+
+
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Time is real here: commands take some."""
+
+
+@pytest.fixture(scope="module")
+def places(emulators: Callable[[str], Served]) -> Iterator[Places]:
+    with contextlib.ExitStack() as stack:
+        places = Places(emulators, stack)
+        stack.callback(places.close)
+        yield places
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> str:
+    """Where the sandbox of a test is, and which client it has."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def box(places: Places, place: str) -> Any:
+    """A bound sandbox that the tests of a module share; one for asyncio blocks like the other."""
+    return places.box(place)
+
+
+@pytest.fixture
+def served(places: Places, place: str) -> Served:
+    """The emulator of `box`."""
+    return places.served(place)
+
+
+@pytest.fixture
+def busybox_box(places: Places) -> Any:
+    """The sandbox of the module that has busybox alone."""
+    return places.box("busybox-sync")
+
+
+@pytest.fixture
+def process_box(places: Places) -> Any:
+    """The cheapest sandbox of the module: for behaviour of the SDK that does not depend on the level."""
+    return places.box("process-sync")
+
+
+@pytest.fixture
+def client(places: Places) -> Caged:
+    """A client of the emulator of `process_box` and `own_box`."""
+    return places.served("process-sync").client
+
+
+@pytest.fixture
+def own_box(places: Places) -> Iterator[Any]:
+    """A sandbox of the test's own, at the cheapest level, for what others could not go on with."""
+    with new_sandbox(places.served("process-sync")) as sandbox_id:
+        yield places.bind("process-sync", sandbox_id, "sync")
