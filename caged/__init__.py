@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from ._client import AsyncCaged, Caged
     from ._errors import (
+        CagedAgentError,
         CagedCommandError,
         CagedCommandTimeoutError,
         CagedConnectionError,
@@ -88,6 +89,8 @@ if TYPE_CHECKING:
     from ._sockets.exec_stream import ExecStream
     from ._sockets.mcp import MCPClient
     from ._sockets.terminal import TerminalSession
+    from ._workspace.agent_dialects import AgentReply
+    from ._workspace.agents import AsyncBoundAgent, BoundAgent
     from ._workspace.async_bound_sandbox import AsyncBoundSandbox
     from ._workspace.bound_sandbox import BoundSandbox
     from ._workspace.commands import RunResult
@@ -100,6 +103,7 @@ __all__ = [
     "Account",
     "AccountSession",
     "AgentName",
+    "AgentReply",
     "AgentSession",
     "AgentSessionPage",
     "Alert",
@@ -107,11 +111,14 @@ __all__ = [
     "AlertRule",
     "AlertSeverity",
     "AlertState",
+    "AsyncBoundAgent",
     "AsyncBoundSandbox",
     "AsyncCaged",
+    "BoundAgent",
     "BoundSandbox",
     "Caged",
     "CagedAPIError",
+    "CagedAgentError",
     "CagedAuthError",
     "CagedCommandError",
     "CagedCommandTimeoutError",
@@ -196,6 +203,7 @@ _MODULES = {
     ),
     "_client": ("AsyncCaged", "Caged"),
     "_errors": (
+        "CagedAgentError",
         "CagedCommandError",
         "CagedCommandTimeoutError",
         "CagedConnectionError",
@@ -263,6 +271,8 @@ _MODULES = {
     "_sockets.exec_stream": ("ExecStream",),
     "_sockets.mcp": ("MCPClient",),
     "_sockets.terminal": ("TerminalSession",),
+    "_workspace.agent_dialects": ("AgentReply",),
+    "_workspace.agents": ("AsyncBoundAgent", "BoundAgent"),
     "_workspace.async_bound_sandbox": ("AsyncBoundSandbox",),
     "_workspace.bound_sandbox": ("BoundSandbox",),
     "_workspace.commands": ("RunResult",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import AsyncAgents
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
@@ -11,5 +12,12 @@ from .transfers import AsyncTransfers
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers, AsyncWorkspaceSnapshots):
+class AsyncBoundSandbox(
+    AsyncCommands,
+    AsyncLifecycle,
+    AsyncFiles,
+    AsyncTransfers,
+    AsyncWorkspaceSnapshots,
+    AsyncAgents,
+):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

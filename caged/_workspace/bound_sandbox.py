@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import Agents
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
@@ -11,7 +12,14 @@ from .transfers import Transfers
 
 
 @public
-class BoundSandbox(Commands, Lifecycle, Files, Transfers, WorkspaceSnapshots):
+class BoundSandbox(
+    Commands,
+    Lifecycle,
+    Files,
+    Transfers,
+    WorkspaceSnapshots,
+    Agents,
+):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
