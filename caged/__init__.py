@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         CagedNotADirectoryError,
         CagedPathError,
         CagedPermissionError,
+        CagedProcessLostError,
         CagedSandboxError,
         CagedTimeoutError,
         MCPError,
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from ._workspace.bound_sandbox import BoundSandbox
     from ._workspace.commands import RunResult
     from ._workspace.file_stat import FileStat
+    from ._workspace.processes import AsyncProcess, OutputChunk, Process, ProcessOutput
 
 __all__ = [
     "CLEAR_CREDENTIAL",
@@ -109,6 +111,7 @@ __all__ = [
     "AlertState",
     "AsyncBoundSandbox",
     "AsyncCaged",
+    "AsyncProcess",
     "BoundSandbox",
     "Caged",
     "CagedAPIError",
@@ -126,6 +129,7 @@ __all__ = [
     "CagedPathError",
     "CagedPermissionError",
     "CagedPlanLimitError",
+    "CagedProcessLostError",
     "CagedRateLimitError",
     "CagedSandboxError",
     "CagedServerError",
@@ -156,9 +160,12 @@ __all__ = [
     "NotificationConfig",
     "NotificationConfigUpdate",
     "NotificationPage",
+    "OutputChunk",
     "Pagination",
     "Plan",
     "Port",
+    "Process",
+    "ProcessOutput",
     "ReplayEvent",
     "ReplayPage",
     "ReplaySummary",
@@ -207,6 +214,7 @@ _MODULES = {
         "CagedNotADirectoryError",
         "CagedPathError",
         "CagedPermissionError",
+        "CagedProcessLostError",
         "CagedSandboxError",
         "CagedTimeoutError",
         "MCPError",
@@ -267,6 +275,7 @@ _MODULES = {
     "_workspace.bound_sandbox": ("BoundSandbox",),
     "_workspace.commands": ("RunResult",),
     "_workspace.file_stat": ("FileStat",),
+    "_workspace.processes": ("AsyncProcess", "OutputChunk", "Process", "ProcessOutput"),
 }
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from ._lazy import lazy_names

@@ -6,10 +6,14 @@ from .._naming import public
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
+from .processes import AsyncProcesses
 from .snapshots import AsyncWorkspaceSnapshots
 from .transfers import AsyncTransfers
+from .waiting import AsyncWaiting
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers, AsyncWorkspaceSnapshots):
+class AsyncBoundSandbox(
+    AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers, AsyncWorkspaceSnapshots, AsyncProcesses, AsyncWaiting
+):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""
