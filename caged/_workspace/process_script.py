@@ -32,6 +32,7 @@ from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell,
 BLOCK = 4096
 _BLOCKS = 256
 
+_SIGNALS = "HUP INT QUIT TERM USR1 USR2 ALRM PIPE"
 # `find_ticks PID` sets `caged_ticks` to the time at which a process was started, "" if it does not run. A command could
 # see shorter names of variables if its environment has them.
 _FIND_TICKS = """\
@@ -81,10 +82,10 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
     command = body(spec, name, file, line + exec_shell(spec, file))
     keep_command = f"echo {encoded} >{path}.l||exit 1\n" if encoded else ""
     supervisor = [
-        f"{_FIND_TICKS}trap : HUP INT QUIT TERM USR1 USR2 ALRM PIPE",
+        f"{_FIND_TICKS}trap : {_SIGNALS}",
         "read -r caged_super _ </proc/self/stat",
         "find_ticks $caged_super;caged_since=$caged_ticks;caged_helper=$1",
-        f"(mark=;read -r mark pid rest <{path}.f;set -- $rest",
+        f"(trap '' {_SIGNALS};mark=;read -r mark pid rest <{path}.f;set -- $rest",
         'case $mark in @started) mark="$mark $pid ${20} $caged_super $caged_since";; esac',
         f'echo "$mark" >{path}.p;kill -9 $caged_helper) &',
         f"({command}) 9>{path}.f {stdin.redirection} >{path}.1 2>{path}.2",
