@@ -6,9 +6,10 @@ from .._naming import public
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
+from .snapshots import AsyncWorkspaceSnapshots
 from .transfers import AsyncTransfers
 
 
 @public
-class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers):
+class AsyncBoundSandbox(AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers, AsyncWorkspaceSnapshots):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
@@ -28,6 +30,19 @@ MAKE_SCRATCH = f"{_MADE} 2>/dev/null||{_MADE}||exit 1\n"
 _REMOVED_TOGETHER = 16
 
 
+@dataclass
+class Opened:
+    """A block that has opened a sandbox.
+
+    Attributes:
+        keep: Whether its end leaves the sandbox alone.
+        options: What the sandbox was created with.
+    """
+
+    keep: bool
+    options: Mapping[str, Any]
+
+
 class Binding:
     """A sandbox, as plans see it.
 
@@ -35,7 +50,7 @@ class Binding:
         settings: The client's.
         sandbox_id: The sandbox.
         sandbox: As the API last answered; None before the first answer.
-        keep: Whether the end of the block that opened it leaves it alone; None when no block did.
+        opened: The block that opened it; None when none did.
         finished: Names of commands whose files are still there. To remove them takes a third of the time of a short
             command, so it is done for many at once.
     """
@@ -45,12 +60,12 @@ class Binding:
         settings: Settings,
         sandbox_id: str,
         sandbox: Optional[Sandbox] = None,
-        keep: Optional[bool] = None,
+        opened: Optional[Opened] = None,
     ) -> None:
         self.settings = settings
         self.sandbox_id = sandbox_id
         self.sandbox = sandbox
-        self.keep = keep
+        self.opened = opened
         self.finished: list[str] = []
 
     def take_finished(self) -> list[str]:
@@ -96,12 +111,12 @@ def decoded(binding: Binding, text: str) -> bytes:
         raise binding.failure(text) from None
 
 
-def bound(settings: Settings, sandbox: Union[str, Sandbox], keep: Optional[bool]) -> Binding:
+def bound(settings: Settings, sandbox: Union[str, Sandbox], opened: Optional[Opened]) -> Binding:
     """The binding to a sandbox, given by its id or as a create returned it."""
     known = sandbox if isinstance(sandbox, Sandbox) else None
     sandbox_id: Any = sandbox if known is None else known.id
     arguments.segment("sandbox_id", sandbox_id)
-    return Binding(settings, sandbox_id, known, keep)
+    return Binding(settings, sandbox_id, known, opened)
 
 
 class Bound:
@@ -111,9 +126,9 @@ class Bound:
         id: The sandbox's.
     """
 
-    def __init__(self, session: Session, sandbox: Union[str, Sandbox], *, keep: Optional[bool] = None) -> None:
+    def __init__(self, session: Session, sandbox: Union[str, Sandbox], opened: Optional[Opened] = None) -> None:
         self._session = session
-        self._binding = bound(session.settings, sandbox, keep)
+        self._binding = bound(session.settings, sandbox, opened)
         self.id = self._binding.sandbox_id
 
     def _run(self, plan: Plan[T]) -> T:
@@ -126,9 +141,9 @@ class Bound:
 class AsyncBound:
     """Base of the coroutines of a bound sandbox. Attributes as `Bound`."""
 
-    def __init__(self, session: AsyncSession, sandbox: Union[str, Sandbox], *, keep: Optional[bool] = None) -> None:
+    def __init__(self, session: AsyncSession, sandbox: Union[str, Sandbox], opened: Optional[Opened] = None) -> None:
         self._session = session
-        self._binding = bound(session.settings, sandbox, keep)
+        self._binding = bound(session.settings, sandbox, opened)
         self.id = self._binding.sandbox_id
 
     async def _run(self, plan: Plan[T]) -> T:

@@ -6,11 +6,12 @@ from .._naming import public
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
+from .snapshots import WorkspaceSnapshots
 from .transfers import Transfers
 
 
 @public
-class BoundSandbox(Commands, Lifecycle, Files, Transfers):
+class BoundSandbox(Commands, Lifecycle, Files, Transfers, WorkspaceSnapshots):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or

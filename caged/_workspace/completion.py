@@ -34,3 +34,16 @@ async def completed(work: Coroutine[Any, Any, T], patience: Optional[float] = No
     if end is not None:
         end.cancel()
     return task, cancelled
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T], patience: Optional[float] = None) -> T:
+    """Run a coroutine to its end, as `completed` does. A caller that was cancelled meanwhile is cancelled then."""
+    task, cancelled = await completed(work, patience)
+    if task.cancelled():
+        raise asyncio.CancelledError
+    error = task.exception()
+    if cancelled:
+        raise asyncio.CancelledError
+    if error is not None:
+        raise error
+    return task.result()

@@ -72,13 +72,13 @@ class SandboxAttributes:
     def keep(self) -> bool:
         """Whether the end of the ``with`` block leaves the sandbox alone; may be set in the block. True for a sandbox
         that no block has opened."""
-        return self._binding.keep is not False
+        return self._binding.opened is None or self._binding.opened.keep
 
     @keep.setter
     def keep(self, keep: bool) -> None:
         arguments.boolean("keep", keep)
-        if self._binding.keep is not None:
-            self._binding.keep = keep
+        if self._binding.opened is not None:
+            self._binding.opened.keep = keep
         elif not keep:
             raise CagedError(f"sandbox {self._binding.sandbox_id} was not opened by a block; call destroy() at the end")
 

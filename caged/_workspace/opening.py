@@ -9,60 +9,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Optional, TypeVar
 
 from .._call import Call
-from .._core import Plan, perform
-from .._errors import CagedError, CagedSandboxError, caused_by
+from .._errors import CagedError
 from .._http import AsyncSession, Session
 from .._models.sandboxes import Sandbox
-from .._resources.sandboxes import destroy, logs
-from .._settings import Settings
 from .._tracebacks import short_tracebacks
 from .async_bound_sandbox import AsyncBoundSandbox
+from .binding import Opened
 from .bound_sandbox import BoundSandbox
 from .completion import completed
+from .creation import CREATION_PATIENCE, creation_error, remove
 
 _log = logging.getLogger("caged.sandboxes")
 
-_REASON_ENTRIES = 10
-_LONGEST_REASON = 2000
-#: Seconds that the answer of a creation is waited for after it was cancelled.
-CREATION_PATIENCE = 30.0
-
 S = TypeVar("S", Session, AsyncSession)
 B = TypeVar("B", BoundSandbox, AsyncBoundSandbox)
-
-
-def creation_error(settings: Settings, sandbox: Sandbox, keep: bool) -> Plan[CagedSandboxError]:
-    """The error for a sandbox that was created with status ``error``, with the reason from its log."""
-    try:
-        entries = yield from perform(settings, logs(sandbox.id, _REASON_ENTRIES))
-        reason = "\n".join(entry.message for entry in entries).strip()[-_LONGEST_REASON:] or "its log is empty"
-    except CagedError as problem:
-        reason = f"its log cannot be read: {problem}"
-    fate = "it was kept, because of keep=True" if keep else "it is destroyed; keep=True keeps it"
-    return CagedSandboxError(
-        f"sandbox {sandbox.id} could not be set up ({fate}). The end of its log:\n{reason}", sandbox_id=sandbox.id
-    )
-
-
-def remove(settings: Settings, sandbox_id: str, error: Optional[BaseException]) -> Plan[None]:
-    """Destroy a sandbox, if it is still there.
-
-    Args:
-        error: What ends the block. It is not replaced by a failure, which is noted on it and logged.
-    """
-    from .._api_errors import CagedNotFoundError
-
-    try:
-        yield from perform(settings, destroy(sandbox_id))
-    except CagedNotFoundError:
-        pass
-    except CagedError as problem:
-        text = f"sandbox {sandbox_id} could not be destroyed and may still exist: {problem}"
-        if error is None:
-            raise caused_by(problem, CagedSandboxError(text, sandbox_id=sandbox_id)) from None
-        _log.warning("%s", text)
-        if hasattr(error, "add_note"):
-            error.add_note(text)
 
 
 class _Opening(Generic[S, B]):
@@ -76,7 +36,8 @@ class _Opening(Generic[S, B]):
     def __init__(self, session: S, call: Call[Sandbox], keep: bool) -> None:
         self._session: S = session
         self._call = call
-        self._keep = keep
+        self._opened = Opened(keep, call.body or {})
+        self._fate = "it was kept, because of keep=True" if keep else "it is destroyed; keep=True keeps it"
         self._entered = False
         self._box: Optional[B] = None
 
@@ -106,10 +67,10 @@ class SandboxOpening(_Opening[Session, BoundSandbox], AbstractContextManager[Bou
     def __enter__(self) -> BoundSandbox:
         self._enter()
         sandbox = self._session.send(self._call)
-        self._box = BoundSandbox(self._session, sandbox, keep=self._keep)
+        self._box = BoundSandbox(self._session, sandbox, self._opened)
         if sandbox.status == "error":
             try:
-                raise self._session.run(creation_error(self._session.settings, sandbox, self._keep))
+                raise self._session.run(creation_error(self._session.settings, sandbox, self._fate))
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -147,12 +108,12 @@ class AsyncSandboxOpening(_Opening[AsyncSession, AsyncBoundSandbox], AbstractAsy
         if cancelled and task.exception() is not None:
             raise asyncio.CancelledError
         sandbox = task.result()
-        self._box = AsyncBoundSandbox(self._session, sandbox, keep=self._keep)
+        self._box = AsyncBoundSandbox(self._session, sandbox, self._opened)
         try:
             if cancelled:
                 raise asyncio.CancelledError
             if sandbox.status == "error":
-                raise await self._session.run(creation_error(self._session.settings, sandbox, self._keep))
+                raise await self._session.run(creation_error(self._session.settings, sandbox, self._fate))
         except BaseException as error:
             await self._leave(error)
             raise

@@ -438,8 +438,9 @@ def _preload() -> None:
     import caged
 
     for module in pkgutil.walk_packages(caged.__path__, "caged."):
-        # caged._spans imports OpenTelemetry, after which each call would have a span.
-        if ".inside" not in module.name and not module.name.endswith(("__main__", "._spans")):
+        # caged._spans imports OpenTelemetry, after which each call would have a span; an integration its framework.
+        is_left_out = ".inside" in module.name or module.name.startswith("caged.integrations.")
+        if not is_left_out and not module.name.endswith(("__main__", "._spans")):
             importlib.import_module(module.name)
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):  # another release of a library does not have it

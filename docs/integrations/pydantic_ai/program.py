@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from pydantic_ai import Agent, RunContext
+from pydantic_ai import Agent, ModelRetry, RunContext
 
-from caged import AsyncCaged
+from caged import AsyncCaged, CagedError
 from caged.integrations.pydantic_ai import CagedWorkspace
 
 agent = Agent(instructions="Solve the task with the shell. Say what you did in one sentence.")
 
 
 @agent.tool
-async def shell(context: RunContext[None], command: str) -> str:
+async def shell(context: RunContext[object], command: str) -> str:
     """Run a command in the sandbox; returns its exit code and what it printed."""
-    result = await context.workspace.run(command, shell=True, timeout=120)
+    try:
+        result = await context.workspace.run(command, shell=True, timeout=120)
+    except CagedError as error:
+        raise ModelRetry(f"The command was not run: {error}") from error
     return f"exit code {result.exit_code}\n{result.stdout}{result.stderr}"
 
 

@@ -1,4 +1,4 @@
-"""The agent runs commands in a sandbox: a scripted model, no tokens."""
+"""The agent works in a sandbox of the emulator, with a scripted model: no tokens."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 from typing import Any
 
 from program import agent, solve
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from caged import AsyncCaged
 
 
 def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-    """Run one command, then say what it printed."""
-    last = messages[-1]
-    assert isinstance(last, ModelRequest)
-    for part in last.parts:
-        if isinstance(part, ToolReturnPart):
-            return ModelResponse(parts=[TextPart(f"The shell said: {part.content}")])
-    return ModelResponse(parts=[ToolCallPart("shell", {"command": "echo 6 > answer; cat answer; pwd"})])
+    """Run one command, and answer with what it printed."""
+    last = messages[-1].parts[-1]
+    if isinstance(last, ToolReturnPart):
+        return ModelResponse([TextPart(str(last.content))])
+    return ModelResponse([ToolCallPart("shell", {"command": "echo 42 > answer; cat answer; pwd"})])
 
 
 def test_agent_works_in_a_sandbox(async_caged: AsyncCaged, caged_emulator: Any) -> None:
@@ -28,5 +26,5 @@ def test_agent_works_in_a_sandbox(async_caged: AsyncCaged, caged_emulator: Any) 
             with agent.override(model=FunctionModel(scripted)):
                 return await solve(async_caged, "What is the answer?")
 
-    assert asyncio.run(run()) == "The shell said: exit code 0\n6\n/workspace\n"
-    assert caged_emulator.inventory.sandboxes == []
+    assert asyncio.run(run()) == "exit code 0\n42\n/workspace\n"
+    assert caged_emulator.inventory.sandboxes() == []  # it is destroyed

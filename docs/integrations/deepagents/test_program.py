@@ -1,0 +1,23 @@
+"""The agent works in a sandbox of the emulator, with a scripted model: no tokens."""
+
+from __future__ import annotations
+
+from langchain_core.messages import AIMessage
+from program import solve
+from scripted_model import ScriptedModel, call
+
+from caged import Caged
+
+
+def test_agent_works_in_a_sandbox(caged: Caged) -> None:
+    box = caged.sandboxes.bind(caged.sandboxes.create("python-312").id)
+    model = ScriptedModel(
+        answers=[
+            call("write_file", file_path="/workspace/answer.py", content="print(6 * 7)\n"),
+            call("execute", command="python3 answer.py"),
+            AIMessage("It is 42."),
+        ]
+    )
+    assert solve(box, "What is the answer?", model) == "It is 42."
+    assert "42" in str(model.received[-1].content)
+    assert box.run("cat answer.py").stdout == "print(6 * 7)\n"

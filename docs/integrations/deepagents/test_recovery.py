@@ -1,0 +1,22 @@
+"""The platform fails in the middle of the agent's work: the middleware repeats the call, and the work goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from program import solve
+from scripted_model import ScriptedModel, call
+
+from caged import Caged
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_agent_finishes_although_the_platform_fails(caged: Caged, caged_emulator: Any, failures: int) -> None:
+    box = caged.sandboxes.bind(caged.sandboxes.create("python-312").id)
+    model = ScriptedModel(answers=[call("execute", command="echo built > result; cat result"), AIMessage("Built.")])
+    caged_emulator.faults.add("sandboxes.exec", status=503, times=failures)  # fails the test if it never triggers
+    assert solve(box, "Build it.", model) == "Built."
+    assert "built" in str(model.received[-1].content)
+    assert box.run("cat result").stdout == "built\n"
