@@ -55,7 +55,7 @@ def test_fixtures_work_as_documented(run_suite, pytester) -> None:
 
             def test_bound(caged, caged_sandbox):
                 assert caged_sandbox.run("echo out; echo err >&2").stderr == "err\\n"
-                sandbox = caged.sandboxes.get(caged_sandbox.id)
+                sandbox = caged_sandbox.info()
                 assert {name: getattr(caged_sandbox, name) for name in vars(sandbox)} == vars(sandbox)
                 caged_sandbox.pause()
                 assert caged_sandbox.status == caged.sandboxes.get(caged_sandbox.id).status == "paused"
@@ -71,7 +71,7 @@ def test_fixtures_work_as_documented(run_suite, pytester) -> None:
                         self.assertEqual(own.sandboxes.list(), [])
         """,
     )
-    run_suite(None).assert_outcomes(passed=8)
+    run_suite(None).assert_outcomes(passed=9)
 
 
 def test_what_a_failed_test_made_is_gone_with_its_processes_and_key(run_suite, running) -> None:
