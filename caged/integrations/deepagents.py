@@ -46,6 +46,9 @@ class CagedSandbox(BaseSandbox):  # type: ignore[misc,unused-ignore]
         timeout: Seconds, for commands without a timeout of their own.
     """
 
+    #: A long output stays in a file of the sandbox, and the agent gets its beginning and end.
+    enable_capture_offload = True
+
     def __init__(self, box: BoundSandbox, *, timeout: float = 1800.0) -> None:
         self._box = box
         self._timeout = timeout

@@ -44,7 +44,7 @@ class CagedWorkspace:
     if it is paused. The sandbox is never destroyed: ``await client.sandboxes.destroy(workspace.ref.id)`` does it.
 
     Args:
-        client: Stays open as long as the workspace is used.
+        client: Stays open as long as the workspace is used, in one event loop of asyncio.
         ref: A sandbox that exists.
         command_timeout: Seconds, for commands without a timeout of their own.
         options: Of ``client.sandboxes.create``; none together with `ref`.

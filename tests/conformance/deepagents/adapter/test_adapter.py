@@ -57,6 +57,16 @@ def test_file_that_cannot_be_written_does_not_affect_the_others(backend: CagedSa
     ]
 
 
+def test_long_output_stays_in_a_file_of_the_sandbox(backend: CagedSandbox) -> None:
+    result = backend.execute_with_offload("seq 100000; exit 3", "/tmp/output", max_inline_bytes=1000)
+    assert result.offloaded
+    assert result.response.exit_code == 3
+    assert result.response.output.startswith("1\n2\n")
+    assert "100000" in result.response.output
+    assert len(result.response.output) < 2000
+    assert backend.execute("wc -l </tmp/output").output.strip() == "100000"
+
+
 def test_failure_of_the_platform_is_raised(backend: CagedSandbox, caged_emulator: AccountView) -> None:
     for use in (lambda: backend.execute("true"), lambda: backend.download_files(["/workspace/x"])):
         with caged_emulator.faults.add("sandboxes.exec", status=503, times=1), pytest.raises(CagedServerError):
