@@ -215,7 +215,7 @@ class CagedAgentError(CagedError):
     """
 
     def __init__(self, agent: str, message: str, exit_code: int, stdout: str, stderr: str, raw: Any = None) -> None:
-        printed = "" if raw is not None else _printed((stdout.encode(), "stdout"), (stderr.encode(), "stderr"))
+        printed = "" if raw is not None else printed_output((stdout.encode(), "stdout"), (stderr.encode(), "stderr"))
         super().__init__(f"agent {agent!r} failed: {message}{printed}")
         self.agent = agent
         self.exit_code = exit_code
