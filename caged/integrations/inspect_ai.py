@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+from contextlib import AsyncExitStack
 from typing import Any, Literal, Optional, Union, overload
 
 from .. import (
@@ -24,12 +25,10 @@ from .. import (
     CagedCommandTimeoutError,
     CagedConnectionError,
     CagedError,
-    CagedNotFoundError,
     CagedPlanLimitError,
     CagedSandboxError,
     CagedTimeoutError,
     CagedValidationError,
-    NetworkMode,
     RunResult,
 )
 from .._constants import LONGEST_TIMEOUT
@@ -49,6 +48,8 @@ try:
         sandboxenv,
     )
     from pydantic import BaseModel
+
+    from ._create_options import CreateOptions
 except ImportError as problem:
     raise missing_framework(__name__, problem) from problem
 
@@ -85,10 +86,8 @@ exec cat >"$1"
 """
 
 
-class CagedSandboxConfig(BaseModel, frozen=True, extra="forbid"):  # type: ignore[misc,call-arg,unused-ignore]
-    """Settings of a task's or a sample's sandboxes.
-
-    The others are those of ``caged.sandboxes.create``; None means the platform's default.
+class CagedSandboxConfig(CreateOptions, frozen=True):  # type: ignore[misc,call-arg,unused-ignore]
+    """Settings of a task's or a sample's sandboxes: the options of ``caged.sandboxes.create``, and one more.
 
     Attributes:
         user: Name of the user whom commands run as, and who reads and writes files; it has to exist when the sandbox
@@ -96,26 +95,6 @@ class CagedSandboxConfig(BaseModel, frozen=True, extra="forbid"):  # type: ignor
     """
 
     user: Optional[str] = None
-    template: str = "minimal"
-    cpus: Optional[int] = None
-    memory_mb: Optional[int] = None
-    disk_gb: Optional[int] = None
-    network_mode: Optional[NetworkMode] = None
-    allowlist: Optional[list[str]] = None
-    env: Optional[dict[str, str]] = None
-    repo: Optional[str] = None
-    repo_token: Optional[str] = None
-    repo_branch: Optional[str] = None
-    repo_commit: Optional[str] = None
-    repo_subdir: Optional[str] = None
-    budget: Optional[float] = None
-    init_script: Optional[str] = None
-    secrets: Optional[list[str]] = None
-    timeout: Optional[int] = None
-    packages: Optional[list[str]] = None
-    agents: Optional[list[str]] = None
-    persona_id: Optional[str] = None
-    harness_id: Optional[str] = None
 
     def __hash__(self) -> int:
         # Inspect keeps configurations in sets; lists and dicts have no hash.
@@ -129,16 +108,16 @@ class CagedSandboxEnvironment(SandboxEnvironment):  # type: ignore[misc,unused-i
     Args:
         box: Its client stays open as long as the environment is used.
         user: See `CagedSandboxConfig`.
-        client: Closed with the environment, which also destroys the sandbox. None leaves both to the caller.
+        resources: Closed with the environment. None leaves the sandbox and its client to the caller.
     """
 
     def __init__(
-        self, box: AsyncBoundSandbox, user: Optional[str] = None, client: Optional[AsyncCaged] = None
+        self, box: AsyncBoundSandbox, user: Optional[str] = None, resources: Optional[AsyncExitStack] = None
     ) -> None:
         super().__init__()
         self.box = box
         self._user = user
-        self._client = client
+        self._resources = resources or AsyncExitStack()
 
     @classmethod
     async def sample_init(
@@ -152,18 +131,11 @@ class CagedSandboxEnvironment(SandboxEnvironment):  # type: ignore[misc,unused-i
             CagedError: The sandbox cannot be created.
         """
         settings = _settings(config)
-        client = AsyncCaged()
-        try:
-            sandbox = await client.sandboxes.create(**settings.model_dump(exclude={"user"}))
-            environment = cls(client.sandboxes.bind(sandbox.id), settings.user, client)
-            if sandbox.status == "error":
-                logs = await client.sandboxes.logs(sandbox.id)
-                await environment.aclose()
-                raise CagedSandboxError(f"the creation of sandbox {sandbox.id} failed: {logs[-1].message}")
-        except BaseException:
-            await client.aclose()
-            raise
-        return {"default": environment}
+        async with AsyncExitStack() as resources:
+            client = await resources.enter_async_context(AsyncCaged())
+            opening = client.sandboxes.open(**settings.create_arguments())
+            box = await resources.enter_async_context(opening)
+            return {"default": cls(box, settings.user, resources.pop_all())}
 
     @classmethod
     async def sample_cleanup(
@@ -192,14 +164,7 @@ class CagedSandboxEnvironment(SandboxEnvironment):  # type: ignore[misc,unused-i
 
     async def aclose(self) -> None:
         """Destroy the sandbox and close the client, unless they are the caller's."""
-        if self._client is None:
-            return
-        try:
-            await self._client.sandboxes.destroy(self.box.id)
-        except CagedNotFoundError:
-            pass  # it is destroyed already
-        finally:
-            await self._client.aclose()
+        await self._resources.aclose()
 
     async def exec(
         self,
