@@ -57,7 +57,7 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
     """
     script = _SCRIPT.format(path=files_of(name), mark=MARK, name=name, kept=_KEPT, make_scratch=MAKE_SCRATCH)
     try:
-        output = yield from binding.execute(script, _TIMEOUT)
+        output = yield from binding.execute("end a command", script, _TIMEOUT)
     except CagedError as problem:
         raise CagedError(f"the command took too long, and its processes could not be ended: {problem}") from None
     binding.finished.append(name)
