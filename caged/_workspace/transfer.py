@@ -118,8 +118,6 @@ def fetch(binding: Binding, path: str) -> Plan[bytes]:
 
 def fetch_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
     """Read one piece of a file, counted from 0; empty at the end of the file."""
-    quoted = shlex.quote(path)
-    output = yield from binding.execute(
-        f"read {path}", f"dd if={quoted} bs={PIECE} skip={number} count=1 2>/dev/null|base64"
-    )
+    script = f"dd if={shlex.quote(path)} bs={PIECE} skip={number} count=1 2>/dev/null|base64"
+    output = yield from binding.execute(f"read {path}", script)
     return decoded(binding, output)
