@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from caged import AsyncBoundSandbox, AsyncCaged, CagedAgentError, CagedSandboxError
-
 from service import Repair
+
+from caged import AsyncBoundSandbox, AsyncCaged, CagedAgentError, CagedSandboxError
 
 
 async def repair(
@@ -31,11 +31,14 @@ async def repair(
 async def attempt(box: AsyncBoundSandbox, tests: str, prompts: int, result: Repair) -> None:
     run = await box.run(tests, timeout=600)
     clean = await box.snapshot("before the agent")
-    while not run.ok and result.prompts < prompts:
+    while not run.ok:
+        if result.prompts == prompts:
+            result.problem = f"the tests fail after {prompts} prompts"
+            return
         if result.prompts:
             await box.restore(clean)
         result.prompts += 1
-        await box.agent("claude").ask(f"Repair this, change no test:\n$ {tests}\n{run.stdout}{run.stderr}"[-8000:])
+        prompt = f"Repair this, change no test:\n$ {tests}\n{(run.stdout + run.stderr)[-8000:]}"
+        await box.agent("claude").ask(prompt, timeout=900)
         run = await box.run(tests, timeout=600)
-    result.passed, result.diff = run.ok, (await box.diff()).diff if run.ok else ""
-    result.problem = "" if run.ok else f"the tests fail after {prompts} prompts"
+    result.passed, result.diff = True, (await box.diff()).diff

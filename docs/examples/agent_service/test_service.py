@@ -10,6 +10,9 @@ import pytest
 import service
 from service import Repair
 
+from caged import CagedSandboxError
+from caged.emulator import Reply
+
 URL = "https://github.com/acme/calc"
 WRONG = "def add(a, b):\n    return a - b\n"
 RIGHT = "def add(a, b):\n    return a + b\n"
@@ -31,7 +34,9 @@ def repair(request: pytest.FixtureRequest, caged: Any, async_caged: Any) -> Call
 
 def test_second_prompt_succeeds_from_clean_files(repair: Any, caged_emulator: Any) -> None:
     caged_emulator.repos.add(URL, FILES)
-    caged_emulator.agent("claude").reply("Done.", files={"calc.py": "syntax error", "scrap.txt": ""}, cost_usd=0.2, times=1)
+    caged_emulator.agent("claude").reply(
+        "Done.", files={"calc.py": "syntax error", "scrap.txt": ""}, cost_usd=0.2, times=1
+    )
     caged_emulator.agent("claude").reply("Added.", files={"calc.py": RIGHT}, cost_usd=0.3)
     done = repair()
     assert (done.passed, done.prompts, done.problem) == (True, 2, "")
@@ -51,14 +56,20 @@ def test_it_is_given_up_after_the_last_prompt(repair: Any, caged_emulator: Any) 
 
 def test_the_budget_ends_it(repair: Any, caged_emulator: Any) -> None:
     caged_emulator.repos.add(URL, FILES)
-    caged_emulator.agent("claude").reply("Expensive.", cost_usd=2.5)
+
+    def expensive(prompt: str, sandbox: Any) -> Reply:
+        caged_emulator.spend(sandbox, 2.5)
+        caged_emulator.clock.tick()  # the pause follows at once, not within a second
+        return Reply("Expensive.")
+
+    caged_emulator.agent("claude").reply(expensive)
     done = repair(budget=1.0)
     assert (done.passed, done.prompts) == (False, 1)
-    assert "paused" in done.problem or "budget" in done.problem
-    assert any("budget" in entry.message for entry in done.log)
+    assert "its budget of $1.00 was used up" in done.problem
+    assert done.cost >= 2.5
 
 
 def test_a_repository_that_cannot_be_cloned_is_an_error(repair: Any, caged_emulator: Any) -> None:
     caged_emulator.repos.add("https://github.com/acme/other", {"a": "b"}, optional=True)
-    with pytest.raises(service.CagedSandboxError, match="acme/calc"):
+    with pytest.raises(CagedSandboxError, match="acme/calc"):
         repair()
