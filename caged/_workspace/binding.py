@@ -106,8 +106,8 @@ def new_name() -> str:
 def decoded(binding: Binding, text: str) -> bytes:
     """The bytes of `base64`'s output."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
+        return base64.b64decode(text.encode("ascii").translate(None, b"\r\n "), validate=True)
+    except (UnicodeEncodeError, binascii.Error, ValueError):
         raise binding.failure(text) from None
 
 

@@ -62,12 +62,17 @@ d=${p%/*};d=${d:-/}
 [ -d "$d" ]||mkdir -p -- "$d"||{ [ -e "$d" ]||exit ${c:-1};refuse 'Not a directory';}
 """
 
-#: Where `$p` is a symbolic link, it becomes the file that the link leads to. The x keeps line breaks at its end.
+#: Where `$p` is a symbolic link, it becomes the file that the link leads to, whether it exists or not. (`readlink -f`
+#: of busybox cannot do it where it does not.) The x keeps line breaks at the end of a name.
 FOLLOW = """\
-if [ -L "$p" ];then
-  r=$(readlink -f -- "$p"&&echo x)||refuse 'No such file or directory'
-  p=${r%?x}
-fi
+h=0
+while [ -L "$p" ];do
+  [ $h -lt 40 ]||refuse 'Too many levels of symbolic links'
+  h=$((h+1))
+  r=$(readlink -- "$p"&&echo x)||exit 1
+  r=${r%?x}
+  case $r in /*) p=$r;; *) p=${p%/*}/$r;; esac
+done
 """
 
 #: Fails where `$p` cannot be written as a regular file.
