@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from ._client import AsyncCaged, Caged
     from ._errors import (
+        CagedAgentError,
         CagedCommandError,
         CagedCommandTimeoutError,
         CagedConnectionError,
@@ -89,6 +90,8 @@ if TYPE_CHECKING:
     from ._sockets.exec_stream import ExecStream
     from ._sockets.mcp import MCPClient
     from ._sockets.terminal import TerminalSession
+    from ._workspace.agent_dialects import AgentReply
+    from ._workspace.agents import AsyncBoundAgent, BoundAgent
     from ._workspace.async_bound_sandbox import AsyncBoundSandbox
     from ._workspace.bound_sandbox import BoundSandbox
     from ._workspace.commands import RunResult
@@ -102,6 +105,7 @@ __all__ = [
     "Account",
     "AccountSession",
     "AgentName",
+    "AgentReply",
     "AgentSession",
     "AgentSessionPage",
     "Alert",
@@ -109,12 +113,15 @@ __all__ = [
     "AlertRule",
     "AlertSeverity",
     "AlertState",
+    "AsyncBoundAgent",
     "AsyncBoundSandbox",
     "AsyncCaged",
     "AsyncProcess",
+    "BoundAgent",
     "BoundSandbox",
     "Caged",
     "CagedAPIError",
+    "CagedAgentError",
     "CagedAuthError",
     "CagedCommandError",
     "CagedCommandTimeoutError",
@@ -203,6 +210,7 @@ _MODULES = {
     ),
     "_client": ("AsyncCaged", "Caged"),
     "_errors": (
+        "CagedAgentError",
         "CagedCommandError",
         "CagedCommandTimeoutError",
         "CagedConnectionError",
@@ -271,6 +279,8 @@ _MODULES = {
     "_sockets.exec_stream": ("ExecStream",),
     "_sockets.mcp": ("MCPClient",),
     "_sockets.terminal": ("TerminalSession",),
+    "_workspace.agent_dialects": ("AgentReply",),
+    "_workspace.agents": ("AsyncBoundAgent", "BoundAgent"),
     "_workspace.async_bound_sandbox": ("AsyncBoundSandbox",),
     "_workspace.bound_sandbox": ("BoundSandbox",),
     "_workspace.commands": ("RunResult",),

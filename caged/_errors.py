@@ -13,6 +13,7 @@
           CagedCommandTimeoutError a command of a bound sandbox took too long, and was ended
         CagedSandboxError          a sandbox is not what it should be: its creation failed, it cannot run commands
           CagedProcessLostError    how a background process of a bound sandbox ended is not known
+        CagedAgentError            an agent in a bound sandbox failed, or reports an error
         CagedCommandError          a command of a bound sandbox failed, with `check=True`
         CagedPathError             a path of a sandbox cannot be used; also an OSError
           CagedFileNotFoundError   also a FileNotFoundError
@@ -200,6 +201,27 @@ class CagedProcessLostError(CagedSandboxError):
         super().__init__(message, sandbox_id=sandbox_id)
         self.pid = pid
         self.command = command
+
+
+@public
+class CagedAgentError(CagedError):
+    """Raised when an agent reports an error, fails, or prints something else than its format.
+
+    Attributes:
+        agent: Its program.
+        exit_code: Of its command; 128+n after signal n.
+        stdout, stderr: What it printed.
+        raw: The JSON of it; None when there is none.
+    """
+
+    def __init__(self, agent: str, message: str, exit_code: int, stdout: str, stderr: str, raw: Any = None) -> None:
+        printed = "" if raw is not None else printed_output((stdout.encode(), "stdout"), (stderr.encode(), "stderr"))
+        super().__init__(f"agent {agent!r} failed: {message}{printed}")
+        self.agent = agent
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr
+        self.raw = raw
 
 
 _LONGEST_COMMAND = 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import AsyncAgents
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
@@ -14,6 +15,13 @@ from .waiting import AsyncWaiting
 
 @public
 class AsyncBoundSandbox(
-    AsyncCommands, AsyncLifecycle, AsyncFiles, AsyncTransfers, AsyncWorkspaceSnapshots, AsyncProcesses, AsyncWaiting
+    AsyncCommands,
+    AsyncProcesses,
+    AsyncWaiting,
+    AsyncLifecycle,
+    AsyncFiles,
+    AsyncTransfers,
+    AsyncWorkspaceSnapshots,
+    AsyncAgents,
 ):
     """The attributes, methods, results and errors of `BoundSandbox`, awaited."""

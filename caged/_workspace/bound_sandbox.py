@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import Agents
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
@@ -13,7 +14,16 @@ from .waiting import Waiting
 
 
 @public
-class BoundSandbox(Commands, Lifecycle, Files, Transfers, WorkspaceSnapshots, Processes, Waiting):
+class BoundSandbox(
+    Commands,
+    Processes,
+    Waiting,
+    Lifecycle,
+    Files,
+    Transfers,
+    WorkspaceSnapshots,
+    Agents,
+):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or
