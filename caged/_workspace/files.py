@@ -147,7 +147,8 @@ def write_pieces(
 
 def exists(binding: Binding, path: Any) -> Plan[bool]:
     """Whether a path leads to something."""
-    output = yield from binding.execute(f"if [ -e {shlex.quote(absolute(path))} ];then echo yes;else echo no;fi")
+    script = f"if [ -e {shlex.quote(absolute(path))} ];then echo yes;else echo no;fi"
+    output = yield from binding.execute(f"look for {path}", script)
     return output.strip() == "yes"
 
 

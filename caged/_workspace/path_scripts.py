@@ -39,7 +39,8 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
         CagedPathError: It failed.
     """
     key = new_name()
-    output = yield from binding.execute(_WRAPPED.format(body=body.rstrip("\n"), key=key), EXEC_TIMEOUT)
+    title = f"{action.replace('cannot ', '')} {path}"
+    output = yield from binding.execute(title, _WRAPPED.format(body=body.rstrip("\n"), key=key), EXEC_TIMEOUT)
     printed, mark, ending = output.rpartition(f"\n@{key} ")
     if not mark:
         raise binding.failure(output)
