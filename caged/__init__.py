@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         CagedNotADirectoryError,
         CagedPathError,
         CagedPermissionError,
+        CagedProcessLostError,
         CagedSandboxError,
         CagedTimeoutError,
         MCPError,
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from ._workspace.bound_sandbox import BoundSandbox
     from ._workspace.commands import RunResult
     from ._workspace.file_stat import FileStat
+    from ._workspace.processes import AsyncProcess, OutputChunk, Process, ProcessOutput
 
 __all__ = [
     "CLEAR_CREDENTIAL",
@@ -114,6 +116,7 @@ __all__ = [
     "AsyncBoundAgent",
     "AsyncBoundSandbox",
     "AsyncCaged",
+    "AsyncProcess",
     "BoundAgent",
     "BoundSandbox",
     "Caged",
@@ -133,6 +136,7 @@ __all__ = [
     "CagedPathError",
     "CagedPermissionError",
     "CagedPlanLimitError",
+    "CagedProcessLostError",
     "CagedRateLimitError",
     "CagedSandboxError",
     "CagedServerError",
@@ -163,9 +167,12 @@ __all__ = [
     "NotificationConfig",
     "NotificationConfigUpdate",
     "NotificationPage",
+    "OutputChunk",
     "Pagination",
     "Plan",
     "Port",
+    "Process",
+    "ProcessOutput",
     "ReplayEvent",
     "ReplayPage",
     "ReplaySummary",
@@ -215,6 +222,7 @@ _MODULES = {
         "CagedNotADirectoryError",
         "CagedPathError",
         "CagedPermissionError",
+        "CagedProcessLostError",
         "CagedSandboxError",
         "CagedTimeoutError",
         "MCPError",
@@ -277,6 +285,7 @@ _MODULES = {
     "_workspace.bound_sandbox": ("BoundSandbox",),
     "_workspace.commands": ("RunResult",),
     "_workspace.file_stat": ("FileStat",),
+    "_workspace.processes": ("AsyncProcess", "OutputChunk", "Process", "ProcessOutput"),
 }
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from ._lazy import lazy_names

@@ -7,13 +7,17 @@ from .agents import AsyncAgents
 from .commands import AsyncCommands
 from .files import AsyncFiles
 from .lifecycle import AsyncLifecycle
+from .processes import AsyncProcesses
 from .snapshots import AsyncWorkspaceSnapshots
 from .transfers import AsyncTransfers
+from .waiting import AsyncWaiting
 
 
 @public
 class AsyncBoundSandbox(
     AsyncCommands,
+    AsyncProcesses,
+    AsyncWaiting,
     AsyncLifecycle,
     AsyncFiles,
     AsyncTransfers,

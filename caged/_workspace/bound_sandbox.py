@@ -7,13 +7,17 @@ from .agents import Agents
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
+from .processes import Processes
 from .snapshots import WorkspaceSnapshots
 from .transfers import Transfers
+from .waiting import Waiting
 
 
 @public
 class BoundSandbox(
     Commands,
+    Processes,
+    Waiting,
     Lifecycle,
     Files,
     Transfers,
