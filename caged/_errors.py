@@ -188,6 +188,22 @@ class CagedPermissionError(CagedPathError, PermissionError):
 
 
 @public
+class CagedProcessLostError(CagedSandboxError):
+    """Raised when it cannot be known how a background process ended: its sandbox was restarted, or what watches it was
+    killed.
+
+    Attributes:
+        pid: Its number.
+        command: As it was given, as one string.
+    """
+
+    def __init__(self, message: str, *, sandbox_id: str, pid: int, command: str) -> None:
+        super().__init__(message, sandbox_id=sandbox_id)
+        self.pid = pid
+        self.command = command
+
+
+@public
 class CagedAgentError(CagedError):
     """Raised when an agent reports an error, fails, or prints something else than its format.
 
@@ -206,22 +222,6 @@ class CagedAgentError(CagedError):
         self.stdout = stdout
         self.stderr = stderr
         self.raw = raw
-
-
-@public
-class CagedProcessLostError(CagedSandboxError):
-    """Raised when it cannot be known how a background process ended: its sandbox was restarted, or what watches it was
-    killed.
-
-    Attributes:
-        pid: Its number.
-        command: As it was given, as one string.
-    """
-
-    def __init__(self, message: str, *, sandbox_id: str, pid: int, command: str) -> None:
-        super().__init__(message, sandbox_id=sandbox_id)
-        self.pid = pid
-        self.command = command
 
 
 _LONGEST_COMMAND = 200

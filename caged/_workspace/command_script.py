@@ -27,6 +27,7 @@ from typing import Any, Optional, Union
 from .. import _arguments as arguments
 from .._errors import CagedError
 from .binding import MAKE_SCRATCH, SCRATCH
+from .script_header import run_header
 
 Command = Union[str, Sequence[str]]
 
@@ -171,6 +172,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
     # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
     return (
+        f"{run_header(name, spec.line)}"
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
         f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >{path}.1 2>{path}.2\n"
         f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'

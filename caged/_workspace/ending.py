@@ -76,7 +76,7 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
     # The file `.x` keeps a command from starting that arrives later than this.
     script = f"{MAKE_SCRATCH}>{files_of(name)}.x\n{_find(name)}{_KILL}{_PRINT.format(kept=_KEPT)}"
     try:
-        output = yield from binding.execute(script, _TIMEOUT)
+        output = yield from binding.execute("end a command", script, _TIMEOUT)
     except CagedError as problem:
         raise CagedError(f"the command took too long, and its processes could not be ended: {problem}") from None
     binding.finished.append(name)
