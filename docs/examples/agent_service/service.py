@@ -13,7 +13,7 @@ class Repair:
 
     Attributes:
         passed: Whether the tests pass.
-        prompts: How often the agent was asked.
+        prompts: How many prompts the agent got.
         diff: What it changed, with `passed` only.
         cost: US dollars, machine time included.
         problem: Why it was given up.

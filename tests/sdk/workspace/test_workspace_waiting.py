@@ -75,8 +75,8 @@ def test_wait_for_port_ends_when_the_process_has_exited(box):
         box.wait_for_port(65000, 60, process=process)
 
     assert str(raised.value) == (
-        f"process {process.pid} (command \"echo starting; echo 'address in use' >&2; exit 3\") of sandbox {box.id} exited "
-        "with 3 before something listened on port 65000\nstdout: starting\nstderr: address in use"
+        f"process {process.pid} (command \"echo starting; echo 'address in use' >&2; exit 3\") of sandbox {box.id} "
+        "exited with 3 before something listened on port 65000\nstdout: starting\nstderr: address in use"
     )
     assert raised.value.sandbox_id == box.id
 
