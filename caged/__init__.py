@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from ._client import AsyncCaged, Caged
     from ._errors import (
+        CagedAgentError,
         CagedCommandError,
         CagedCommandTimeoutError,
         CagedConnectionError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         CagedNotADirectoryError,
         CagedPathError,
         CagedPermissionError,
+        CagedProcessLostError,
         CagedSandboxError,
         CagedTimeoutError,
         MCPError,
@@ -88,10 +90,13 @@ if TYPE_CHECKING:
     from ._sockets.exec_stream import ExecStream
     from ._sockets.mcp import MCPClient
     from ._sockets.terminal import TerminalSession
+    from ._workspace.agent_dialects import AgentReply
+    from ._workspace.agents import AsyncBoundAgent, BoundAgent
     from ._workspace.async_bound_sandbox import AsyncBoundSandbox
     from ._workspace.bound_sandbox import BoundSandbox
     from ._workspace.commands import RunResult
     from ._workspace.file_stat import FileStat
+    from ._workspace.processes import AsyncProcess, OutputChunk, Process, ProcessOutput
 
 __all__ = [
     "CLEAR_CREDENTIAL",
@@ -100,6 +105,7 @@ __all__ = [
     "Account",
     "AccountSession",
     "AgentName",
+    "AgentReply",
     "AgentSession",
     "AgentSessionPage",
     "Alert",
@@ -107,11 +113,15 @@ __all__ = [
     "AlertRule",
     "AlertSeverity",
     "AlertState",
+    "AsyncBoundAgent",
     "AsyncBoundSandbox",
     "AsyncCaged",
+    "AsyncProcess",
+    "BoundAgent",
     "BoundSandbox",
     "Caged",
     "CagedAPIError",
+    "CagedAgentError",
     "CagedAuthError",
     "CagedCommandError",
     "CagedCommandTimeoutError",
@@ -126,6 +136,7 @@ __all__ = [
     "CagedPathError",
     "CagedPermissionError",
     "CagedPlanLimitError",
+    "CagedProcessLostError",
     "CagedRateLimitError",
     "CagedSandboxError",
     "CagedServerError",
@@ -156,9 +167,12 @@ __all__ = [
     "NotificationConfig",
     "NotificationConfigUpdate",
     "NotificationPage",
+    "OutputChunk",
     "Pagination",
     "Plan",
     "Port",
+    "Process",
+    "ProcessOutput",
     "ReplayEvent",
     "ReplayPage",
     "ReplaySummary",
@@ -196,6 +210,7 @@ _MODULES = {
     ),
     "_client": ("AsyncCaged", "Caged"),
     "_errors": (
+        "CagedAgentError",
         "CagedCommandError",
         "CagedCommandTimeoutError",
         "CagedConnectionError",
@@ -207,6 +222,7 @@ _MODULES = {
         "CagedNotADirectoryError",
         "CagedPathError",
         "CagedPermissionError",
+        "CagedProcessLostError",
         "CagedSandboxError",
         "CagedTimeoutError",
         "MCPError",
@@ -263,10 +279,13 @@ _MODULES = {
     "_sockets.exec_stream": ("ExecStream",),
     "_sockets.mcp": ("MCPClient",),
     "_sockets.terminal": ("TerminalSession",),
+    "_workspace.agent_dialects": ("AgentReply",),
+    "_workspace.agents": ("AsyncBoundAgent", "BoundAgent"),
     "_workspace.async_bound_sandbox": ("AsyncBoundSandbox",),
     "_workspace.bound_sandbox": ("BoundSandbox",),
     "_workspace.commands": ("RunResult",),
     "_workspace.file_stat": ("FileStat",),
+    "_workspace.processes": ("AsyncProcess", "OutputChunk", "Process", "ProcessOutput"),
 }
 if not TYPE_CHECKING:  # to a checker, it would stand for every name there could be
     from ._lazy import lazy_names

@@ -19,6 +19,12 @@ RETRY_AFTER_LONGEST = 60.0  # no retry after a longer Retry-After; the error is 
 SNAPSHOT_WAIT_TIMEOUT = 60.0
 SNAPSHOT_POLL_FIRST = 0.05
 SNAPSHOT_POLL_LONGEST = 1.0
+#: For a sandbox's status or port: seconds between two requests, at first and at most.
+SANDBOX_POLL_FIRST = 0.05
+SANDBOX_POLL_LONGEST = 0.5
+#: Seconds that `wait_for_port` and `wait_until` wait unless they are given another time.
+PORT_WAIT_TIMEOUT = 30.0
+STATUS_WAIT_TIMEOUT = 60.0
 
 # httpx's default is 100 connections, after which calls fail with a pool timeout; many long execs at once are normal.
 MAX_CONNECTIONS = 1000

@@ -165,8 +165,10 @@ def build(settings: Settings, call: Call[Any], more_headers: Mapping[str, str]) 
 
 
 def _json_bytes(call: Call[Any], body: Mapping[str, Any]) -> bytes:
+    # The encoder of ASCII is four times as fast, which counts for megabytes of base64.
+    ascii_only = all(isinstance(value, str) and value.isascii() for value in body.values())
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        return json.dumps(body, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":")).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as problem:
         raise CagedError(f"{call}: the request cannot be written as JSON: {problem}") from None
 

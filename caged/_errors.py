@@ -12,6 +12,8 @@
         CagedTimeoutError          no answer in time
           CagedCommandTimeoutError a command of a bound sandbox took too long, and was ended
         CagedSandboxError          a sandbox is not what it should be: its creation failed, it cannot run commands
+          CagedProcessLostError    how a background process of a bound sandbox ended is not known
+        CagedAgentError            an agent in a bound sandbox failed, or reports an error
         CagedCommandError          a command of a bound sandbox failed, with `check=True`
         CagedPathError             a path of a sandbox cannot be used; also an OSError
           CagedFileNotFoundError   also a FileNotFoundError
@@ -76,9 +78,9 @@ class CagedCommandTimeoutError(CagedTimeoutError):
     """
 
     def __init__(self, command: str, timeout: Optional[float], stdout: bytes, stderr: bytes) -> None:
-        printed = _printed((stdout, "stdout"), (stderr, "stderr"))
+        printed = printed_output((stdout, "stdout"), (stderr, "stderr"))
         super().__init__(
-            f"{_shortened(command)} took longer than {timeout:g} s and was ended{printed}", timeout=timeout
+            f"{shortened_command(command)} took longer than {timeout:g} s and was ended{printed}", timeout=timeout
         )
         self.command = command
         self.stdout = stdout.decode("utf-8", "replace")
@@ -96,8 +98,8 @@ class CagedCommandError(CagedError):
     """
 
     def __init__(self, command: str, exit_code: int, stdout: str, stderr: str) -> None:
-        printed = _printed((stderr.encode(), "stderr") if stderr.strip() else (stdout.encode(), "stdout"))
-        super().__init__(f"{_shortened(command)} exited with {exit_code}{printed}")
+        printed = printed_output((stderr.encode(), "stderr") if stderr.strip() else (stdout.encode(), "stdout"))
+        super().__init__(f"{shortened_command(command)} exited with {exit_code}{printed}")
         self.command = command
         self.exit_code = exit_code
         self.stdout = stdout
@@ -185,16 +187,54 @@ class CagedPermissionError(CagedPathError, PermissionError):
     _number = errno.EACCES
 
 
+@public
+class CagedProcessLostError(CagedSandboxError):
+    """Raised when it cannot be known how a background process ended: its sandbox was restarted, or what watches it was
+    killed.
+
+    Attributes:
+        pid: Its number.
+        command: As it was given, as one string.
+    """
+
+    def __init__(self, message: str, *, sandbox_id: str, pid: int, command: str) -> None:
+        super().__init__(message, sandbox_id=sandbox_id)
+        self.pid = pid
+        self.command = command
+
+
+@public
+class CagedAgentError(CagedError):
+    """Raised when an agent reports an error, fails, or prints something else than its format.
+
+    Attributes:
+        agent: Its program.
+        exit_code: Of its command; 128+n after signal n.
+        stdout, stderr: What it printed.
+        raw: The JSON of it; None when there is none.
+    """
+
+    def __init__(self, agent: str, message: str, exit_code: int, stdout: str, stderr: str, raw: Any = None) -> None:
+        printed = "" if raw is not None else printed_output((stdout.encode(), "stdout"), (stderr.encode(), "stderr"))
+        super().__init__(f"agent {agent!r} failed: {message}{printed}")
+        self.agent = agent
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr
+        self.raw = raw
+
+
 _LONGEST_COMMAND = 200
 _LONGEST_TAIL = 2000
 
 
-def _shortened(command: str) -> str:
+def shortened_command(command: str) -> str:
+    """What a message calls a command."""
     short = command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]}..."
     return f"command {short!r}"
 
 
-def _printed(*streams: tuple[bytes, str]) -> str:
+def printed_output(*streams: tuple[bytes, str]) -> str:
     """The end of a message: the last lines of what was printed."""
     parts = []
     for content, name in streams:

@@ -73,8 +73,10 @@ class Session:
     def _exchange(self, step: Request) -> Outcome:
         check_open(self)
         try:
-            return self._http.request(
-                step.method, _parsed(step.url), headers=step.headers, content=step.content, timeout=step.timeout
+            return _freed(
+                self._http.request(
+                    step.method, _parsed(step.url), headers=step.headers, content=step.content, timeout=step.timeout
+                )
             )
         except _FAILURES as problem:
             return problem
@@ -135,8 +137,10 @@ class AsyncSession:
         check_open(self)
         self._loop.enter()
         try:
-            return await self._http.request(
-                step.method, _parsed(step.url), headers=step.headers, content=step.content, timeout=step.timeout
+            return _freed(
+                await self._http.request(
+                    step.method, _parsed(step.url), headers=step.headers, content=step.content, timeout=step.timeout
+                )
             )
         except _FAILURES as problem:
             if isinstance(problem, RuntimeError) and self._loop.is_another():
@@ -148,6 +152,18 @@ async def _in_thread(work: LocalWork) -> Outcome:
     import asyncio  # whoever comes here runs an event loop
 
     return await asyncio.to_thread(work.outcome)
+
+
+def _freed(response: httpx.Response) -> httpx.Response:
+    """A response that is read to its end, without its stream, which refers to the response.
+
+    The cycle would keep the bodies of both directions, of megabytes, until the garbage collector finds it.
+    """
+    response.stream = _READ
+    return response
+
+
+_READ = httpx.ByteStream(b"")
 
 
 def check_open(session: Union[Session, AsyncSession]) -> None:

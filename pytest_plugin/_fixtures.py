@@ -12,7 +12,7 @@ from ._markers import SANDBOX, sandbox_options
 from ._target import TARGET
 
 if TYPE_CHECKING:
-    from caged import AsyncCaged, Caged, Sandbox
+    from caged import AsyncCaged, BoundSandbox, Caged
 
     from ._accounts import EmulatorAccount
     from ._emulator_source import AnyEmulator
@@ -109,8 +109,11 @@ def async_caged(_caged_scope: Scope) -> AsyncCaged:
 
 
 @pytest.fixture
-def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: Scope, caged: Caged) -> Sandbox:
-    """A running sandbox, made with the options of `@pytest.mark.caged(template=..., env=..., ...)`."""
+def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: Scope, caged: Caged) -> BoundSandbox:
+    """A running sandbox, made with the options of `@pytest.mark.caged(template=..., env=..., ...)`.
+
+    `caged_sandbox.run("make")` works in it; the fields of a `Sandbox`, such as `id` and `template`, are attributes.
+    """
     from caged import CagedError
 
     request.node.stash[SANDBOX] = True
@@ -125,4 +128,4 @@ def caged_sandbox(request: pytest.FixtureRequest, _caged_scope: Scope, caged: Ca
     if sandbox.status == "error":
         logs = "".join(f"\n  {entry.type}: {entry.message}" for entry in caged.sandboxes.logs(sandbox.id))
         pytest.fail(f"caged_sandbox: sandbox {sandbox.id} came up with status error. Its logs:{logs}", pytrace=False)
-    return sandbox
+    return caged.sandboxes.bind(sandbox)

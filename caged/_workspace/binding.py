@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ from .._http import AsyncSession, Session
 from .._models.sandboxes import Sandbox
 from .._resources.sandboxes import exec_
 from .._settings import Settings
+from .command_output import decode
+from .script_header import helper_header
 
 T = TypeVar("T")
 
@@ -75,17 +75,18 @@ class Binding:
         names, self.finished = self.finished, []
         return names
 
-    def execute(self, script: str, timeout: Optional[float] = EXEC_TIMEOUT) -> Plan[str]:
+    def execute(self, title: str, script: str, timeout: Optional[float] = EXEC_TIMEOUT) -> Plan[str]:
         """Run a script of the SDK's own, and return its output.
 
         Args:
+            title: What it is for, e.g. ``read /etc/passwd``; logs show it.
             script: For `sh`. It must not fail.
             timeout: Seconds.
 
         Raises:
             CagedSandboxError: The sandbox cannot run commands, or the script failed.
         """
-        result = yield from perform(self.settings, exec_(self.sandbox_id, script, timeout))
+        result = yield from perform(self.settings, exec_(self.sandbox_id, helper_header(title) + script, timeout))
         if result.error:
             raise CagedSandboxError(f"sandbox {self.sandbox_id} cannot run commands: {result.error}")
         if result.exit_code != 0:
@@ -106,8 +107,8 @@ def new_name() -> str:
 def decoded(binding: Binding, text: str) -> bytes:
     """The bytes of `base64`'s output."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
+        return decode(text)
+    except ValueError:
         raise binding.failure(text) from None
 
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from .._naming import public
+from .agents import Agents
 from .commands import Commands
 from .files import Files
 from .lifecycle import Lifecycle
+from .processes import Processes
 from .snapshots import WorkspaceSnapshots
 from .transfers import Transfers
+from .waiting import Waiting
 
 
 @public
-class BoundSandbox(Commands, Lifecycle, Files, Transfers, WorkspaceSnapshots):
+class BoundSandbox(
+    Commands,
+    Processes,
+    Waiting,
+    Lifecycle,
+    Files,
+    Transfers,
+    WorkspaceSnapshots,
+    Agents,
+):
     """One sandbox: what `Caged` can do with it, and helpers over that.
 
     Made by ``caged.sandboxes.open(...)``, which creates the sandbox and destroys it at the end of a ``with`` block, or

@@ -27,6 +27,7 @@ from typing import Any, Optional, Union
 from .. import _arguments as arguments
 from .._errors import CagedError
 from .binding import MAKE_SCRATCH, SCRATCH
+from .script_header import run_header
 
 Command = Union[str, Sequence[str]]
 
@@ -171,6 +172,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
     # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
     return (
+        f"{run_header(name, spec.line)}"
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
         f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >{path}.1 2>{path}.2\n"
         f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'
@@ -196,27 +198,44 @@ _READ_PROGRAM = 'eval "$(cat <&8)"'
 
 
 def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
-    body = f"export {MARK}={name};"
-    if spec.cwd is not None:
-        # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
-        path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
-        body += f"cd {quoted(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
     # Descriptor 9 is a second mark, for a process that clears its environment, see `ending`.
-    body += "echo @started >&9;exec 9>&2;"
+    start = "echo @started >&9;exec 9>&2;"
     if "$$" in spec.line:
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
         # short command.
-        line = f"exec {SHELL} -c {quoted(spec.line if file is None else _READ_PROGRAM)}"
-    else:
-        # A quote at the very beginning would be behind one of these here.
-        begun = f" {spec.line}" if spec.line[:1] in ("'", '"') else spec.line
-        line = _READ_PROGRAM if file is not None else f"eval {quoted(begun)}"
-    body += line if file is not None else _exports(spec) + line
+        return body(spec, name, file, start + exec_shell(spec, file))
+    # A quote at the very beginning would be behind one of these here.
+    begun = f" {spec.line}" if spec.line[:1] in ("'", '"') else spec.line
+    line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quoted(begun)}"
+    return body(spec, name, file, start + line)
+
+
+def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
+    """The words that replace the shell by one that runs the command."""
+    if file is not None:
+        return f"exec {SHELL} -c {quoted(_READ_PROGRAM)}"
+    return f"{_exports(spec)}exec {SHELL} -c {quoted(spec.line)}"
+
+
+def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
+    """What the subshell of a command runs: `line`, in the working directory, and as the user.
+
+    Args:
+        file: Of variables and command, where they are in one.
+        line: Where something fails before it, descriptor 9 gets a line that says what.
+    """
+    mark = f"export {MARK}={name};"
+    inner = ""
+    if spec.cwd is not None:
+        # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
+        path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
+        inner = f"cd {quoted(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
+    inner += line
     if spec.user is not None:
         user = shlex.quote(spec.user)
-        body = (
+        inner = (
             f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-            f"exec su -s {SHELL} -c {quoted(body)} -- {user}"
+            f"exec su -s {SHELL} -c {quoted(inner)} -- {user}"
         )
     # Opened here: another user cannot read the file by its path.
-    return body if file is None else f"exec 8<{file};{body}"
+    return mark + inner if file is None else f"exec 8<{file};{mark}{inner}"

@@ -15,7 +15,8 @@ from .._models.sandboxes import ExecResult
 from .._naming import public
 from .._resources.sandboxes import exec_
 from .._tracebacks import short_tracebacks
-from .binding import AsyncBound, Binding, Bound, decoded, new_name
+from .binding import AsyncBound, Binding, Bound, new_name
+from .command_output import read_result
 from .command_script import (
     INLINE,
     SENT_IN_SCRIPT,
@@ -135,22 +136,24 @@ def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) ->
     head, _, rest = answer.output.partition(f"@{name} ")
     if not rest and answer.exit_code > _SIGNALLED and "@started" in head:
         # The command has ended the shell of the script as well, by `kill 0` for example.
-        rest = f"{answer.exit_code}\n" + (yield from binding.execute(streams(name)))
+        rest = f"{answer.exit_code}\n" + (yield from binding.execute("read output", streams(name)))
     marks = head.split()
     known = {"@started", "@cwd", "@user"}.intersection(marks)
     if not rest or not (known or spec.user):
         raise binding.failure(answer.output)
-    code, _, printed = rest.partition("\n")
-    encoded_out, _, encoded_err = printed.partition("@")
-    stdout, stderr = decoded(binding, encoded_out), decoded(binding, encoded_err)
+    try:
+        printed = read_result(name, f"@{name} {rest}")
+    except ValueError:
+        raise binding.failure(answer.output) from None
+    stdout, stderr = printed.stdout, printed.stderr
     if max(len(stdout), len(stderr)) > INLINE:
         stdout = yield from fetch(binding, f"{files_of(name)}.1")
         stderr = yield from fetch(binding, f"{files_of(name)}.2")
-        yield from binding.execute(f"rm -f {files_of(name)}.*")
+        yield from binding.execute("remove output", f"rm -f {files_of(name)}.*")
     else:
         binding.finished.append(name)
-    check_marks(binding, spec, marks, int(code), stderr)
-    return int(code), stdout, stderr
+    check_marks(binding, spec, marks, printed.exit_code, stderr)
+    return printed.exit_code, stdout, stderr
 
 
 def check_marks(binding: Binding, spec: CommandSpec, marks: Sequence[str], exit_code: int, stderr: bytes) -> None:

@@ -76,8 +76,8 @@ def records(binding: Binding, path: str, deep: bool, skip: str, more: str = "") 
     count, _, text = output.partition("\n")
     texts = [text]
     for first in range(_LINES, int(count), _LINES):
-        page = yield from binding.execute(f"tail -n +{first + 1} {name}|head -n {_LINES}")
+        page = yield from binding.execute("read a list", f"tail -n +{first + 1} {name}|head -n {_LINES}")
         texts.append(page)
     if len(texts) > 1:
-        yield from binding.execute(f"rm -f {name}")
+        yield from binding.execute("remove a list", f"rm -f {name}")
     return parse("".join(texts), key)

@@ -11,39 +11,57 @@ from .command_script import MARK, files_of
 _KEPT = 256 * 1024
 _TIMEOUT = 30.0
 # A process is the command's if it has its mark or its descriptor 9, if its output is the command's, or if its parent is
-# one. Those that start while one looks are found in the next round; it ends when a round finds none, or after 50 of
-# them. The file `.x` keeps a command from starting that arrives later than this.
-_SCRIPT = """\
-f={path};{make_scratch}>$f.x
+# one. Those that start while one looks are found in the next round. Others are remembered with the time at which they
+# were started: to read their environment takes a process each.
+_FIND = """\
+f={path}
 found() {{
   case " $all " in *" $1 "*) return 1;; esac
   case " $all " in *" $2 "*) return 0;; esac
+  case " $others " in *" $1.$3 "*) return 1;; esac
   [ "/proc/$1/fd/1" -ef $f.1 ]&&return 0
   [ "/proc/$1/fd/2" -ef $f.2 ]&&return 0
   [ "/proc/$1/fd/9" -ef $f.2 ]&&return 0
   case "$(tr '\\0' '\\n' 2>/dev/null <"/proc/$1/environ")" in *{mark}={name}*) return 0;; esac
+  others="$others $1.$3"
   return 1
 }}
-round=0
-while [ $round -lt 50 ];do
-  round=$((round+1));all=none;more=1
+others=
+find_all() {{
+  all=none;more=1
   while [ $more = 1 ];do
     more=0
     for d in /proc/[0-9]*;do
       pid=${{d#/proc/}}
       [ "$pid" = $$ ]&&continue
       {{ read -r line <"$d/stat";}} 2>/dev/null||continue
-      line=${{line##*) }};state=${{line%% *}};line=${{line#* }}
-      [ "$state" = Z ]&&continue
-      if found "$pid" "${{line%% *}}";then all="$all $pid";more=1;fi
+      set -- ${{line##*) }}
+      [ "$1" = Z ]&&continue
+      if found "$pid" "$2" "${{20}}";then all="$all $pid";more=1;fi
     done
   done
-  ended=0
+}}
+"""
+# It ends when a round finds none, or after 50 of them.
+_KILL = """\
+round=0
+while [ $round -lt 50 ];do
+  round=$((round+1));ended=0
+  find_all
   for pid in $all;do
-    [ "$pid" = none ]||{{ kill -9 "$pid" 2>/dev/null&&ended=1;}}
+    [ "$pid" = none ]||{ kill -9 "$pid" 2>/dev/null&&ended=1;}
   done
   [ $ended = 0 ]&&break
 done
+"""
+_SIGNAL = """\
+find_all
+for pid in $all;do
+  [ "$pid" = none ]||kill -{number} "$pid" 2>/dev/null
+done
+:
+"""
+_PRINT = """\
 tail -c {kept} $f.1 2>/dev/null|base64;echo @;tail -c {kept} $f.2 2>/dev/null|base64
 rm -f $f.[0-9c]
 """
@@ -55,11 +73,25 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
     Raises:
         CagedError: They may still run; the message says why they could not be ended.
     """
-    script = _SCRIPT.format(path=files_of(name), mark=MARK, name=name, kept=_KEPT, make_scratch=MAKE_SCRATCH)
+    # The file `.x` keeps a command from starting that arrives later than this.
+    script = f"{MAKE_SCRATCH}>{files_of(name)}.x\n{_find(name)}{_KILL}{_PRINT.format(kept=_KEPT)}"
     try:
-        output = yield from binding.execute(script, _TIMEOUT)
+        output = yield from binding.execute("end a command", script, _TIMEOUT)
     except CagedError as problem:
         raise CagedError(f"the command took too long, and its processes could not be ended: {problem}") from None
     binding.finished.append(name)
     stdout, _, stderr = output.partition("@")
     return decoded(binding, stdout), decoded(binding, stderr)
+
+
+def send_signal(binding: Binding, name: str, number: int) -> Plan[None]:
+    """Send a signal to every process of a command; SIGKILL until none is left."""
+    send = _KILL if number == _SIGKILL else _SIGNAL.format(number=number)
+    yield from binding.execute(_find(name) + send, _TIMEOUT)
+
+
+def _find(name: str) -> str:
+    return _FIND.format(path=files_of(name), mark=MARK, name=name)
+
+
+_SIGKILL = 9

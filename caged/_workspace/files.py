@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import shlex
 from collections.abc import Callable
 from typing import IO, Any, Optional, Union
@@ -77,13 +78,13 @@ def read_text(binding: Binding, path: Any, encoding: Any) -> Plan[str]:
     """Read a whole file as text."""
     name = arguments.text("encoding", encoding)
     try:
-        b"".decode(name)
+        codecs.lookup(name)
     except LookupError:
         raise CagedError(f"encoding {name!r} is unknown; 'utf-8' is the default") from None
     content = yield from read_bytes(binding, path)
     try:
         return content.decode(name)
-    except UnicodeError as problem:
+    except (UnicodeError, LookupError) as problem:  # LookupError: a codec of bytes, such as "hex"
         where = absolute(path)
         raise CagedPathError(
             f"cannot read {where!r} as {name}: {problem}; read_bytes gives what it is", where
@@ -146,7 +147,8 @@ def write_pieces(
 
 def exists(binding: Binding, path: Any) -> Plan[bool]:
     """Whether a path leads to something."""
-    output = yield from binding.execute(f"if [ -e {shlex.quote(absolute(path))} ];then echo yes;else echo no;fi")
+    script = f"if [ -e {shlex.quote(absolute(path))} ];then echo yes;else echo no;fi"
+    output = yield from binding.execute(f"look for {path}", script)
     return output.strip() == "yes"
 
 

@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Sequence
 
+from .._errors import CagedError
+
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """A function that tells whether a path matches a pattern.
+    """A function that tells whether a relative path matches a pattern.
 
     Args:
-        pattern: Without ``/`` for the last part of the path. With ``/`` for the whole path, which is relative: then
-            ``*`` stands for a part of one name, and ``**`` for any number of directories.
+        pattern: ``*``, ``?`` and ``[...]`` stand for characters of a name. Without ``/`` the pattern is compared with
+            the last part of the path. With ``/`` it is compared with all of it, and ``**`` stands for any number of
+            directories.
+
+    Raises:
+        CagedError: It is not a pattern.
     """
-    if "/" not in pattern:
-        name = re.compile(fnmatch.translate(pattern)).match
-        return lambda path: name(path.rpartition("/")[2]) is not None
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    whole = re.compile("".join(_expressions(parts)) + r"\Z", re.DOTALL).match
-    return lambda path: whole(path) is not None
+    expression = _name(pattern) if "/" not in pattern else "".join(_paths(parts))
+    try:
+        compiled = re.compile(expression, re.DOTALL)
+    except re.error as problem:
+        raise CagedError(f"{pattern!r} is not a pattern: {problem}") from None
+    if "/" not in pattern:
+        return lambda path: compiled.fullmatch(path.rpartition("/")[2]) is not None
+    return lambda path: compiled.fullmatch(path) is not None
 
 
-def _expressions(parts: list[str]) -> list[str]:
+def _paths(parts: Sequence[str]) -> list[str]:
     made = []
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         if part == "**":
             made.append(".*" if last else "(?:[^/]+/)*")
         else:
-            made.append(_one_name(part) + ("" if last else "/"))
+            made.append(_name(part) + ("" if last else "/"))
     return made
 
 
-def _one_name(part: str) -> str:
-    """The expression of a part of a path; what stands for any character in a name is not a slash."""
-    expression = fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z")
-    return f"(?=[^/]*(?:/|\\Z))(?s:{expression.replace('.*', '[^/]*')})"
+def _name(pattern: str) -> str:
+    """The regular expression of a pattern of one name, as `fnmatch` has it; a slash is no character of a name."""
+    expression = ""
+    index = 0
+    while index < len(pattern):
+        character = pattern[index]
+        index += 1
+        if character == "*":
+            expression += "[^/]*"
+        elif character == "?":
+            expression += "[^/]"
+        elif character == "[" and (end := _end_of_set(pattern, index)) > 0:
+            inner = pattern[index:end].replace("\\", "\\\\").replace("[", "\\[")
+            negated = inner.startswith("!")
+            expression += f"(?!/)[{'^' if negated else ''}{_escaped(inner[negated:])}]"
+            index = end + 1
+        else:
+            expression += re.escape(character)
+    return expression
+
+
+def _end_of_set(pattern: str, begin: int) -> int:
+    """Where the set that begins there ends; -1 if it does not. A bracket that comes first is a member of it."""
+    first = begin + 1 if pattern[begin : begin + 1] == "!" else begin
+    return pattern.find("]", first + 1)
+
+
+def _escaped(members: str) -> str:
+    """The members of a set, of which none has a meaning in a regular expression but the minus."""
+    return re.sub(r"[\]^&~|]", r"\\\g<0>", members)
 
 
 def ignoring(patterns: Sequence[str]) -> Callable[[str], bool]:

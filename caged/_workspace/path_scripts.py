@@ -39,7 +39,8 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
         CagedPathError: It failed.
     """
     key = new_name()
-    output = yield from binding.execute(_WRAPPED.format(body=body.rstrip("\n"), key=key), EXEC_TIMEOUT)
+    title = f"{action.replace('cannot ', '')} {path}"
+    output = yield from binding.execute(title, _WRAPPED.format(body=body.rstrip("\n"), key=key), EXEC_TIMEOUT)
     printed, mark, ending = output.rpartition(f"\n@{key} ")
     if not mark:
         raise binding.failure(output)
@@ -62,12 +63,17 @@ d=${p%/*};d=${d:-/}
 [ -d "$d" ]||mkdir -p -- "$d"||{ [ -e "$d" ]||exit ${c:-1};refuse 'Not a directory';}
 """
 
-#: Where `$p` is a symbolic link, it becomes the file that the link leads to. The x keeps line breaks at its end.
+#: Where `$p` is a symbolic link, it becomes the file that the link leads to, whether it exists or not. (`readlink -f`
+#: of busybox cannot do it where it does not.) The x keeps line breaks at the end of a name.
 FOLLOW = """\
-if [ -L "$p" ];then
-  r=$(readlink -f -- "$p"&&echo x)||refuse 'No such file or directory'
-  p=${r%?x}
-fi
+h=0
+while [ -L "$p" ];do
+  [ $h -lt 40 ]||refuse 'Too many levels of symbolic links'
+  h=$((h+1))
+  r=$(readlink -- "$p"&&echo x)||exit 1
+  r=${r%?x}
+  case $r in /*) p=$r;; *) p=${p%/*}/$r;; esac
+done
 """
 
 #: Fails where `$p` cannot be written as a regular file.

@@ -101,7 +101,7 @@ def _upload_directory(
     body = f"{variables(p=target, n=new_name())}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
     staging = yield from work_on(binding, "cannot write", target, body)
     try:
-        yield from binding.execute(MAKE_SCRATCH)
+        yield from binding.execute("prepare", MAKE_SCRATCH)
         sent = parts(source, found)
         while True:
             part = yield from locally(lambda: next(sent, None))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .. import BoundSandbox, CagedCommandTimeoutError
+from .. import (
+    BoundSandbox,
+    CagedCommandTimeoutError,
+    CagedFileNotFoundError,
+    CagedIsADirectoryError,
+    CagedPathError,
+    CagedPermissionError,
+)
 from ._frameworks import missing_framework
 
 try:
@@ -19,16 +26,13 @@ except ImportError as problem:
 
 #: The exit code of a command that took too long, as of coreutils' `timeout`.
 TIMED_OUT = 124
-# `$1` is the path. What it prints on failure is one of deepagents' names of errors.
-_UPLOAD = """\
-[ -d "$1" ]&&{ echo is_directory;exit 1;}
-{ mkdir -p -- "${1%/*}/"&&cat >"$1";} 2>/dev/null||{ echo permission_denied;exit 1;}
-"""
-_DOWNLOAD = """\
-[ -d "$1" ]&&{ echo is_directory;exit 1;}
-[ -e "$1" ]||{ echo file_not_found;exit 1;}
-cat <"$1" 2>/dev/null||{ echo permission_denied;exit 1;}
-"""
+#: What deepagents calls an error of a path that is not one of `_PATH_ERRORS`.
+INVALID_PATH = "invalid_path"
+_PATH_ERRORS = {
+    CagedFileNotFoundError: "file_not_found",
+    CagedIsADirectoryError: "is_directory",
+    CagedPermissionError: "permission_denied",
+}
 
 
 class CagedSandbox(BaseSandbox):  # type: ignore[misc,unused-ignore]
@@ -41,6 +45,9 @@ class CagedSandbox(BaseSandbox):  # type: ignore[misc,unused-ignore]
         box: The sandbox; threads share it.
         timeout: Seconds, for commands without a timeout of their own.
     """
+
+    #: A long output stays in a file of the sandbox, and the agent gets its beginning and end.
+    enable_capture_offload = True
 
     def __init__(self, box: BoundSandbox, *, timeout: float = 1800.0) -> None:
         self._box = box
@@ -65,34 +72,30 @@ class CagedSandbox(BaseSandbox):  # type: ignore[misc,unused-ignore]
             result = self._box.run(f"exec 2>&1\n{command}", timeout=timeout or self._timeout)
         except CagedCommandTimeoutError as error:
             return ExecuteResponse(output=f"{error.stdout}\n{error}", exit_code=TIMED_OUT)
-        return ExecuteResponse(output=result.stdout, exit_code=result.exit_code)
+        # A shell that cannot parse the command prints why before the redirection.
+        return ExecuteResponse(output=result.stdout + result.stderr, exit_code=result.exit_code)
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """Write files, and the directories that they need; one that cannot be written does not affect the others."""
-        responses = []
-        for path, content in files:
-            error = _path_problem(path)
-            if error is None:
-                result = self._box.run(["sh", "-c", _UPLOAD, "sh", path], stdin=content, timeout=self._timeout)
-                error = None if result.ok else result.stdout.strip()
-            responses.append(FileUploadResponse(path=path, error=error))
-        return responses
+        return [FileUploadResponse(path=path, error=self._upload(path, content)) for path, content in files]
 
     def download_files(self, paths: list[str]) -> list[FileDownloadResponse]:
         """Read files; one that cannot be read does not affect the others."""
-        responses = []
-        for path in paths:
-            error = _path_problem(path)
-            content = None
-            if error is None:
-                result = self._box.run(["sh", "-c", _DOWNLOAD, "sh", path], timeout=self._timeout)
-                if result.ok:
-                    content = result.stdout_bytes
-                else:
-                    error = result.stdout.strip()
-            responses.append(FileDownloadResponse(path=path, content=content, error=error))
-        return responses
+        return [self._download(path) for path in paths]
 
+    def _upload(self, path: str, content: bytes) -> Optional[str]:
+        if not path.startswith("/"):
+            return INVALID_PATH
+        try:
+            self._box.write(path, content)
+        except CagedPathError as error:
+            return _PATH_ERRORS.get(type(error), INVALID_PATH)
+        return None
 
-def _path_problem(path: str) -> Optional[str]:
-    return None if path.startswith("/") and "\0" not in path else "invalid_path"
+    def _download(self, path: str) -> FileDownloadResponse:
+        if not path.startswith("/"):
+            return FileDownloadResponse(path=path, error=INVALID_PATH)
+        try:
+            return FileDownloadResponse(path=path, content=self._box.read_bytes(path))
+        except CagedPathError as error:
+            return FileDownloadResponse(path=path, error=_PATH_ERRORS.get(type(error), INVALID_PATH))

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+import posixpath
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Optional, Union
 
-from .. import AsyncBoundSandbox, AsyncCaged, CagedCommandTimeoutError, CagedError, CagedNotFoundError
+from .. import (
+    AsyncBoundSandbox,
+    AsyncCaged,
+    CagedCommandTimeoutError,
+    CagedError,
+    CagedNotFoundError,
+    CagedPathError,
+    FileStat,
+)
 from ._frameworks import missing_framework
 
 try:
     from pydantic_ai.workspaces import (  # type: ignore[import-not-found,unused-ignore]
         CommandResult,
+        FileEntry,
         WorkspaceRef,
         WorkspaceTimeoutError,
         WorkspaceUnavailableError,
@@ -22,16 +33,18 @@ except ImportError as problem:
 
 #: Of a `WorkspaceRef`.
 PROVIDER = "caged"
+#: Statuses of sandboxes that do not come back.
+_GONE = ("destroyed", "error")
 
 
 class CagedWorkspace:
-    """A `WorkspaceBackend` with commands: each workspace is a sandbox.
+    """A `WorkspaceBackend` with commands and files: each workspace is a sandbox.
 
     Nothing is sent before the first operation. It creates the sandbox, or attaches to that of `ref`, which is resumed
     if it is paused. The sandbox is never destroyed: ``await client.sandboxes.destroy(workspace.ref.id)`` does it.
 
     Args:
-        client: Stays open as long as the workspace is used.
+        client: Stays open as long as the workspace is used, in one event loop of asyncio.
         ref: A sandbox that exists.
         command_timeout: Seconds, for commands without a timeout of their own.
         options: Of ``client.sandboxes.create``; none together with `ref`.
@@ -65,10 +78,10 @@ class CagedWorkspace:
         return self._ref
 
     async def working_dir(self) -> str:
-        """The sandbox's own directory, without symbolic links."""
-        box = await self._box()
+        """The directory in which commands begin, without symbolic links."""
         if self._working_dir is None:
-            self._working_dir = (await self._result(box, "pwd -P", None, self._command_timeout)).stdout.rstrip("\n")
+            async with self._sandbox() as box:
+                self._working_dir = (await box.run("pwd -P", check=True)).stdout[:-1]
         return self._working_dir
 
     async def run(
@@ -79,7 +92,21 @@ class CagedWorkspace:
         env: Optional[Mapping[str, str]] = None,
         timeout: Optional[float] = None,
     ) -> CommandResult:
-        """Run a command; see pydantic-ai's `SupportsCommands.run`."""
+        """Run a command; see pydantic-ai's `SupportsCommands`.
+
+        Args:
+            command: A list of words, or text for the shell with `shell`.
+            shell: Whether `command` is for the shell.
+            env: Variables besides those of the sandbox.
+            timeout: Seconds; None means the workspace's `command_timeout`.
+
+        Raises:
+            TypeError: Text without `shell`, or words with it.
+            ValueError: A timeout that is not a positive number, or an empty command.
+            WorkspaceTimeoutError: The command took too long, and was ended.
+            WorkspaceUnavailableError: The sandbox is gone.
+            CagedError: Another failure of the platform; it may be worth another try.
+        """
         if isinstance(command, str) != shell:
             raise TypeError("a command that is a string needs shell=True, one that is a list of words shell=False")
         if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
@@ -88,46 +115,89 @@ class CagedWorkspace:
             raise ValueError("command is empty")
         given = command if isinstance(command, str) else list(command)
         limit = self._command_timeout if timeout is None else timeout
-        return await self._result(await self._box(), given, env, limit)
+        async with self._sandbox() as box:
+            try:
+                result = await box.run(given, env=env, timeout=limit)
+            except CagedCommandTimeoutError as error:
+                raise WorkspaceTimeoutError(str(error), stdout=error.stdout, stderr=error.stderr) from error
+        return CommandResult(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
 
-    async def _result(
-        self, box: AsyncBoundSandbox, command: Union[str, list[str]], env: Optional[Mapping[str, str]], timeout: float
-    ) -> CommandResult:
+    async def read_bytes(self, path: str) -> bytes:
+        """Read a whole file."""
+        async with self._sandbox() as box:
+            return await box.read_bytes(path)
+
+    async def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file and the directories that it needs."""
+        async with self._sandbox() as box:
+            await box.write(path, data)
+
+    async def stat(self, path: str) -> FileEntry:
+        """Describe a file or directory; links are followed."""
+        async with self._sandbox() as box:
+            return _entry(path, await box.stat(path))
+
+    async def list_dir(self, path: str) -> list[FileEntry]:
+        """List the entries of a directory."""
+        async with self._sandbox() as box:
+            return [_entry(found.path, await _target(box, found)) for found in await box.list(path)]
+
+    async def make_dir(self, path: str) -> None:
+        """Make a directory and those above it, unless it exists."""
+        async with self._sandbox() as box:
+            await box.mkdir(path, parents=True, exist_ok=True)
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, a link, or a directory with its content.
+
+        Raises:
+            ValueError: It holds the working directory.
+        """
+        root = await self.working_dir()
+        async with self._sandbox() as box:
+            # Links on the way to the path are followed, as by the removal; the path itself may be one.
+            command = ["sh", "-c", 'cd -- "$1" 2>/dev/null&&pwd -P', "sh", posixpath.dirname(path)]
+            parent = (await box.run(command)).stdout[:-1]
+            target = posixpath.join(parent, posixpath.basename(path))
+            if parent and f"{root}/".startswith(f"{target.rstrip('/')}/"):
+                raise ValueError(f"{path} holds the working directory {root}, and is not removed")
+            await box.remove(path, recursive=True)
+
+    async def exists(self, path: str) -> bool:
+        """Return whether a path leads to something."""
+        async with self._sandbox() as box:
+            return await box.exists(path)
+
+    @asynccontextmanager
+    async def _sandbox(self) -> AsyncIterator[AsyncBoundSandbox]:
+        """The sandbox, for a block whose errors become pydantic-ai's if the sandbox cannot be used any more."""
+        if self._opening is None or (self._opening.done() and _failed(self._opening)):
+            self._opening = asyncio.ensure_future(self._attach() if self._ref is not None else self._create())
+        # One that is cancelled does not end what others wait for.
+        box = await asyncio.shield(self._opening)
         try:
-            result = await box.run(command, env=env, timeout=timeout)
-        except CagedCommandTimeoutError as error:
-            raise WorkspaceTimeoutError(str(error), stdout=error.stdout, stderr=error.stderr) from error
+            yield box
+        except CagedPathError:
+            raise
         except CagedError as error:
             await self._check_available(box.id, error)
             raise
-        return CommandResult(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
 
     async def _check_available(self, sandbox_id: str, error: CagedError) -> None:
-        """Raise another error if the sandbox cannot be used any more; transient ones are the caller's."""
         try:
             status = (await self._client.sandboxes.get(sandbox_id)).status
         except CagedNotFoundError:
             status = "destroyed"
         except CagedError:
             return
-        if status in ("destroyed", "error"):
+        if status in _GONE:
             raise WorkspaceUnavailableError(f"sandbox {sandbox_id} has status {status}") from error
-
-    async def _box(self) -> AsyncBoundSandbox:
-        """The sandbox, created or attached to once; a caller that is cancelled does not end what others wait for."""
-        if self._opening is None or (self._opening.done() and self._failed(self._opening)):
-            self._opening = asyncio.ensure_future(self._attach() if self._ref is not None else self._create())
-        return await asyncio.shield(self._opening)
-
-    @staticmethod
-    def _failed(task: asyncio.Task[AsyncBoundSandbox]) -> bool:
-        return task.cancelled() or task.exception() is not None
 
     async def _create(self) -> AsyncBoundSandbox:
         sandbox = await self._client.sandboxes.create(**self._options)
         self._ref = WorkspaceRef(provider=PROVIDER, id=sandbox.id)
         if sandbox.status == "error":
-            raise WorkspaceUnavailableError(f"the creation of sandbox {sandbox.id} ended in an error")
+            raise WorkspaceUnavailableError(f"the creation of sandbox {sandbox.id} ended in an error; see its log")
         return self._client.sandboxes.bind(sandbox.id)
 
     async def _attach(self) -> AsyncBoundSandbox:
@@ -138,6 +208,25 @@ class CagedWorkspace:
                 await self._client.sandboxes.resume(sandbox.id)
         except CagedNotFoundError as error:
             raise WorkspaceUnavailableError(f"there is no sandbox {self._ref.id}") from error
-        if sandbox.status in ("destroyed", "error"):
+        if sandbox.status in _GONE:
             raise WorkspaceUnavailableError(f"sandbox {sandbox.id} has status {sandbox.status}")
         return self._client.sandboxes.bind(sandbox.id)
+
+
+def _failed(task: asyncio.Task[AsyncBoundSandbox]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _entry(path: str, found: FileStat) -> FileEntry:
+    name = posixpath.basename(posixpath.normpath(path))
+    return FileEntry(name=name, path=path, is_dir=found.is_dir, size=found.size if found.is_file else None)
+
+
+async def _target(box: AsyncBoundSandbox, found: FileStat) -> FileStat:
+    """What an entry of a directory leads to; a link that leads nowhere is described itself."""
+    if not found.is_symlink:
+        return found
+    try:
+        return await box.stat(found.path)
+    except CagedPathError:
+        return found

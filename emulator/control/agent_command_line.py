@@ -56,7 +56,8 @@ _SUBCOMMANDS = {"codex": ("exec", "e"), "goose": ("run",), "cline": ("task",)}
 def prompt_text(program: str, arguments: Sequence[str], stdin: str) -> Optional[str]:
     """Find the prompt in an agent's command line, or on its standard input; None when there is none.
 
-    `claude -p PROMPT`, `claude PROMPT`, `codex exec PROMPT`, `aider --message PROMPT`, with other options around.
+    `claude -p PROMPT`, `claude PROMPT`, `codex exec PROMPT`, `codex exec resume SESSION PROMPT`,
+    `aider --message PROMPT`, with other options around.
     """
     prompts: list[str] = []
     own = _PROMPT_OPTION.get(program, ())
@@ -73,10 +74,21 @@ def prompt_text(program: str, arguments: Sequence[str], stdin: str) -> Optional[
             prompts.append(value if equals else (words.pop(0) if words else ""))
         elif word in _WITH_VALUE:
             words[:1] = []
+        elif word == "resume" and program == "codex" and not prompts:
+            if "--last" not in words:
+                words = _without_session(words)
         elif not word.startswith("-") or word == "-":
             prompts.append(word)
     text = " ".join(word for word in prompts if word != "-") or stdin.strip()
     return text or None
+
+
+def _without_session(words: Sequence[str]) -> list[str]:
+    """What follows `resume`, without the id of a session: its first word that is no option."""
+    for index, word in enumerate(words):
+        if not word.startswith("-") and (index == 0 or words[index - 1] not in _WITH_VALUE):
+            return [*words[:index], *words[index + 1 :]]
+    return list(words)
 
 
 def model_name(program: str, arguments: Sequence[str]) -> Optional[str]:

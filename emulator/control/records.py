@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Optional
 
 #: The ways by which a command comes into a sandbox.
-CommandSource = Literal["exec", "stream", "terminal", "mcp", "build"]
+CommandSource = Literal["exec", "helper", "stream", "terminal", "mcp", "build"]
 _HELP, _COLUMN, _LONG = "help", "column", "is_long"
 
 
@@ -106,7 +106,7 @@ class CommandRecord:
     sandbox: str = value("Id of the sandbox.", column=True)
     command: str = value("The command.", column=True, is_long=True)
     exit_code: Optional[int] = value("Exit code; null where it has none.", column=True)
-    source: str = value("`exec`, `stream`, `terminal`, `mcp` or `build`.", column=True)
+    source: str = value("`exec`, `helper` (a script of the SDK), `stream`, `terminal`, `mcp` or `build`.", column=True)
     duration_ms: float = value("How long it ran, in milliseconds, by the account's clock.", column=True)
     output: Optional[str] = value("Of exec only, cut after 16 Ki characters.", default=None)
     stub: str = value("Id of the stub that answered it.", column=True, default="")

@@ -1,4 +1,4 @@
-"""The output of an agent's command: text, or the JSON that `claude --output-format` prints."""
+"""The output of an agent's command: text, or the JSON that `claude --output-format` and `codex exec --json` print."""
 
 from __future__ import annotations
 
@@ -88,8 +88,33 @@ class StreamJsonOutput(JsonOutput):
         return _line({"type": "assistant", "message": message, "session_id": self._session.id})
 
 
+class CodexJsonOutput(TextOutput):
+    """A line for each event: the reply is one message, a failure has its text."""
+
+    def first(self) -> str:
+        return _line({"type": "thread.started", "thread_id": self._session.id}) + _line({"type": "turn.started"})
+
+    def piece(self, text: str) -> str:
+        return ""
+
+    def last(self, milliseconds: float) -> str:
+        reply, text = self._reply, self._reply.whole.rstrip("\n")
+        if reply.exit_code != 0:
+            failed = {"type": "turn.failed", "error": {"message": text}}
+            return _line({"type": "error", "message": text}) + _line(failed)
+        item = {"id": "item_0", "type": "agent_message", "text": text}
+        usage = {
+            "input_tokens": max(0, reply.tokens_in),
+            "cached_input_tokens": 0,
+            "output_tokens": max(0, reply.tokens_out),
+        }
+        return _line({"type": "item.completed", "item": item}) + _line({"type": "turn.completed", "usage": usage})
+
+
 def output_for(prompt: Prompt, reply: Reply, session: AgentSession) -> TextOutput:
-    """Return the output in the format of the command line. Only claude has other formats than text."""
+    """Return the output in the format of the command line. Only claude and codex have other formats than text."""
+    if prompt.program == "codex" and "--json" in _options(prompt.arguments):
+        return CodexJsonOutput(prompt, reply, session)
     if prompt.program == "claude":
         output_format = _option(prompt.arguments, "--output-format")
         if output_format == "json":
@@ -105,10 +130,13 @@ def _permission_mode(arguments: Sequence[str]) -> str:
     return _option(arguments, "--permission-mode") or "default"
 
 
+def _options(arguments: Sequence[str]) -> Sequence[str]:
+    """The words before `--`."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
 def _option(arguments: Sequence[str], name: str) -> str:
-    for index, word in enumerate(arguments):
-        if word == "--":
-            break
+    for index, word in enumerate(_options(arguments)):
         option, equals, value = word.partition("=")
         if option == name:
             return value if equals else next(iter(arguments[index + 1 :]), "")

@@ -6,7 +6,7 @@ import asyncio
 import codecs
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -25,6 +25,7 @@ from .recorder import SandboxRecorder
 from .redaction import redact_for, without_begun_secret
 from .sandboxes import Sandboxes
 from .signals import Signals
+from .submitted_command import SubmittedCommand, submitted
 
 #: How programs report that they were given no more memory. The kernel reports nothing about a process's own limit.
 _OUT_OF_MEMORY = re.compile(rb"MemoryError|[Cc]annot allocate memory|out of memory|bad_alloc|memory exhausted")
@@ -81,11 +82,11 @@ def _out_of_budget(sandbox: Sandbox) -> SandboxGone:
 class _Run:
     """One command: what is recorded of it."""
 
-    def __init__(self, recorder: SandboxRecorder, sandbox: Sandbox, command: str) -> None:
+    def __init__(self, recorder: SandboxRecorder, sandbox: Sandbox, command: SubmittedCommand) -> None:
         self._recorder = recorder
         self._sandbox = sandbox
-        self._command = command
-        self._running = recorder.begin_command(sandbox, command, "exec")
+        self.command = command
+        self._running = recorder.begin_command(sandbox, command.shown, command.source)
         self.choice = StubChoice()
         self.watch = OutputWatch()
 
@@ -135,18 +136,20 @@ class _Run:
             stub=stub,
             truncated=truncated,
         )
-        shown = redact_for(self._sandbox, self._command, limits.LOGGED_COMMAND)
+        shown = redact_for(self._sandbox, self.command.shown, limits.LOGGED_COMMAND)
         self._recorder.log(self._sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
 
     def record_killed(self, outcome: str, reason: str = "") -> None:
         """Record that it did not come to its end, with what it had printed by then."""
-        printed = without_begun_secret(self._sandbox, self.watch.text.decode("utf-8", "replace"))
+        text = "" if self.command.header else self.watch.text.decode("utf-8", "replace")
+        printed = without_begun_secret(self._sandbox, text)
         times = self.watch.times
         self.record(outcome, times=times, reason=reason, printed=printed if self.choice.output is None else "")
 
     def showing_progress(self) -> AbstractContextManager[None]:
-        """Show in its step what it prints, while the block runs: it may take long, or not end."""
-        return self._running.showing(self.watch)
+        """Show in its step what it prints, while the block runs: it may take long, or not end. What a script of the
+        SDK prints is about the command's end."""
+        return nullcontext() if self.command.header else self._running.showing(self.watch)
 
 
 class Execs:
@@ -178,23 +181,25 @@ class Execs:
             injection: A fault for the command.
         """
         sandbox = self._sandboxes.get(account, sandbox_id)
+        submission = submitted(command)
         if injection is not None and injection.fault.unreachable:
             injection.trigger()
-            return self._refused(sandbox, command, injection.fault.detail or f"sandbox {sandbox_id} cannot be reached")
+            reason = injection.fault.detail or f"sandbox {sandbox_id} cannot be reached"
+            return self._refused(sandbox, submission, reason)
         live = self._live.of(sandbox)
         if sandbox.status != "running" or live.cage is None:
-            return self._not_running(sandbox, command)
+            return self._not_running(sandbox, submission)
         async with self._sandboxes.active(sandbox):
             async with live.workspace_lock:
                 pass  # a snapshot, a restore or a pause in progress comes first
             if sandbox.status == "destroyed":
                 raise not_found("sandbox", sandbox_id)
             if sandbox.status != "running":
-                return self._not_running(sandbox, command)
-            run = _Run(self._recorder, sandbox, command)
+                return self._not_running(sandbox, submission)
+            run = _Run(self._recorder, sandbox, submission)
             try:
                 with within(run.step):
-                    result = await self._result(run, live, sandbox, command, injection)
+                    result = await self._result(run, live, sandbox, injection)
             except asyncio.CancelledError:
                 reason = f"killed: the client gave up after {run.seconds:.1f} s"
                 run.record_killed("killed: the client disconnected", reason)
@@ -205,18 +210,19 @@ class Execs:
         return await self._outcome(run, live, sandbox, result)
 
     async def _result(
-        self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str, injection: Optional[Injection]
+        self, run: _Run, live: LiveSandbox, sandbox: Sandbox, injection: Optional[Injection]
     ) -> CommandResult:
-        run.choose(await self._command_stubs.choose(sandbox, command))
+        if not run.command.is_helper:
+            run.choose(await self._command_stubs.choose(sandbox, run.command.shown))
         if injection is None:
-            return await self._ended(run, live, sandbox, command)
+            return await self._ended(run, live, sandbox)
         async with _kill_during(live, injection):
-            return await self._ended(run, live, sandbox, command)
+            return await self._ended(run, live, sandbox)
 
-    async def _ended(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, command: str) -> CommandResult:
+    async def _ended(self, run: _Run, live: LiveSandbox, sandbox: Sandbox) -> CommandResult:
         assert live.cage is not None
         async with self._recorder.file_changes.noting(sandbox, run.step):
-            work = run.choice.run(sandbox, live.cage, command, limits.OUTPUT_BYTES, watch=run.watch)
+            work = run.choice.run(sandbox, live.cage, run.command.text, limits.OUTPUT_BYTES, watch=run.watch)
             with run.showing_progress():
                 if run.choice.output is None:
                     with self._ending_with_budget(sandbox, run.watch):
@@ -231,18 +237,39 @@ class Execs:
         output = await self._decoded(result.output)
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
+        if run.command.is_wrapped:
+            return await self._wrapped_outcome(run, live, sandbox, result, output)
         run.record(f"exit {result.code}, {milliseconds} ms", result.code, output, result.truncated, result.times)
         if result.code:
             self._record_lack_of_memory(live, sandbox, result.output[-4000:])
         return ExecOutcome(output, result.code)
 
-    def _not_running(self, sandbox: Sandbox, command: str) -> ExecOutcome:
+    async def _wrapped_outcome(
+        self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult, output: str
+    ) -> ExecOutcome:
+        """Record the end of a command that a script of the SDK has run, or that a stub has answered in its place."""
+        code, printed = result.code, result.output
+        answer = ExecOutcome(output, code)
+        if run.choice.output is not None:
+            answer = ExecOutcome(*run.command.as_printed(output, code))
+        else:
+            found = await self._workers.walk.run(run.command.result, output)
+            if found is not None:
+                code, printed = found.exit_code, found.stdout + found.stderr
+                output = await self._decoded(printed)
+        run.record(f"exit {code}, {round(run.milliseconds)} ms", code, output, result.truncated)
+        if code:
+            self._record_lack_of_memory(live, sandbox, printed[-4000:])
+        return answer
+
+    def _not_running(self, sandbox: Sandbox, command: SubmittedCommand) -> ExecOutcome:
         hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""
         return self._refused(sandbox, command, f"sandbox {sandbox.id} is {sandbox.status}, not running{hint}")
 
-    def _refused(self, sandbox: Sandbox, command: str, reason: str) -> ExecOutcome:
+    def _refused(self, sandbox: Sandbox, command: SubmittedCommand, reason: str) -> ExecOutcome:
         """Answer that a command could not be run. It has a step, and is not an event: the sandbox did not see it."""
-        self._recorder.abandon_command(self._recorder.begin_command(sandbox, command, "exec"), reason)
+        begun = self._recorder.begin_command(sandbox, command.shown, command.source)
+        self._recorder.abandon_command(begun, reason)
         return ExecOutcome("", -1, reason)
 
     async def _decoded(self, output: bytes) -> str:

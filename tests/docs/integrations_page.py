@@ -2,8 +2,8 @@
 
     python tests/docs/integrations_page.py [--write] [NAME RESULTS]
 
-Compares the page with the examples, and the row of framework NAME with the results of its suite, and fails if they
-differ. With `--write`, the page is written anew.
+Compares the page with the examples, and the row of framework NAME with the results of its suite, there and in
+README.md, and fails if they differ. With `--write`, both are written anew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "integrations.md"
+README = ROOT / "README.md"
 SUITES = ROOT / "tests" / "conformance"
 #: A link to an example, and the example.
 EXAMPLE = re.compile(r"(?<=\]\()(?P<file>integrations/\w+/\w+\.py)\):\n\n```python\n(?P<code>.*?)```\n", re.DOTALL)
@@ -64,26 +65,28 @@ def with_row(text: str, name: str, new: str) -> str:
     """
     pattern = re.compile(rf"^\| `{name}` \|.*$", re.MULTILINE)
     if len(pattern.findall(text)) != 1:
-        raise ValueError(f"{PAGE.name} must have one row that begins with '| `{name}` |'")
+        raise ValueError(f"{PAGE.name} and {README.name} must have one row each that begins with '| `{name}` |'")
     return pattern.sub(lambda _: new, text)
 
 
 def main(arguments: list[str]) -> None:
     write = "--write" in arguments
     given = [argument for argument in arguments if argument != "--write"]
-    text = PAGE.read_text("utf-8")
-    wanted = with_examples(text)
-    if given:
-        name, results = given
-        wanted = with_row(wanted, name, row(name, json.loads(Path(results).read_text("utf-8"))))
-    if write:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif wanted != text:
-        old, new = text.splitlines(), wanted.splitlines()
-        changed = next((pair for pair in zip(old, new) if pair[0] != pair[1]), ("", ""))
-        raise SystemExit(
-            f"{PAGE.name} is out of date; scripts/conformance --write replaces\n    {changed[0]}\nby\n    {changed[1]}"
-        )
+    for page in (PAGE, README):
+        text = page.read_text("utf-8")
+        wanted = with_examples(text)
+        if given:
+            name, results = given
+            wanted = with_row(wanted, name, row(name, json.loads(Path(results).read_text("utf-8"))))
+        if write:
+            page.write_text(wanted, encoding="utf-8")
+        elif wanted != text:
+            old, new = text.splitlines(), wanted.splitlines()
+            changed = next((pair for pair in zip(old, new) if pair[0] != pair[1]), ("", ""))
+            raise SystemExit(
+                f"{page.name} is out of date; `scripts/conformance --write` replaces\n    {changed[0]}\n"
+                f"by\n    {changed[1]}"
+            )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def test_program_and_its_tests_are_shown(name: str) -> None:
 def test_row_has_the_pinned_version_and_figures(name: str) -> None:
     row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{name}` |"))
     assert f"| {integrations_page.tested_version(name)} | passes " in row
+    assert f"\n{row}\n" in integrations_page.README.read_text("utf-8")
 
 
 def test_each_deviation_and_skip_is_explained() -> None:

@@ -27,7 +27,7 @@ def snippet(section: str, language: str) -> str:
 
 
 def test_every_snippet_is_known_here() -> None:
-    assert len(re.findall(r"^```\w+$", README, re.M)) == 9
+    assert len(re.findall(r"^```\w+$", README, re.M)) == 10
 
 
 def test_the_two_commands_exist_and_can_be_run() -> None:
@@ -41,6 +41,18 @@ def test_sdk_quickstart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv("CAGED_API_KEY", emulator.api_key)
         exec(compile(snippet("The SDK", "python"), "README", "exec"), {})
     assert capsys.readouterr().out == "hello\n 3 False\nhello\n\n"
+
+
+def test_bound_sandbox(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Emulator() as emulator:
+        monkeypatch.setenv("CAGED_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("CAGED_API_KEY", emulator.api_key)
+        exec(compile(snippet("A sandbox as one object", "python"), "README", "exec"), {})
+    assert capsys.readouterr().out == "7\n counted\n['numbers.txt', 'result.bin']\n"
+    assert (tmp_path / "results/result.bin").read_bytes() == b"\0\xff"
 
 
 def test_streams_terminals_and_mcp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

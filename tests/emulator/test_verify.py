@@ -21,6 +21,7 @@ from mutants import (
     FOUND_BY_MOST,
     HONEST,
     OF_ANSWERS,
+    OF_HELPERS,
     OF_MCP,
     OF_SOCKETS,
     TOGETHER,
@@ -189,7 +190,7 @@ def test_report_lists_exactly_injected_faults_and_altered_responses(mutated):
 def test_every_check_fails_with_some_mutant(mutated):
     """Runs the mutants until each check has found a difference: 6 s."""
     mutants = {mutant.name: mutant for mutant in (*OF_ANSWERS, *OF_SOCKETS)}
-    alive = IDS
+    alive = [name for name in IDS if name not in OF_HELPERS]
     first = combined(*(mutants[name] for name in TOGETHER))
     for mutant in (first, *(mutants[name] for name in dict.fromkeys((*FOUND_BY_MOST, *mutants)))):
         if alive:
@@ -208,6 +209,22 @@ def test_mutants_of_mcp_checks_fail_no_other_check(mutated, half):
     names = sorted(list(OF_MCP)[half::2])
     mutant = combined(*(OF_MCP[name] for name in names))
     assert failed_with_more_time(mutated, mutant, ["mcp.*"], names) == names
+
+
+def test_each_helper_check_has_a_mutant():
+    assert sorted(OF_HELPERS) == sorted(name for name in IDS if name.startswith("helpers."))
+
+
+@pytest.mark.parametrize("name", OF_HELPERS)
+def test_helper_check_fails_with_its_own_mutant(mutated, name):
+    assert failed_with_more_time(mutated, OF_HELPERS[name], [name], [name]) == [name]
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_mutants_of_helper_checks_fail_no_other_check(mutated, half):
+    names = sorted(list(OF_HELPERS)[half::2])
+    mutant = combined(*(OF_HELPERS[name] for name in names))
+    assert failed_with_more_time(mutated, mutant, ["helpers.*"], names) == names
 
 
 def failed_with_more_time(mutated, mutant, only, expected):

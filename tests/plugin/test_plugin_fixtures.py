@@ -52,6 +52,13 @@ def test_fixtures_work_as_documented(run_suite, pytester) -> None:
                 assert caged.sandboxes.exec(caged_sandbox.id, "echo $STAGE").output == "test\\n"
                 assert caged.sandboxes.exec(caged_sandbox.id, "claude -p hello").ok
                 assert [box.id for box in caged.sandboxes.list()] == [caged_sandbox.id]
+
+            def test_bound(caged, caged_sandbox):
+                assert caged_sandbox.run("echo out; echo err >&2").stderr == "err\\n"
+                sandbox = caged_sandbox.info()
+                assert {name: getattr(caged_sandbox, name) for name in vars(sandbox)} == vars(sandbox)
+                caged_sandbox.pause()
+                assert caged_sandbox.status == caged.sandboxes.get(caged_sandbox.id).status == "paused"
         """,
         test_a_test_class_of_unittest_can_use_the_fixtures="""
             import unittest, pytest
@@ -64,7 +71,7 @@ def test_fixtures_work_as_documented(run_suite, pytester) -> None:
                         self.assertEqual(own.sandboxes.list(), [])
         """,
     )
-    run_suite(None).assert_outcomes(passed=8)
+    run_suite(None).assert_outcomes(passed=9)
 
 
 def test_what_a_failed_test_made_is_gone_with_its_processes_and_key(run_suite, running) -> None:

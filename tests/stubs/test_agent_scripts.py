@@ -242,6 +242,27 @@ def test_stream_json_has_line_for_each_piece(emulator, client, box):
     assert len({line["session_id"] for line in lines}) == 1
 
 
+def test_json_output_has_format_of_codex(emulator, client, box):
+    emulator.agent("codex").reply(["all ", "done\n"], tokens_in=5, tokens_out=7)
+    output, code = say(client, box, "codex exec --json hi")
+    assert code == 0
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {"type": "thread.started", "thread_id": client.sessions.list().data[0].id},
+        {"type": "turn.started"},
+        {"type": "item.completed", "item": {"id": "item_0", "type": "agent_message", "text": "all done"}},
+        {"type": "turn.completed", "usage": {"input_tokens": 5, "cached_input_tokens": 0, "output_tokens": 7}},
+    ]
+    emulator.agent("codex").clear()
+    emulator.agent("codex").reply("no\n", exit_code=1)
+    output, code = say(client, box, "echo hi | codex exec --json resume ses_1 -")
+    assert code == 1
+    assert [json.loads(line) for line in output.splitlines()[2:]] == [
+        {"type": "error", "message": "no"},
+        {"type": "turn.failed", "error": {"message": "no"}},
+    ]
+    assert say(client, box, "codex exec -- --json") == ("no\n", 1)
+
+
 def test_default_reply_supports_json(emulator, client, box):
     output, _ = say(client, box, "claude -p hi --output-format json")
     assert "called no model" in json.loads(output)["result"]

@@ -3,6 +3,7 @@ so everything behind it is the real emulator."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -320,6 +321,59 @@ OF_MCP = {
     "mcp.write-without-content": Mutant("content is required", socket=_mcp_text("wrote 0 .*", "content is required")),
     "mcp.search-names": Mutant("searches find more", socket=_mcp_text("no matches found", "found.txt")),
     "mcp.listing-sizes": Mutant("directories have no size", socket=_mcp_text(r"\Ad +\d+", "d        0")),
+}
+
+
+# --- mutants of what the SDK's helpers rely on
+
+
+def _command_output(old: str, new: str) -> Callable[[Answer], None]:
+    """Replace output of commands by regular expressions."""
+
+    def http(answer: Answer) -> None:
+        if answer.path.endswith("/exec") and answer.good:
+            answer.data = {**answer.data, "output": re.sub(old, new, answer.data["output"])}
+
+    return http
+
+
+def _encoded(old: bytes, new: bytes) -> Callable[[Answer], None]:
+    """Replace bytes in output that is base64 and nothing else."""
+
+    def http(answer: Answer) -> None:
+        if not answer.path.endswith("/exec") or not answer.good:
+            return
+        blocks = re.split(r"(@[^\n]*)", answer.data["output"])
+        for index, block in enumerate(blocks):
+            try:
+                content = base64.b64decode("".join(block.split()), validate=True)
+            except ValueError:
+                continue
+            if old in content:
+                blocks[index] = base64.b64encode(content.replace(old, new)).decode() + "\n"
+        answer.data = {**answer.data, "output": "".join(blocks)}
+
+    return http
+
+
+#: Name of a check -> the mutant that makes it fail, and no other check of the group.
+OF_HELPERS = {
+    "helpers.shell": Mutant("subshells exit with 0", _command_output("nine\n7", "nine\n0")),
+    "helpers.programs": Mutant("mkfifo is missing", _command_output(r"\Amissing\n", "mkfifo\nmissing\n")),
+    "helpers.options": Mutant("touch sets no time", _command_output("640 1000000000", "640 1000000001")),
+    "helpers.base64": Mutant("base64 has other bytes", _command_output("AAECAwQF", "AAECAwQA")),
+    "helpers.tar": Mutant("tar keeps no modes", _command_output("text\n751", "text\n644")),
+    "helpers.scratch": Mutant("directories in /tmp do not stay", _command_output("kept\n", "")),
+    "helpers.scratch-write": Mutant("the API's /tmp is another", _command_output("by the API and", "and")),
+    "helpers.large-write": Mutant("writes end at 1 MiB", _command_output(r"\A *8388608\n", "1048576\n")),
+    "helpers.large-output": Mutant("output ends early", _command_output("y{2000000,}", "y")),
+    "helpers.long-command": Mutant("commands are cut", _command_output(r"\A *98304\n", "4096\n")),
+    "helpers.proc": Mutant("variables are hidden", _command_output("marked\n", "")),
+    "helpers.second-command": Mutant("commands wait for each other", _command_output(r"\Aended", "late")),
+    "helpers.user": Mutant("su says nothing", _command_output(r"daemon\nas user|\Asu: .*\n", "")),
+    "helpers.run": Mutant("bytes of a command are others", _encoded(b"\x00run\n\xff", b"\x00run\n?")),
+    "helpers.run-timeout": Mutant("children live on", _command_output("child ended", "child lives")),
+    "helpers.transfer": Mutant("bytes of files are others", _encoded(b"\xffbytes", b"?bytes")),
 }
 
 

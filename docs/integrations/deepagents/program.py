@@ -23,12 +23,8 @@ def solve(box: BoundSandbox, task: str, model: str | BaseChatModel = MODEL) -> s
 
 
 def main() -> None:
-    with Caged() as client:
-        sandbox = client.sandboxes.create(template="python-312")
-        try:
-            print(solve(client.sandboxes.bind(sandbox.id), "Write fizzbuzz.py and run it."))
-        finally:
-            client.sandboxes.destroy(sandbox.id)
+    with Caged() as client, client.sandboxes.open("python-312") as box:
+        print(solve(box, "Write fizzbuzz.py and run it."))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from caged import Caged
 
 
 def test_agent_works_in_a_sandbox(caged: Caged) -> None:
-    box = caged.sandboxes.bind(caged.sandboxes.create("python-312").id)
     model = ScriptedModel(
         answers=[
             call("write_file", file_path="/workspace/answer.py", content="print(6 * 7)\n"),
@@ -18,6 +17,7 @@ def test_agent_works_in_a_sandbox(caged: Caged) -> None:
             AIMessage("It is 42."),
         ]
     )
-    assert solve(box, "What is the answer?", model) == "It is 42."
-    assert "42" in str(model.received[-1].content)
-    assert box.run("cat answer.py").stdout == "print(6 * 7)\n"
+    with caged.sandboxes.open("python-312") as box:
+        assert solve(box, "What is the answer?", model) == "It is 42."
+        assert box.read_text("answer.py") == "print(6 * 7)\n"
+    assert str(model.received[-1].content).startswith("42\n")

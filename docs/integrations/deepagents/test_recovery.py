@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from langchain_core.messages import AIMessage
 from program import solve
 from scripted_model import ScriptedModel, call
 
 from caged import Caged
+from caged.emulator import AccountView
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_agent_finishes_although_the_platform_fails(caged: Caged, caged_emulator: Any, failures: int) -> None:
-    box = caged.sandboxes.bind(caged.sandboxes.create("python-312").id)
+def test_agent_finishes_although_the_platform_fails(caged: Caged, caged_emulator: AccountView, failures: int) -> None:
     model = ScriptedModel(answers=[call("execute", command="echo built > result; cat result"), AIMessage("Built.")])
-    caged_emulator.faults.add("sandboxes.exec", status=503, times=failures)  # fails the test if it never triggers
-    assert solve(box, "Build it.", model) == "Built."
-    assert "built" in str(model.received[-1].content)
-    assert box.run("cat result").stdout == "built\n"
+    with caged.sandboxes.open("python-312") as box:
+        caged_emulator.faults.add("sandboxes.exec", status=503, times=failures)  # fails the test if it never triggers
+        assert solve(box, "Build it.", model) == "Built."
+        assert box.read_text("result") == "built\n"
+    assert str(model.received[-1].content).startswith("built\n")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from program import agent, solve
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from caged import AsyncCaged
+from caged.emulator import AccountView
 
 
 def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -20,7 +20,7 @@ def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     return ModelResponse([ToolCallPart("shell", {"command": "echo 42 > answer; cat answer; pwd"})])
 
 
-def test_agent_works_in_a_sandbox(async_caged: AsyncCaged, caged_emulator: Any) -> None:
+def test_agent_works_in_a_sandbox(async_caged: AsyncCaged, caged_emulator: AccountView) -> None:
     async def run() -> str:
         async with async_caged:
             with agent.override(model=FunctionModel(scripted)):

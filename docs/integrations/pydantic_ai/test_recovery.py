@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from program import agent, solve
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from caged import AsyncCaged
+from caged.emulator import AccountView
 
 
 def shell(command: str) -> ModelResponse:
     return ModelResponse(parts=[ToolCallPart("shell", {"command": command})])
 
 
-def test_agent_repeats_a_command_that_the_platform_did_not_run(async_caged: AsyncCaged, caged_emulator: Any) -> None:
+def test_agent_repeats_a_command_that_was_not_run(async_caged: AsyncCaged, caged_emulator: AccountView) -> None:
     write, read_it, finish = "echo 42 > answer", "cat answer", ModelResponse([TextPart("42")])
     answers = [shell(write), shell(write), shell(read_it), finish]
     read: list[str] = []

@@ -12,6 +12,7 @@ from . import (
     exec,
     files,
     git,
+    helpers,
     http,
     keys,
     mcp,
@@ -53,6 +54,7 @@ _GROUPS = (
     keys,
     third_party,
     sdk,
+    helpers,
 )
 
 #: In the order in which they are made.

@@ -19,7 +19,7 @@ from ..operation import Call
 #: The journal has requests to previews, too. They may have any path.
 _PREVIEW = [Route(method, "/{path:path}", "preview") for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
 _SANDBOX_IN_PATH = re.compile("/v1/(?:trust/)?sandboxes/([^/]+)")
-SOURCES = ("exec", "stream", "terminal", "mcp", "build")
+SOURCES = ("exec", "helper", "stream", "terminal", "mcp", "build")
 
 
 def check_query(call: Call[Any], statuses: bool = True) -> None:

@@ -1,0 +1,198 @@
+"""The command lines of agents, and the JSON that they print: text, without I/O.
+
+claude: https://docs.claude.com/en/docs/claude-code/headless; codex: https://developers.openai.com/codex/noninteractive
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from .._errors import CagedError
+from .._naming import did_you_mean, public
+
+
+@public
+@dataclass(frozen=True)
+class AgentReply:
+    """The reply of an agent to a prompt.
+
+    Attributes:
+        text: The agent's last message.
+        cost: US dollars; None when the agent does not report it, as codex.
+        tokens_in: Tokens that the model read, those of a cache included; None when the agent does not report them.
+        tokens_out: Tokens that the model wrote.
+        session_id: The agent's own, to go on with: ``ask(..., session=reply.session_id)``; None when it has none.
+        raw: What the agent printed: claude's result as a dict, codex's events as a list of dicts, text without JSON.
+    """
+
+    text: str = ""
+    cost: Optional[float] = None
+    tokens_in: Optional[int] = None
+    tokens_out: Optional[int] = None
+    session_id: Optional[str] = None
+    raw: Any = field(default=None, repr=False, hash=False)
+
+    @property
+    def tokens(self) -> Optional[int]:
+        """The sum of both; None when the agent does not report them."""
+        return None if self.tokens_in is None or self.tokens_out is None else self.tokens_in + self.tokens_out
+
+
+class UnreadableOutput(Exception):
+    """The agent printed something else than its format."""
+
+
+class AgentFailure(Exception):
+    """The agent reports an error; the text is its message."""
+
+    def __init__(self, message: str, raw: Any) -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class AgentDialect(ABC):
+    """How one agent is called. The prompt is its standard input, which has no limit of size.
+
+    Attributes:
+        program: The command.
+        names: What the platform and its users call the agent; the first is that of ``agents=[...]``.
+    """
+
+    program: str
+    names: tuple[str, ...]
+    env: Mapping[str, str] = {}
+
+    @abstractmethod
+    def words(self, model: Optional[str], session: Optional[str], as_json: bool, options: Sequence[str]) -> list[str]:
+        """The command."""
+
+    @abstractmethod
+    def read(self, output: str) -> AgentReply:
+        """Read what was printed as JSON.
+
+        Raises:
+            AgentFailure, UnreadableOutput
+        """
+
+
+class Claude(AgentDialect):
+    program = "claude"
+    names = ("claude", "claude-code")
+    # Without it, claude refuses to skip permissions as root.
+    env = {"IS_SANDBOX": "1"}
+
+    def words(self, model: Optional[str], session: Optional[str], as_json: bool, options: Sequence[str]) -> list[str]:
+        words = [self.program, "-p", "--dangerously-skip-permissions"]
+        words += ["--output-format", "json"] if as_json else []
+        words += ["--model", model] if model is not None else []
+        words += ["--resume", session] if session is not None else []
+        return [*words, *options]
+
+    def read(self, output: str) -> AgentReply:
+        results = [one for one in _objects(output) if one.get("type") == "result"]
+        if not results:
+            raise UnreadableOutput("no result")
+        raw = results[-1]
+        text = _typed(raw, "result", str) or ""
+        if raw.get("is_error"):
+            raise AgentFailure(text or str(raw.get("subtype") or "unknown error"), raw)
+        usage = _typed(raw, "usage", dict) or {}
+        inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        return AgentReply(
+            text,
+            cost=_typed(raw, "total_cost_usd", (int, float)),
+            tokens_in=sum(_typed(usage, name, int) or 0 for name in inputs) if usage else None,
+            tokens_out=_typed(usage, "output_tokens", int),
+            session_id=_typed(raw, "session_id", str),
+            raw=raw,
+        )
+
+
+class Codex(AgentDialect):
+    program = "codex"
+    names = ("codex",)
+
+    def words(self, model: Optional[str], session: Optional[str], as_json: bool, options: Sequence[str]) -> list[str]:
+        # The workspace need not be a git repository, and the sandbox is the platform's.
+        words = [self.program, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+        words += ["--json"] if as_json else []
+        words += ["--model", model] if model is not None else []
+        words += options
+        return [*words, *(["resume", session] if session is not None else []), "-"]
+
+    def read(self, output: str) -> AgentReply:
+        events = list(_objects(output))
+        text, session, usage = "", None, None
+        failure: Optional[str] = None
+        for event in events:
+            kind = event.get("type")
+            if kind == "thread.started":
+                session = _typed(event, "thread_id", str)
+            elif kind == "item.completed":
+                item = _typed(event, "item", dict) or {}
+                if item.get("type") == "agent_message":
+                    text = _typed(item, "text", str) or ""
+            elif kind == "turn.completed":
+                usage, failure = _typed(event, "usage", dict) or {}, None
+            elif kind == "turn.failed":
+                failure = str((_typed(event, "error", dict) or {}).get("message") or "the turn failed")
+            elif kind == "error" and failure is None:
+                failure = str(event.get("message") or "unknown error")
+        if failure is not None:
+            raise AgentFailure(failure, events)
+        if usage is None:
+            raise UnreadableOutput("no completed turn")
+        return AgentReply(
+            text,
+            tokens_in=_typed(usage, "input_tokens", int),
+            tokens_out=_typed(usage, "output_tokens", int),
+            session_id=session,
+            raw=events,
+        )
+
+
+DIALECTS: tuple[AgentDialect, ...] = (Claude(), Codex())
+
+
+def dialect(name: Any) -> AgentDialect:
+    """The dialect of an agent.
+
+    Raises:
+        CagedError: There is none.
+    """
+    known = {one: each for each in DIALECTS for one in each.names}
+    if name not in known:
+        hint = did_you_mean(name, known) if isinstance(name, str) else ""
+        raise CagedError(
+            f"the command line of agent {name!r} is not known{hint}. Known: {', '.join(known)}; "
+            "others can be called with run()"
+        )
+    return known[name]
+
+
+def _objects(output: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of an output: the output itself, or its lines; what is not JSON is left out."""
+    try:
+        values = json.loads(output)
+    except ValueError:
+        values = [value for line in output.splitlines() for value in _parsed(line)]
+    for value in values if isinstance(values, list) else [values]:
+        if isinstance(value, dict):
+            yield value
+
+
+def _parsed(line: str) -> list[Any]:
+    try:
+        return [json.loads(line)]
+    except ValueError:
+        return []
+
+
+def _typed(value: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """A member, if it has this type, and else None."""
+    member = value.get(name)
+    return member if isinstance(member, kind) and not isinstance(member, bool) else None

@@ -1,0 +1,59 @@
+"""What the script of a command prints, written and read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+STARTED = "@started"
+
+
+@dataclass(frozen=True)
+class PrintedResult:
+    """The result of a command, as its script prints it.
+
+    Attributes:
+        marks: What the script printed before: `@started`, or why it was not started.
+        exit_code: The command's.
+        stdout, stderr: The beginnings of what it printed, see `command_script`.
+    """
+
+    marks: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def read_result(name: str, output: str) -> PrintedResult:
+    """Read what the script printed.
+
+    Args:
+        name: The command's.
+
+    Raises:
+        ValueError: It is something else: the script has ended early.
+    """
+    head, mark, rest = output.partition(f"@{name} ")
+    if not mark:
+        raise ValueError("the script has ended early")
+    code, _, printed = rest.partition("\n")
+    encoded_out, _, encoded_err = printed.partition("@")
+    return PrintedResult(tuple(head.split()), int(code), decode(encoded_out), decode(encoded_err))
+
+
+def write_result(name: str, exit_code: int, stdout: bytes) -> str:
+    """What the script prints for a command that printed nothing else."""
+    return f"{STARTED}\n@{name} {exit_code}\n{base64.b64encode(stdout).decode()}\n@\n"
+
+
+def decode(text: str) -> bytes:
+    """The bytes of the output of `base64`.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        return base64.b64decode(text.encode("ascii").translate(None, b"\r\n "), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise ValueError("not base64") from None

@@ -1,0 +1,275 @@
+"""Prompts to the agents of a bound sandbox: scripted ones, and programs that print what the real ones do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shlex
+
+import pytest
+from cases import each
+from either_kind import result
+
+from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedError
+from caged._workspace.agent_dialects import AgentFailure, Claude, Codex, UnreadableOutput
+
+AGENTS = ["claude", "codex"]
+
+
+@pytest.fixture(autouse=True)
+def clock():
+    """Time is real here."""
+
+
+@pytest.fixture(scope="module")
+def agent_sandbox(emulator):
+    with emulator.client() as client, client.sandboxes.open(agents=AGENTS) as box:
+        yield box.id
+
+
+@pytest.fixture
+def box(on, agent_sandbox):
+    """Runs a coroutine function of a bound sandbox that has agents, of either kind."""
+
+    def run(use):
+        async def bound(client):
+            return await use(client.sandboxes.bind(agent_sandbox))
+
+        return on(bound)
+
+    return run
+
+
+# --- scripted agents
+
+
+def test_claude_replies_with_text_cost_tokens_and_session(box, emulator):
+    async def use(box):
+        return await result(box.agent("claude").ask("Fix it"))
+
+    with emulator.agent("claude").reply("Done.\n", cost_usd=0.25, tokens_in=100, tokens_out=20, files={"fix": "1"}):
+        reply = box(use)
+    assert (reply.text, reply.cost, reply.tokens_in, reply.tokens_out, reply.tokens) == ("Done.", 0.25, 100, 20, 120)
+    assert reply.session_id == reply.raw["session_id"] == emulator.agent("claude").prompts[-1].session
+    assert reply.raw["type"] == "result"
+
+
+def test_codex_replies_with_text_tokens_and_session(box, emulator):
+    async def use(box):
+        return await result(box.agent("codex").ask("Fix it"))
+
+    with emulator.agent("codex").reply("Done.\n", tokens_in=100, tokens_out=20):
+        reply = box(use)
+    assert (reply.text, reply.cost, reply.tokens_in, reply.tokens_out) == ("Done.", None, 100, 20)
+    assert reply.session_id == emulator.agent("codex").prompts[-1].session
+    assert [event["type"] for event in reply.raw][::3] == ["thread.started", "turn.completed"]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_prompt_arrives_whole_with_model_session_and_options(box, emulator, agent):
+    prompt = "-- 'quoted' \"$HOME\"\n`date`" + " long" * 8_000
+
+    option = "--append-system-prompt" if agent == "claude" else "--profile"
+
+    async def use(box):
+        bound = box.agent(agent, options=[option, "a b"], env={"A": "b"}, cwd="/tmp")
+        return await result(bound.ask(prompt, model="some-model", session="ses_of_before"))
+
+    with emulator.agent(agent).reply("ok"):
+        assert box(use).text == "ok"
+    record = emulator.agent(agent).prompts[-1]
+    assert (record.prompt, record.cwd) == (prompt, "/tmp")
+    words = list(record.arguments)
+    assert words[words.index("--model") + 1] == "some-model"
+    assert words[words.index(option) + 1] == "a b"
+    assert words[words.index("--resume" if agent == "claude" else "resume") + 1] == "ses_of_before"
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_text_is_what_the_agent_prints_for_people(box, emulator, agent):
+    async def use(box):
+        return await result(box.agent(agent).ask("Say it", json=False))
+
+    with emulator.agent(agent).reply("First.\nSecond.\n"):
+        reply = box(use)
+    assert (reply.text, reply.raw, reply.tokens, reply.session_id) == (
+        "First.\nSecond.",
+        "First.\nSecond.\n",
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_error_of_an_agent_is_raised_with_what_it_printed(box, emulator, agent, as_json):
+    async def use(box):
+        await result(box.agent(agent).ask("Fail", json=as_json))
+
+    with emulator.agent(agent).reply("I am out of credit", exit_code=3):
+        with pytest.raises(CagedAgentError, match=r"(?s)failed: .*I am out of credit") as caught:
+            box(use)
+    error = caught.value
+    assert (error.agent, error.exit_code, error.stderr) == (agent, 3, "")
+    assert "I am out of credit" in error.stdout
+    assert (error.raw is not None) is as_json
+    assert pickle.loads(pickle.dumps(error)).exit_code == 3
+
+
+def test_agent_that_takes_too_long_is_ended(box, emulator):
+    async def use(box):
+        await result(box.agent("claude").ask("Think", timeout=0.5))
+
+    with emulator.agent("claude").reply("late", delay=600):
+        with pytest.raises(CagedCommandTimeoutError, match="claude -p"):
+            box(use)
+
+
+# --- programs that print something else
+
+
+def with_program(box, program, script):
+    """Ask a program that a test has written, in place of claude or codex."""
+
+    async def use(box):
+        path = f"/workspace/programs/{program}"
+        text = f"mkdir -p /workspace/programs; printf %s {shlex.quote(script)} >{path}; chmod 755 {path}"
+        await result(box.run(text, check=True))
+        return await result(box.agent(program, env={"PATH": "/workspace/programs:/usr/bin:/bin"}).ask("Go"))
+
+    return box(use)
+
+
+def test_output_that_is_not_json_is_an_error_with_the_output(box):
+    with pytest.raises(CagedAgentError, match=r"its output has no result\nstdout: Welcome!\nstderr: a warning"):
+        with_program(box, "claude", "#!/bin/sh\necho Welcome!; echo a warning >&2")
+    with pytest.raises(CagedAgentError, match=r"it exited with 4\nstdout: Please log in"):
+        with_program(box, "codex", "#!/bin/sh\necho Please log in; exit 4")
+
+
+def test_reply_of_a_program_that_exits_with_an_error_is_an_error(box):
+    printed = json.dumps({"type": "result", "result": "fine"})
+    with pytest.raises(CagedAgentError, match="it exited with 5") as caught:
+        with_program(box, "claude", f"#!/bin/sh\necho '{printed}'; exit 5")
+    assert caught.value.raw["result"] == "fine"
+
+
+def test_agent_that_is_not_installed_is_an_error_that_says_what_to_do(on, sandbox_id):
+    async def use(client):
+        agent = client.sandboxes.bind(sandbox_id).agent("codex", env={"PATH": "/nowhere:/bin:/usr/bin"})
+        with pytest.raises(CagedAgentError, match=r"has no such program; create it with agents=\['codex'\]"):
+            await result(agent.ask("Go"))
+
+    on(use)
+
+
+# --- formats, without a sandbox
+
+
+CLAUDE = {
+    "type": "result",
+    "subtype": "success",
+    "is_error": False,
+    "result": "The answer",
+    "session_id": "f1f3a1d4",
+    "total_cost_usd": 0.0421,
+    "usage": {
+        "input_tokens": 4,
+        "cache_creation_input_tokens": 1000,
+        "cache_read_input_tokens": 200,
+        "output_tokens": 30,
+        "server_tool_use": {"web_search_requests": 0},
+    },
+}
+CODEX = [
+    {"type": "thread.started", "thread_id": "0199"},
+    {"type": "turn.started"},
+    {"type": "item.started", "item": {"id": "item_0", "type": "command_execution", "command": "ls"}},
+    {"type": "item.completed", "item": {"id": "item_1", "type": "reasoning", "text": "thinking"}},
+    {"type": "item.completed", "item": {"id": "item_2", "type": "agent_message", "text": "First"}},
+    {"type": "item.completed", "item": {"id": "item_3", "type": "agent_message", "text": "The answer"}},
+    {"type": "turn.completed", "usage": {"input_tokens": 1204, "cached_input_tokens": 1000, "output_tokens": 30}},
+]
+
+
+def lines(*objects):
+    return "".join(json.dumps(one) + "\n" for one in objects)
+
+
+@each(
+    "dialect, output",
+    [
+        (Claude(), json.dumps(CLAUDE)),
+        (Claude(), json.dumps([{"type": "system"}, CLAUDE])),
+        (Claude(), "a warning\n" + lines({"type": "system"}, CLAUDE)),
+        (Codex(), lines(*CODEX)),
+        (Codex(), "a warning\n" + lines({"type": "error", "message": "reconnecting"}, *CODEX)),
+    ],
+)
+def test_reply_is_read(dialect, output):
+    reply = dialect.read(output)
+    assert (reply.text, reply.tokens_in, reply.tokens_out) == ("The answer", 1204, 30)
+    assert reply.session_id in ("f1f3a1d4", "0199")
+    assert reply.cost == (0.0421 if isinstance(dialect, Claude) else None)
+
+
+@each(
+    "dialect, output, message",
+    [
+        (Claude(), json.dumps({**CLAUDE, "is_error": True, "result": "Invalid API key"}), "Invalid API key"),
+        (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": True}), "error_max_turns"),
+        (Codex(), lines({"type": "turn.failed", "error": {"message": "no credit"}}), "no credit"),
+        (Codex(), lines({"type": "error", "message": "no connection"}), "no connection"),
+        (Codex(), lines({"type": "turn.failed"}), "the turn failed"),
+    ],
+)
+def test_failure_is_read(dialect, output, message):
+    with pytest.raises(AgentFailure) as caught:
+        dialect.read(output)
+    assert str(caught.value) == message
+
+
+@each("dialect", [Claude(), Codex()])
+@each("output", ["", "text", "[]", "3", '{"type": "other"}', '{"type": ["result"]}', '"result"', "[[]]"])
+def test_other_output_is_unreadable(dialect, output):
+    with pytest.raises(UnreadableOutput):
+        dialect.read(output)
+
+
+@each("member", ["result", "usage", "total_cost_usd", "session_id"])
+@each("wrong", [None, [], True, {"a": []}])
+def test_member_of_another_type_is_left_out(member, wrong):
+    reply = Claude().read(json.dumps({**CLAUDE, member: wrong}))
+    assert isinstance(reply.text, str)
+    assert reply.cost is None or isinstance(reply.cost, float)
+
+
+def test_arguments_are_checked_before_any_request(driver):
+    for options, prompt, message in [
+        (
+            {"name": "cladue"},
+            {},
+            "agent 'cladue' is not known; did you mean 'claude'.*Known: claude, claude-code, codex",
+        ),
+        ({"name": "aider"}, {}, r"agent 'aider' is not known. Known: .*; others can be called with run\(\)"),
+        ({"name": None}, {}, "agent None is not known"),
+        ({"name": "claude", "options": "--verbose"}, {}, "options must be a list of str"),
+        ({"name": "claude", "env": {"A": 1}}, {}, "must be a str"),
+        ({"name": "claude"}, {"prompt": " \n"}, "prompt is empty"),
+        ({"name": "claude"}, {"prompt": b"x"}, "prompt must be a str"),
+        ({"name": "claude"}, {"model": ""}, "model is empty"),
+        ({"name": "claude"}, {"session": 3}, "session must be a str"),
+        ({"name": "claude"}, {"json": None}, "json must be True or False"),
+        ({"name": "claude"}, {"timeout": 0}, "timeout must be above 0"),
+    ]:
+
+        def use(client, options=options, prompt=prompt):
+            return client.sandboxes.bind("cage_1").agent(**options).ask(**{"prompt": "Go", **prompt})
+
+        with pytest.raises(CagedError, match=message):
+            driver.run([], use)
+
+
+def test_agent_is_shown_with_its_sandbox():
+    with Caged("k") as client:
+        assert repr(client.sandboxes.bind("cage_1").agent("claude-code")) == "BoundAgent('claude', sandbox='cage_1')"
