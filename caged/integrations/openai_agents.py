@@ -78,6 +78,8 @@ except ImportError as problem:
 
 #: Of a state that was saved.
 _TYPE = "caged"
+# Seconds until a program listens on a port.
+_PORT_TIMEOUT = 30.0
 
 
 class CagedSandboxClientOptions(CreateOptions, BaseSandboxClientOptions):  # type: ignore[misc,unused-ignore]
@@ -249,12 +251,11 @@ class CagedSandboxSession(BaseSandboxSession):  # type: ignore[misc,unused-ignor
 
     async def _resolve_exposed_port(self, port: int) -> ExposedPortEndpoint:
         try:
-            listening = {found.port: found.preview_url for found in await self.box.ports()}
+            url = urlsplit(await self.box.wait_for_port(port, timeout=_PORT_TIMEOUT))
         except CagedError as error:
             raise self._no_port(port, str(error), error) from error
-        url = urlsplit(listening.get(port, ""))
         if url.hostname is None:
-            raise self._no_port(port, f"nothing listens on it; these have a URL: {sorted(listening)}")
+            raise self._no_port(port, "it has no preview URL: the platform does not take it for an HTTP port")
         tls = url.scheme == "https"
         return ExposedPortEndpoint(host=url.hostname, port=url.port or (443 if tls else 80), tls=tls)
 

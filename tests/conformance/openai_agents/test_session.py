@@ -226,7 +226,7 @@ async def test_workspace_is_persisted_and_hydrated(client: Any, session: Sandbox
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside"])
 async def test_archive_that_leaves_the_workspace_is_refused(session: SandboxSession, name: str) -> None:
-    with pytest.raises(Exception, match="write archive|escape|unsafe|absolute"):
+    with pytest.raises(Exception, match=r"write archive|absolute"):
         await session.hydrate_workspace(archive(**{name: b"content"}))
 
 

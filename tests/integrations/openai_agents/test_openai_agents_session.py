@@ -23,6 +23,7 @@ from agents.sandbox.session import SandboxSession
 from agents.sandbox.session.sandbox_client import BaseSandboxClientOptions
 
 from caged import AsyncCaged, Caged, CagedError
+from caged.integrations import openai_agents
 from caged.integrations.openai_agents import CagedSandboxClient, CagedSandboxClientOptions
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +38,7 @@ async def client(async_caged: AsyncCaged) -> AsyncIterator[CagedSandboxClient]:
 @pytest.fixture
 async def session(client: CagedSandboxClient) -> AsyncIterator[SandboxSession]:
     script = "useradd --create-home agent && chown agent /workspace"
-    created = await client.create(options=CagedSandboxClientOptions(init_script=script, exposed_ports=(8123, 8124)))
+    created = await client.create(options=CagedSandboxClientOptions(init_script=script))
     await created.start()
     yield created
     await client.delete(created)
@@ -72,18 +73,24 @@ async def test_failure_of_the_platform_says_whether_to_retry(
     assert isinstance(caught.value.__cause__, CagedError)
 
 
-async def test_exposed_port_has_a_url(session: SandboxSession) -> None:
-    with pytest.raises(ExposedPortUnavailableError, match="could not be resolved"):
-        await session.resolve_exposed_port(8124)
-    await session.write(Path("page"), io.BytesIO(b"hello"))
-    await session.exec(
-        "python3 -m http.server 8123 >/dev/null 2>&1 & while ! (: </dev/tcp/127.0.0.1/8123);do :;done",
-        shell=["bash", "-c"],
-        timeout=60,
-    )
-    endpoint = await session.resolve_exposed_port(8123)
-    assert endpoint.port > 0
-    assert endpoint.host
+async def test_exposed_port_has_a_url(client: CagedSandboxClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A network of its own: another program of the machine may use the ports.
+    options = CagedSandboxClientOptions(network_mode="none", exposed_ports=(8080, 8123, 8124))
+    created = await client.create(options=options)
+    async with created:
+        for port in (8080, 8123):
+            await created.exec(f"python3 -m http.server {port} >/dev/null 2>&1 &")
+        endpoint = await created.resolve_exposed_port(8080)
+        assert endpoint.host
+        assert endpoint.port > 0
+        with pytest.raises(ExposedPortUnavailableError) as caught:
+            await created.resolve_exposed_port(8123)
+        assert "no preview URL" in str(caught.value.context)
+        monkeypatch.setattr(openai_agents, "_PORT_TIMEOUT", 0.1)
+        with pytest.raises(ExposedPortUnavailableError) as caught:
+            await created.resolve_exposed_port(8124)
+        assert "nothing listens" in str(caught.value.context)
+    await client.delete(created)
 
 
 async def test_paused_sandbox_is_resumed_from_the_state(client: CagedSandboxClient, caged: Caged) -> None:
