@@ -338,12 +338,12 @@ def _command_output(old: str, new: str) -> Callable[[Answer], None]:
 
 
 def _encoded(old: bytes, new: bytes) -> Callable[[Answer], None]:
-    """Replace bytes in output that is base64 and nothing else."""
+    """Replace bytes in output that is base64, with lines between that begin with @ or are numbers."""
 
     def http(answer: Answer) -> None:
         if not answer.path.endswith("/exec") or not answer.good:
             return
-        blocks = re.split(r"(@[^\n]*)", answer.data["output"])
+        blocks = re.split(r"(^@[^\n]*$|^\d+$)", answer.data["output"], flags=re.M)
         for index, block in enumerate(blocks):
             try:
                 content = base64.b64decode("".join(block.split()), validate=True)
