@@ -54,6 +54,9 @@ def row(name: str, figures: dict[str, Any]) -> str:
     for count, what in ((len(figures["skipped"]), "skipped"), (len(figures["deviations"]), "deviate")):
         if count:
             counts += f"; {count} {what}"
+    instead = SUITES / name / "suite.txt"
+    if instead.exists():
+        counts += f" ({instead.read_text('utf-8').strip()})"
     return f"| `{name}` | {tested_version(name)} | {counts} |"
 
 
