@@ -87,7 +87,7 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
 def send_signal(binding: Binding, name: str, number: int) -> Plan[None]:
     """Send a signal to every process of a command; SIGKILL until none is left."""
     send = _KILL if number == _SIGKILL else _SIGNAL.format(number=number)
-    yield from binding.execute(_find(name) + send, _TIMEOUT)
+    yield from binding.execute(f"send signal {number}", _find(name) + send, _TIMEOUT)
 
 
 def _find(name: str) -> str:

@@ -120,7 +120,9 @@ class StagedDirectory:
         waiting = [""]
         while waiting:
             below = waiting.pop()
-            for entry in os.scandir(self._at(below)):
+            with os.scandir(self._at(below)) as found:
+                entries = list(found)
+            for entry in entries:
                 path = os.path.join(below, entry.name)
                 destination = os.path.join(self._target, path)
                 try:

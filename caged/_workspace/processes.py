@@ -107,8 +107,9 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     if len(encoded) > _COMMAND_IN_SCRIPT:
         yield from put(binding, f"{files_of(name)}.l", encoded.encode())
         encoded = ""
+    script = start_script(spec, name, source, long, encoded)
     try:
-        output = yield from binding.execute(start_script(spec, name, source, long, encoded), _START_TIMEOUT)
+        output = yield from binding.execute(f"start {given}", script, _START_TIMEOUT)
     except CagedTimeoutError:
         yield from send_signal(binding, name, signal_number("KILL"))
         raise
@@ -122,7 +123,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
 
 def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
     """All processes that were started, those that have ended included, the oldest first."""
-    output = yield from binding.execute(list_script())
+    output = yield from binding.execute("list processes", list_script())
     found = []
     for part in output.split("@")[1:]:
         first, _, rest = part.partition("\n")
@@ -158,7 +159,8 @@ def look(binding: Binding, record: ProcessRecord, seconds: float = 0.0) -> Plan[
     Raises:
         CagedProcessLostError: How it ended is not known.
     """
-    output = yield from binding.execute(wait_script(record.name, _rounds(seconds)), _LOOK_TIMEOUT + seconds)
+    script = wait_script(record.name, _rounds(seconds))
+    output = yield from binding.execute(f"look at process {record.pid}", script, _LOOK_TIMEOUT + seconds)
     return _checked(binding, record, parsed_state(output.split()))
 
 
@@ -199,7 +201,8 @@ def describe_output(binding: Binding, record: ProcessRecord) -> Plan[str]:
     """The end of a message: the last lines that a process has printed."""
     path = files_of(record.name)
     output = yield from binding.execute(
-        f"{{ tail -c 4000 {path}.1|base64;}} 2>/dev/null;echo @;{{ tail -c 4000 {path}.2|base64;}} 2>/dev/null;:"
+        f"read output of process {record.pid}",
+        f"{{ tail -c 4000 {path}.1|base64;}} 2>/dev/null;echo @;{{ tail -c 4000 {path}.2|base64;}} 2>/dev/null;:",
     )
     stdout, _, stderr = output.partition("@")
     return printed_output((decoded(binding, stdout), "stdout"), (decoded(binding, stderr), "stderr"))
@@ -243,7 +246,8 @@ class OutputReader:
     def read(self, seconds: float) -> Plan[tuple[State, list[bytes]]]:
         """The next bytes of both streams; waits for them so many seconds."""
         script = output_script(self._record.name, self._offsets[0], self._offsets[1], _rounds(seconds))
-        output = yield from self._binding.execute(script, _LOOK_TIMEOUT + seconds)
+        title = f"read output of process {self._record.pid}"
+        output = yield from self._binding.execute(title, script, _LOOK_TIMEOUT + seconds)
         line, _, rest = output.partition("\n")
         pieces = []
         for number, encoded in enumerate(rest.split("@")):
@@ -252,13 +256,13 @@ class OutputReader:
             pieces.append(data)
         return parsed_state(line.split()), pieces
 
-    def next_chunks(self) -> Plan[list[OutputChunk]]:
-        """The next chunks; none when it ran and printed nothing for some seconds, or when it has ended.
+    def next_chunks(self, seconds: float = _LOOK) -> Plan[list[OutputChunk]]:
+        """The next chunks; none when it ran and printed nothing for so many seconds, or when it has ended.
 
         Raises:
             CagedProcessLostError: How it ended is not known. All that it has printed was returned before.
         """
-        state, pieces = yield from self.read(_LOOK)
+        state, pieces = yield from self.read(seconds)
         self.ended = state.status != "running" and not any(pieces)
         chunks = []
         for number, (stream, data) in enumerate(zip(_STREAMS, pieces)):

@@ -21,7 +21,7 @@ from .local_target import StagedDirectory, staged_file, write_all
 from .local_tree import KEPT_MODE, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, variables, work_on
 from .paths import SandboxPath, absolute, absolute_file
-from .remote_tree import RemoteTree, batches, fetch_batch, tree
+from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
 from .transfer import PIECE, discard, send
 
 LocalPath = Union[str, "os.PathLike[str]"]
@@ -178,7 +178,7 @@ def _fetch(
     binding: Binding, made: RemoteTree, batch: Sequence[str], staged: StagedDirectory, progress: Callable[[int], object]
 ) -> Plan[None]:
     known = made.files[batch[0]]
-    if known.size > PIECE:
+    if is_fetched_alone(known):
         file = staged.open(batch[0])
         try:
             yield from _fetch_large(binding, known, file, progress)

@@ -12,7 +12,7 @@ from .._errors import CagedError, CagedSandboxError, CagedTimeoutError
 from .._literals import SandboxStatus
 from .._models.sandboxes import Sandbox
 from .._naming import did_you_mean
-from .._resources import sandboxes
+from .._resources import sandbox_calls as sandboxes
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
 from .lifecycle import info
@@ -72,8 +72,6 @@ def wait_for_port(binding: Binding, port: Any, timeout: Any, process: Any) -> Pl
                     f"{port}{printed}",
                     sandbox_id=binding.sandbox_id,
                 )
-        elif not listening:
-            yield from _check_running(binding, f"nothing can listen on port {port}")
         if patience.is_over:
             others = ", ".join(str(one.port) for one in listening) or "none"
             message = (
@@ -97,14 +95,6 @@ def _record(binding: Binding, process: Any) -> Optional[ProcessRecord]:
     if process._binding.sandbox_id != binding.sandbox_id:
         raise CagedError(f"process {process.pid} is of sandbox {process._binding.sandbox_id}, not {binding.sandbox_id}")
     return process._record
-
-
-def _check_running(binding: Binding, consequence: str) -> Plan[None]:
-    sandbox = yield from info(binding)
-    if sandbox.status not in ("pending", "running"):
-        raise CagedSandboxError(
-            f"sandbox {binding.sandbox_id} is {sandbox.status}: {consequence}", sandbox_id=binding.sandbox_id
-        )
 
 
 def _end_of_log(binding: Binding) -> Plan[str]:
@@ -158,6 +148,9 @@ class Waiting(Bound):
     ) -> str:
         """Wait until a program of the sandbox listens on a port, and return its preview URL.
 
+        The platform has previews of the ports 80, 3000, 4200, 5000, 5173, 8000, 8080 and 8888; for others the URL is
+        empty.
+
         Args:
             port: 1 to 65535.
             timeout: Seconds, above 0.
@@ -166,8 +159,9 @@ class Waiting(Bound):
         Raises:
             CagedTimeoutError: Nothing listens there when the time is up. The message has the ports on which something
                 does, and the end of what `process` has printed, or of the sandbox's log.
-            CagedSandboxError: `process` has exited; the message has the end of what it has printed. Or the sandbox
-                does not run.
+            CagedSandboxError: `process` has exited; the message has the end of what it has printed.
+            CagedProcessLostError: How `process` ended is not known.
+            CagedAPIError: 409, the sandbox does not run.
         """
         return self._run(wait_for_port(self._binding, port, timeout, process))
 

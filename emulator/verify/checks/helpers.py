@@ -107,7 +107,7 @@ def scratch_write(context: Context) -> None:
     )
 
 
-@group.decision("large-write", "A request of 8 MiB writes a file.", _SOURCE)
+@group.decision("large-write", "A request of 4 MiB writes a file.", _SOURCE)
 def large_write(context: Context) -> None:
     name = f"{SCRATCH}/{context.unique_name()}"
     _output(context, MAKE_SCRATCH)
@@ -116,7 +116,7 @@ def large_write(context: Context) -> None:
     assert_equal("its size", _output(context, f"wc -c <{name};rm {name}").split(), [str(_LARGE)])
 
 
-@group.decision("large-output", "8 MiB of a command's output are returned completely.", _SOURCE)
+@group.decision("large-output", "4 MiB of a command's output are returned completely.", _SOURCE)
 def large_output(context: Context) -> None:
     output = _output(context, f"head -c {_LARGE} /dev/zero|tr '\\0' y")
     assert_true(output == "y" * _LARGE, f"{_LARGE} characters", f"{len(output)} characters")

@@ -16,7 +16,7 @@ from levels import Served
 from caged import AsyncCaged, BoundSandbox
 
 #: Where a bound sandbox is tested, and by which client. The busybox one is at level `namespace`.
-PLACES = ("namespace-sync", "bwrap-async", "process-sync", "process-async", "busybox-sync")
+PLACES = ("namespace-sync", "bwrap-sync", "process-async", "busybox-sync")
 
 APPLETS = "/applets"
 # The programs of the host's busybox are the only ones on PATH. The emulator starts bash, which it has found on the
@@ -95,7 +95,8 @@ class Blocking:
 
     def _wrap_method(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            result = method(*args, **options)
+            options = {name: _unwrap(value) for name, value in options.items()}
+            result = method(*map(_unwrap, args), **options)
             if inspect.isawaitable(result):
                 result = self._loop.run(_awaiting(result))
             return self._wrap(result)
@@ -115,6 +116,10 @@ class Blocking:
                 yield self._loop.run(_awaiting(values.__anext__()))
             except StopAsyncIteration:
                 return
+
+
+def _unwrap(value: Any) -> Any:
+    return value.awaited if isinstance(value, Blocking) else value
 
 
 async def _awaiting(value: Any) -> Any:
