@@ -7,6 +7,7 @@ import errno
 import io
 import itertools
 import os
+import re
 import shlex
 import stat
 import tarfile
@@ -512,41 +513,50 @@ def record(path, mode=FILE, size=1):
     return f"S{mode} {size} 1000000000 0 0 root root {path}"
 
 
-@pytest.mark.parametrize(
-    "records",
-    [
-        [record("/workspace/d/../../outside")],
-        [record("/workspace/d/..")],
-        [record("/workspace/d/./f")],
-        [record("/workspace/d//f")],
-        [record("/workspace/d/")],
-        [record("/outside/f")],
-        [record("/workspace/dx")],
-        [record("relative")],
-        [record("/workspace/d/missing/f")],
-        [record("/workspace/d/f"), record("/workspace/d/f/g")],
-        [record("/workspace/d/l", LINK), "L/workspace/d/l", "Td", record("/workspace/d/l/f")],
-        [record("/workspace/d/l", LINK), "L/workspace/d/l", "T../../outside"],
-        [record("/workspace/d/l", LINK), "L/workspace/d/l", "T"],
-        [record("/workspace/d/l", LINK)],
-        [record("/workspace/d/x", DIRECTORY), record("/workspace/d/x/..", DIRECTORY)],
-        ["Sgarbage"],
-        ["Xgarbage"],
-        [record("/workspace/d/f", size="many")],
-        [record("/workspace/d/f", mode="zz")],
-    ],
-)
-def test_list_that_no_directory_has_is_refused(own_box, tmp_path, records):
-    own_box.mkdir("/workspace/d")
+BAD_LISTS = [
+    [record("/workspace/d/../../outside")],
+    [record("/workspace/d/..")],
+    [record("/workspace/d/./f")],
+    [record("/workspace/d//f")],
+    [record("/workspace/d/")],
+    [record("/outside/f")],
+    [record("/workspace/dx")],
+    [record("relative")],
+    [record("/workspace/d/missing/f")],
+    [record("/workspace/d/f"), record("/workspace/d/f/g")],
+    [record("/workspace/d/l", LINK), "L/workspace/d/l", "Td", record("/workspace/d/l/f")],
+    [record("/workspace/d/l", LINK), "L/workspace/d/l", "T../../outside"],
+    [record("/workspace/d/l", LINK), "L/workspace/d/l", "T"],
+    [record("/workspace/d/l", LINK)],
+    [record("/workspace/d/x", DIRECTORY), record("/workspace/d/x/..", DIRECTORY)],
+    ["Sgarbage"],
+    ["Xgarbage"],
+    [record("/workspace/d/f", size="many")],
+    [record("/workspace/d/f", mode="zz")],
+]
+
+
+def test_list_that_no_directory_has_is_refused(own_box, tmp_path):
     own_box.write("/workspace/d/f", "x")
-    lines = "".join(f"echo \"${{k}}\"'{line}'\n" for line in records)
-    replace_program(own_box, "stat", f'case "$2" in *S%f*) k=${{2%%S*}}\n{lines};; *) exec /usr/bin/stat "$@";; esac\n')
+    replace_program(
+        own_box,
+        "stat",
+        'case "$2" in *S%f*) ;; *) exec /usr/bin/stat "$@";; esac\nk=${2%%S*}\n'
+        f'while read -r line;do echo "$k$line";done <{host_path(own_box, "/workspace")}/records\n',
+    )
     replace_program(own_box, "tar", "exit 0\n")
+    for number, records in enumerate(BAD_LISTS):
+        own_box.write("records", "".join(f"{line}\n" for line in records))
 
-    with pytest.raises(CagedError, match=r"the sandbox lists|the sandbox's list of files is garbled|leads out"):
-        own_box.download("/workspace/d", tmp_path / "a" / "target")
+        with pytest.raises(CagedError) as caught:
+            own_box.download("/workspace/d", tmp_path / "a" / "target")
 
-    assert look(tmp_path).keys() <= {"a"}
+        message = str(caught.value)
+        assert re.search(r"the sandbox lists|the sandbox's list of files is garbled|leads out", message), (
+            number,
+            message,
+        )
+        assert look(tmp_path).keys() <= {"a"}, number
 
 
 def archive(*members):
