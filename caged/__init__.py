@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from ._sockets.mcp import MCPClient
     from ._sockets.terminal import TerminalSession
     from ._workspace.agent_dialects import AgentReply
+    from ._workspace.agent_streams import AgentStream, AsyncAgentStream
     from ._workspace.agents import AsyncBoundAgent, BoundAgent
     from ._workspace.async_bound_sandbox import AsyncBoundSandbox
     from ._workspace.bound_sandbox import BoundSandbox
@@ -108,11 +109,13 @@ __all__ = [
     "AgentReply",
     "AgentSession",
     "AgentSessionPage",
+    "AgentStream",
     "Alert",
     "AlertPage",
     "AlertRule",
     "AlertSeverity",
     "AlertState",
+    "AsyncAgentStream",
     "AsyncBoundAgent",
     "AsyncBoundSandbox",
     "AsyncCaged",
@@ -280,6 +283,7 @@ _MODULES = {
     "_sockets.mcp": ("MCPClient",),
     "_sockets.terminal": ("TerminalSession",),
     "_workspace.agent_dialects": ("AgentReply",),
+    "_workspace.agent_streams": ("AgentStream", "AsyncAgentStream"),
     "_workspace.agents": ("AsyncBoundAgent", "BoundAgent"),
     "_workspace.async_bound_sandbox": ("AsyncBoundSandbox",),
     "_workspace.bound_sandbox": ("BoundSandbox",),

@@ -9,7 +9,7 @@ from .._call import Call, ExpectedContent, as_is, ignore
 from .._http import AsyncSession, Session
 from .._models.files import FileEntry, GitDiff
 from .._tracebacks import short_tracebacks
-from .sandboxes import at
+from .sandbox_calls import at
 
 # The method named `list` hides the builtin inside the classes.
 FileList = list[FileEntry]

@@ -12,7 +12,7 @@ from .._http import AsyncSession, Session
 from .._literals import EventType
 from .._models.sessions import AgentSession, AgentSessionPage, ReplayEvent, ReplayPage, ReplaySummary
 from .._tracebacks import short_tracebacks
-from .sandboxes import at as sandbox_at
+from .sandbox_calls import at as sandbox_at
 
 # The method named `list` hides the builtin inside the classes.
 AgentSessionList = list[AgentSession]

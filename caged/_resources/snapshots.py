@@ -15,7 +15,7 @@ from .._http import AsyncSession, Session
 from .._models.snapshots import Snapshot, SnapshotDownload
 from .._settings import Settings
 from .._tracebacks import short_tracebacks
-from .sandboxes import at as sandbox_at
+from .sandbox_calls import at as sandbox_at
 
 # The method named `list` hides the builtin inside the classes.
 SnapshotList = list[Snapshot]

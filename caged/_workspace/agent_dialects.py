@@ -9,10 +9,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 from .._errors import CagedError
 from .._naming import did_you_mean, public
+
+Form = Literal["text", "json", "events"]
+
+_CLAUDE_EVENTS = ["--output-format", "stream-json", "--verbose"]
 
 
 @public
@@ -26,7 +30,7 @@ class AgentReply:
         tokens_in: Tokens that the model read, those of a cache included; None when the agent does not report them.
         tokens_out: Tokens that the model wrote.
         session_id: The agent's own, to go on with: ``ask(..., session=reply.session_id)``; None when it has none.
-        raw: What the agent printed: claude's result as a dict, codex's events as a list of dicts, text without JSON.
+        raw: What the agent printed: claude's result as a dict, codex's events as a list of dicts, a str without JSON.
     """
 
     text: str = ""
@@ -67,8 +71,12 @@ class AgentDialect(ABC):
     env: Mapping[str, str] = {}
 
     @abstractmethod
-    def words(self, model: Optional[str], session: Optional[str], as_json: bool, options: Sequence[str]) -> list[str]:
-        """The command."""
+    def words(self, model: Optional[str], session: Optional[str], form: Form, options: Sequence[str]) -> list[str]:
+        """The command.
+
+        Args:
+            form: What it prints: text for people, JSON with the reply, or a line of JSON for each event.
+        """
 
     @abstractmethod
     def read(self, output: str) -> AgentReply:
@@ -85,9 +93,9 @@ class Claude(AgentDialect):
     # Without it, claude refuses to skip permissions as root.
     env = {"IS_SANDBOX": "1"}
 
-    def words(self, model: Optional[str], session: Optional[str], as_json: bool, options: Sequence[str]) -> list[str]:
+    def words(self, model: Optional[str], session: Optional[str], form: Form, options: Sequence[str]) -> list[str]:
         words = [self.program, "-p", "--dangerously-skip-permissions"]
-        words += ["--output-format", "json"] if as_json else []
+        words += {"text": [], "json": ["--output-format", "json"], "events": _CLAUDE_EVENTS}[form]
         words += ["--model", model] if model is not None else []
         words += ["--resume", session] if session is not None else []
         return [*words, *options]
@@ -116,10 +124,10 @@ class Codex(AgentDialect):
     program = "codex"
     names = ("codex",)
 
-    def words(self, model: Optional[str], session: Optional[str], as_json: bool, options: Sequence[str]) -> list[str]:
+    def words(self, model: Optional[str], session: Optional[str], form: Form, options: Sequence[str]) -> list[str]:
         # The workspace need not be a git repository, and the sandbox is the platform's.
         words = [self.program, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
-        words += ["--json"] if as_json else []
+        words += ["--json"] if form != "text" else []
         words += ["--model", model] if model is not None else []
         words += options
         return [*words, *(["resume", session] if session is not None else []), "-"]
@@ -172,6 +180,11 @@ def dialect(name: Any) -> AgentDialect:
             "others can be called with run()"
         )
     return known[name]
+
+
+def event_of(line: str) -> Optional[dict[str, Any]]:
+    """The event that a line is; None for another line."""
+    return next(_objects(line), None)
 
 
 def _objects(output: str) -> Iterator[dict[str, Any]]:

@@ -1,74 +1,16 @@
-"""Prompts to the agents of a bound sandbox."""
+"""The agents of a bound sandbox."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Literal, Optional, Union, overload
 
-from .. import _arguments as arguments
-from .._core import Plan
-from .._errors import CagedAgentError, CagedError
 from .._naming import public
-from .._tracebacks import short_tracebacks
-from .agent_dialects import AgentDialect, AgentFailure, AgentReply, UnreadableOutput, dialect
-from .binding import AsyncBound, Binding, Bound
-from .commands import RunResult, run
-
-#: Of a shell.
-_NOT_FOUND = 127
-
-
-class AgentCall:
-    """What `agent` was given, checked."""
-
-    def __init__(self, name: Any, options: Any, cwd: Any, env: Any) -> None:
-        self.dialect: AgentDialect = dialect(name)
-        self.options = arguments.texts("options", list(options) if isinstance(options, tuple) else options)
-        self.cwd = cwd
-        self.env = {**self.dialect.env, **({} if env is None else arguments.text_mapping("env", env))}
-
-
-def ask(
-    binding: Binding, call: AgentCall, prompt: Any, model: Any, as_json: Any, timeout: Any, session: Any
-) -> Plan[AgentReply]:
-    """Run the agent's command, and read its reply."""
-    if not arguments.text("prompt", prompt).strip():
-        raise CagedError("prompt is empty")
-    arguments.boolean("json", as_json)
-    for name, value in (("model", model), ("session", session)):
-        if value is not None and not arguments.text(name, value):
-            raise CagedError(f"{name} is empty; leave it out for the agent's own")
-    words = call.dialect.words(model, session, as_json, call.options)
-    result = yield from run(binding, words, call.cwd, call.env, prompt, None, timeout, False)
-    return read_reply(binding, call.dialect, result, as_json)
-
-
-def read_reply(binding: Binding, agent: AgentDialect, result: RunResult, as_json: bool) -> AgentReply:
-    """The reply that an agent's command has printed.
-
-    Raises:
-        CagedAgentError: It reports an error, has failed, or printed something else.
-    """
-
-    def error(message: str, raw: Any = None) -> CagedAgentError:
-        return CagedAgentError(agent.program, message, result.exit_code, result.stdout, result.stderr, raw)
-
-    if result.exit_code == _NOT_FOUND:
-        raise error(f"sandbox {binding.sandbox_id} has no such program; create it with agents=[{agent.names[0]!r}]")
-    if not as_json:
-        if result.exit_code != 0:
-            raise error(f"it exited with {result.exit_code}")
-        return AgentReply(result.stdout.rstrip("\n"), raw=result.stdout)
-    try:
-        reply = agent.read(result.stdout)
-    except AgentFailure as failure:
-        raise error(str(failure), failure.raw) from None
-    except UnreadableOutput as problem:
-        what = f"it exited with {result.exit_code}" if result.exit_code else f"its output has {problem}"
-        raise error(what) from None
-    if result.exit_code != 0:
-        raise error(f"it exited with {result.exit_code}", reply.raw)
-    return reply
+from .._tracebacks import short_tracebacks, wrap
+from .agent_dialects import AgentReply
+from .agent_prompts import AgentCall, AgentPrompt, ask, checked_prompt
+from .agent_streams import AgentRun, AgentStream, AsyncAgentStream
+from .binding import AsyncBound, Bound
 
 
 @public
@@ -80,6 +22,7 @@ class BoundAgent:
         self._bound = bound
         self._call = call
 
+    @overload
     def ask(
         self,
         prompt: str,
@@ -88,7 +31,31 @@ class BoundAgent:
         json: bool = True,
         timeout: Optional[float] = None,
         session: Optional[str] = None,
-    ) -> AgentReply:
+        stream: Literal[False] = False,
+    ) -> AgentReply: ...
+
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        *,
+        model: Optional[str] = None,
+        json: bool = True,
+        timeout: Optional[float] = None,
+        session: Optional[str] = None,
+        stream: Literal[True],
+    ) -> AgentStream: ...
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        model: Optional[str] = None,
+        json: bool = True,
+        timeout: Optional[float] = None,
+        session: Optional[str] = None,
+        stream: bool = False,
+    ) -> Union[AgentReply, AgentStream]:
         """Give the agent a prompt, and wait for its reply.
 
         It may edit files and run commands without being allowed to each time: it is in a sandbox.
@@ -100,13 +67,18 @@ class BoundAgent:
                 failure than the exit code is noticed.
             timeout: Seconds, above 0; None means 300. Then the agent and all its processes are ended.
             session: `AgentReply.session_id` of an earlier reply, whose conversation goes on; None begins one.
+            stream: True returns the agent's events, to be read as they come, and raises errors there.
 
         Raises:
             CagedAgentError: The agent reports an error or failed, or is not installed.
             CagedCommandTimeoutError: It took too long; the error has what it printed until then.
             CagedSandboxError: The sandbox cannot run commands.
+            CagedError: An argument that cannot be used; nothing is sent.
         """
-        return self._bound._run(ask(self._bound._binding, self._call, prompt, model, json, timeout, session))
+        checked = checked_prompt(self._call, prompt, model, json, timeout, session, stream)
+        if stream:
+            return AgentStream(self._bound._session, AgentRun(self._bound._binding, checked))
+        return self._bound._run(ask(self._bound._binding, checked))
 
     def __repr__(self) -> str:
         return f"BoundAgent({self._call.dialect.program!r}, sandbox={self._bound.id!r})"
@@ -121,7 +93,8 @@ class AsyncBoundAgent:
         self._bound = bound
         self._call = call
 
-    async def ask(
+    @overload
+    def ask(
         self,
         prompt: str,
         *,
@@ -129,12 +102,45 @@ class AsyncBoundAgent:
         json: bool = True,
         timeout: Optional[float] = None,
         session: Optional[str] = None,
-    ) -> AgentReply:
-        """See `BoundAgent.ask`."""
-        return await self._bound._run(ask(self._bound._binding, self._call, prompt, model, json, timeout, session))
+        stream: Literal[False] = False,
+    ) -> Coroutine[Any, Any, AgentReply]: ...
+
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        *,
+        model: Optional[str] = None,
+        json: bool = True,
+        timeout: Optional[float] = None,
+        session: Optional[str] = None,
+        stream: Literal[True],
+    ) -> AsyncAgentStream: ...
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        model: Optional[str] = None,
+        json: bool = True,
+        timeout: Optional[float] = None,
+        session: Optional[str] = None,
+        stream: bool = False,
+    ) -> Union[Coroutine[Any, Any, AgentReply], AsyncAgentStream]:
+        """See `BoundAgent.ask`. It is awaited; with ``stream=True`` it is for ``async for``, without ``await``."""
+        checked = checked_prompt(self._call, prompt, model, json, timeout, session, stream)
+        if stream:
+            return AsyncAgentStream(self._bound._session, AgentRun(self._bound._binding, checked))
+        coroutine: Coroutine[Any, Any, AgentReply] = _ask(self._bound, checked)
+        return coroutine
 
     def __repr__(self) -> str:
         return f"AsyncBoundAgent({self._call.dialect.program!r}, sandbox={self._bound.id!r})"
+
+
+@wrap
+async def _ask(bound: AsyncBound, prompt: AgentPrompt) -> AgentReply:
+    return await bound._run(ask(bound._binding, prompt))
 
 
 @short_tracebacks

@@ -13,7 +13,7 @@ from .._core import Plan, perform
 from .._errors import CagedSandboxError
 from .._http import AsyncSession, Session
 from .._models.sandboxes import Sandbox
-from .._resources.sandboxes import exec_
+from .._resources.sandbox_calls import exec_
 from .._settings import Settings
 from .command_output import decode
 from .script_header import helper_header

@@ -13,7 +13,7 @@ from .._core import Plan, perform
 from .._errors import CagedCommandError, CagedCommandTimeoutError, CagedError, CagedSandboxError, CagedTimeoutError
 from .._models.sandboxes import ExecResult
 from .._naming import public
-from .._resources.sandboxes import exec_
+from .._resources.sandbox_calls import exec_
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, new_name
 from .command_output import read_result

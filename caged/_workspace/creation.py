@@ -8,7 +8,7 @@ from typing import Optional
 from .._core import Plan, perform
 from .._errors import CagedError, CagedSandboxError, caused_by
 from .._models.sandboxes import Sandbox
-from .._resources.sandboxes import destroy, logs
+from .._resources.sandbox_calls import destroy, logs
 from .._settings import Settings
 
 _log = logging.getLogger("caged.sandboxes")

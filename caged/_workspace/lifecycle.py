@@ -10,7 +10,7 @@ from .._core import Plan, perform
 from .._errors import CagedError
 from .._literals import SandboxStatus
 from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox
-from .._resources import sandboxes
+from .._resources import sandbox_calls as sandboxes
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
 

@@ -105,6 +105,9 @@ def parts(root: str, found: list[LocalEntry]) -> Iterator[Part]:
                 archive.add(_header(entry, tarfile.REGTYPE), _exactly(file.read(size), size, file.name), size)
         if archive.size > PIECE - 16 * _BLOCK:
             yield archive.take()
+    if archive.size:
+        # Not in the same archive: busybox makes links when all else is there.
+        yield archive.take()
     directories = [entry for entry in found if stat.S_ISDIR(entry.status.st_mode)]
     for entry in [*reversed(directories), LocalEntry("", os.stat(root))]:
         archive.add(_header(entry, tarfile.DIRTYPE))

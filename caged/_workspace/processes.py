@@ -256,13 +256,13 @@ class OutputReader:
             pieces.append(data)
         return parsed_state(line.split()), pieces
 
-    def next_chunks(self) -> Plan[list[OutputChunk]]:
-        """The next chunks; none when it ran and printed nothing for some seconds, or when it has ended.
+    def next_chunks(self, seconds: float = _LOOK) -> Plan[list[OutputChunk]]:
+        """The next chunks; none when it ran and printed nothing for so many seconds, or when it has ended.
 
         Raises:
             CagedProcessLostError: How it ended is not known. All that it has printed was returned before.
         """
-        state, pieces = yield from self.read(_LOOK)
+        state, pieces = yield from self.read(seconds)
         self.ended = state.status != "running" and not any(pieces)
         chunks = []
         for number, (stream, data) in enumerate(zip(_STREAMS, pieces)):

@@ -111,13 +111,21 @@ def _check(made: RemoteTree) -> None:
         raise CagedError("the sandbox lists a path twice")
 
 
+def is_fetched_alone(file: FileStat) -> bool:
+    """Whether a file is read without tar: a large one, or one whose name GNU's tar would take for an escape."""
+    return file.size > PIECE or "\\" in file.path
+
+
 def batches(files: dict[str, FileStat]) -> Iterator[list[str]]:
-    """Files that are fetched at once; one that is larger than a piece is alone."""
+    """Files that are fetched at once."""
     batch: list[str] = []
     size = length = 0
     for path, file in files.items():
+        if is_fetched_alone(file):
+            yield [path]
+            continue
         quoted = len(shlex.quote(f"./{path}").encode()) + 1
-        padded = file.size + 2048 + 2 * len(path)
+        padded = file.size + 2048 + 2 * len(path.encode())
         if batch and (size + padded > PIECE or length + quoted > _NAMES):
             yield batch
             batch, size, length = [], 0, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import Any, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
 from .._call import Call
@@ -23,10 +23,8 @@ from .completion import uninterrupted
 from .creation import CREATION_PATIENCE, creation_error, remove
 from .lifecycle import info
 
-if TYPE_CHECKING:
-    from .async_bound_sandbox import AsyncBoundSandbox
-    from .bound_sandbox import BoundSandbox
-
+B = TypeVar("B", bound="WorkspaceSnapshots")
+A = TypeVar("A", bound="AsyncWorkspaceSnapshots")
 _log = logging.getLogger("caged.sandboxes")
 
 # What the API tells of a sandbox and another one can be created with. Not the repository and the init script: they may
@@ -158,7 +156,7 @@ class WorkspaceSnapshots(Bound):
         """
         return self._session.send(files.git_diff(self.id, path))
 
-    def fork(self, n: int = 1, *, params: Optional[SandboxCreateParams] = None) -> list[BoundSandbox]:
+    def fork(self: B, n: int = 1, *, params: Optional[SandboxCreateParams] = None) -> list[B]:
         """Create sandboxes with the content of this one: a snapshot of it, restored into each and then deleted.
 
         They are created one after another. What a snapshot does not have, such as processes, they do not have either.
@@ -174,8 +172,6 @@ class WorkspaceSnapshots(Bound):
             CagedSandboxError: One of them has status ``error``; the message has the end of its log.
             CagedPlanLimitError: The plan allows no further sandbox or snapshot.
         """
-        from .bound_sandbox import BoundSandbox
-
         call = self._run(prepare(self._binding, n, params))
         forking = Forking()
         try:
@@ -188,7 +184,7 @@ class WorkspaceSnapshots(Bound):
             self._run(undo(self._binding, forking, error))
             raise
         self._run(remove_snapshot(self._binding, forking))
-        return [BoundSandbox(self._session, sandbox) for sandbox in forking.made]
+        return [type(self)(self._session, sandbox) for sandbox in forking.made]
 
 
 @short_tracebacks
@@ -213,10 +209,8 @@ class AsyncWorkspaceSnapshots(AsyncBound):
         """See `WorkspaceSnapshots.diff`."""
         return await self._session.send(files.git_diff(self.id, path))
 
-    async def fork(self, n: int = 1, *, params: Optional[SandboxCreateParams] = None) -> list[AsyncBoundSandbox]:
+    async def fork(self: A, n: int = 1, *, params: Optional[SandboxCreateParams] = None) -> list[A]:
         """See `WorkspaceSnapshots.fork`. When it is cancelled, what it has made is removed."""
-        from .async_bound_sandbox import AsyncBoundSandbox
-
         call = await self._run(prepare(self._binding, n, params))
         forking = Forking()
         try:
@@ -229,4 +223,4 @@ class AsyncWorkspaceSnapshots(AsyncBound):
             await uninterrupted(self._run(undo(self._binding, forking, error)))
             raise
         await uninterrupted(self._run(remove_snapshot(self._binding, forking)))
-        return [AsyncBoundSandbox(self._session, sandbox) for sandbox in forking.made]
+        return [type(self)(self._session, sandbox) for sandbox in forking.made]

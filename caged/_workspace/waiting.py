@@ -12,7 +12,7 @@ from .._errors import CagedError, CagedSandboxError, CagedTimeoutError
 from .._literals import SandboxStatus
 from .._models.sandboxes import Sandbox
 from .._naming import did_you_mean
-from .._resources import sandboxes
+from .._resources import sandbox_calls as sandboxes
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
 from .lifecycle import info

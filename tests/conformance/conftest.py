@@ -37,6 +37,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out.append(item)
             continue
         kept.append(item)
+    for folder in {item.path.parent for item in items}:
+        unknown = set(deviations(folder)) - {item.name for item in items if item.path.parent == folder}
+        if unknown and not config.option.keyword and not any("::" in argument for argument in config.args):
+            raise pytest.UsageError(f"deviations.txt names tests that do not exist: {', '.join(sorted(unknown))}")
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
 

@@ -54,6 +54,9 @@ def row(name: str, figures: dict[str, Any]) -> str:
     for count, what in ((len(figures["skipped"]), "skipped"), (len(figures["deviations"]), "deviate")):
         if count:
             counts += f"; {count} {what}"
+    instead = SUITES / name / "suite.txt"
+    if instead.exists():
+        counts += f" ({instead.read_text('utf-8').strip()})"
     return f"| `{name}` | {tested_version(name)} | {counts} |"
 
 
@@ -69,15 +72,23 @@ def with_row(text: str, name: str, new: str) -> str:
     return pattern.sub(lambda _: new, text)
 
 
+def unexplained(text: str, figures: dict[str, Any]) -> list[str]:
+    """Tests that are skipped or deviate, and that the page names neither with their parameters nor without."""
+    names = [*figures["skipped"], *figures["deviations"]]
+    return [name for name in names if f"`{name}`" not in text and f"`{name.partition('[')[0]}`" not in text]
+
+
 def main(arguments: list[str]) -> None:
     write = "--write" in arguments
     given = [argument for argument in arguments if argument != "--write"]
+    name, figures = (given[0], json.loads(Path(given[1]).read_text("utf-8"))) if given else ("", {})
+    if given and unexplained(PAGE.read_text("utf-8"), figures):
+        raise SystemExit(f"{PAGE.name} does not say why: {', '.join(unexplained(PAGE.read_text('utf-8'), figures))}")
     for page in (PAGE, README):
         text = page.read_text("utf-8")
         wanted = with_examples(text)
         if given:
-            name, results = given
-            wanted = with_row(wanted, name, row(name, json.loads(Path(results).read_text("utf-8"))))
+            wanted = with_row(wanted, name, row(name, figures))
         if write:
             page.write_text(wanted, encoding="utf-8")
         elif wanted != text:

@@ -43,9 +43,7 @@ def test_sdk_quickstart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert capsys.readouterr().out == "hello\n 3 False\nhello\n\n"
 
 
-def test_bound_sandbox(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_bound_sandbox(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with Emulator() as emulator:
         monkeypatch.setenv("CAGED_BASE_URL", emulator.base_url)

@@ -19,6 +19,8 @@ import caged.emulator
 
 MISSPELT = Path(__file__).with_name("misspelt.py")
 KEYWORD, NAMES = "misspelt_keyword.py", "public_names.py"
+#: Programs of the documentation, which have no errors.
+PROGRAMS = sorted((Path(__file__).parents[2] / "docs/examples/agent_service").glob("*service.py"))
 PACKAGES = {"caged": caged, "caged.emulator": caged.emulator}
 SECONDS = 300
 
@@ -34,6 +36,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     typed_tree.make(directory / "venv")
     (directory / MISSPELT.name).write_text(MISSPELT.read_text())
     (directory / KEYWORD).write_text("import caged\ncaged.Caged('k').sandboxes.create(templat='minimal')\n")
+    for program in PROGRAMS:
+        (directory / program.name).write_text(program.read_text())
     lines = [*(f"import {name}" for name in PACKAGES), *(f"print({name}.{candidate})" for name, candidate in probes())]
     (directory / NAMES).write_text("\n".join(lines) + "\n")
     return directory
@@ -48,7 +52,7 @@ def errors(request: pytest.FixtureRequest, sources: Path, mypy_cache: Path) -> E
     """What a checker reports, by name of the file and by line."""
     interpreter, files = (
         sources / "venv" / "bin" / "python",
-        [sources / name for name in (MISSPELT.name, KEYWORD, NAMES)],
+        [sources / name for name in (MISSPELT.name, KEYWORD, NAMES, *(program.name for program in PROGRAMS))],
     )
     return mypy(interpreter, files, mypy_cache) if request.param == "mypy" else pyright(interpreter, files)
 
@@ -97,6 +101,14 @@ def test_misspelt_names_and_values_are_errors_and_others_are_not(errors: Errors)
     found = errors[MISSPELT.name]
     assert {number: lines[number - 1] for number in wrong - set(found)} == {}
     assert {number: found[number] for number in set(found) - wrong} == {}
+
+
+def test_programs_of_the_documentation_have_no_errors(errors: Errors) -> None:
+    assert {program.name: errors[program.name] for program in PROGRAMS} == {
+        "async_service.py": {},
+        "service.py": {},
+        "test_service.py": {},
+    }
 
 
 def test_public_names_are_those_that_a_checker_sees(errors: Errors) -> None:

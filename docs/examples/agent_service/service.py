@@ -13,7 +13,7 @@ class Repair:
 
     Attributes:
         passed: Whether the tests pass.
-        prompts: How often the agent was asked.
+        prompts: How many prompts the agent got.
         diff: What it changed, with `passed` only.
         cost: US dollars, machine time included.
         problem: Why it was given up.
@@ -52,11 +52,14 @@ def repair(
 def attempt(box: BoundSandbox, tests: str, prompts: int, result: Repair) -> None:
     run = box.run(tests, timeout=600)
     clean = box.snapshot("before the agent")
-    while not run.ok and result.prompts < prompts:
+    while not run.ok:
+        if result.prompts == prompts:
+            result.problem = f"the tests fail after {prompts} prompts"
+            return
         if result.prompts:
             box.restore(clean)
         result.prompts += 1
-        box.agent("claude").ask(f"Repair this, change no test:\n$ {tests}\n{run.stdout}{run.stderr}"[-8000:])
+        prompt = f"Repair this, change no test:\n$ {tests}\n{(run.stdout + run.stderr)[-8000:]}"
+        box.agent("claude").ask(prompt, timeout=900)
         run = box.run(tests, timeout=600)
-    result.passed, result.diff = run.ok, box.diff().diff if run.ok else ""
-    result.problem = "" if run.ok else f"the tests fail after {prompts} prompts"
+    result.passed, result.diff = True, box.diff().diff

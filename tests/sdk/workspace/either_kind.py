@@ -23,3 +23,13 @@ async def opened(client: Any, **options: Any) -> AsyncIterator[Any]:
     else:
         with manager as box:
             yield box
+
+
+async def items(values: Any) -> AsyncIterator[Any]:
+    """The items of an iterator of either kind."""
+    if hasattr(values, "__aiter__"):
+        async for value in values:
+            yield value
+    else:
+        for value in values:
+            yield value

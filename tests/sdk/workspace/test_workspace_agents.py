@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 from cases import each
-from either_kind import result
+from either_kind import items, result
 
 from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedError
 from caged._workspace.agent_dialects import AgentFailure, Claude, Codex, UnreadableOutput
@@ -116,28 +116,104 @@ def test_error_of_an_agent_is_raised_with_what_it_printed(box, emulator, agent, 
     assert pickle.loads(pickle.dumps(error)).exit_code == 3
 
 
-def test_agent_that_takes_too_long_is_ended(box, emulator):
+# --- streams
+
+
+def test_claude_gives_its_events_as_they_come_and_then_its_reply(box, emulator):
     async def use(box):
-        await result(box.agent("claude").ask("Think", timeout=0.5))
+        stream = box.agent("claude").ask("Go", stream=True)
+        with pytest.raises(CagedError, match="no reply yet"):
+            assert stream.reply
+        return [event async for event in items(stream)], stream.reply
+
+    with emulator.agent("claude").reply(["First. ", "Sécond."], cost_usd=0.5, tokens_in=10, tokens_out=2):
+        events, reply = box(use)
+    assert [event["type"] for event in events] == ["system", "assistant", "assistant", "result"]
+    assert [event["message"]["content"][0]["text"] for event in events[1:3]] == ["First. ", "Sécond."]
+    assert (reply.text, reply.cost, reply.tokens, reply.raw) == ("First. Sécond.", 0.5, 12, events[-1])
+
+
+def test_event_is_there_before_the_agent_ends_and_closing_ends_the_agent(box, emulator):
+    async def use(box):
+        stream = box.agent("claude").ask("Go", stream=True)
+        async for event in items(stream):
+            assert event["type"] == "system"
+            break
+        processes = await result(box.processes())
+        await result(stream.close())
+        await result(stream.close())
+        assert [event async for event in items(stream)] == []
+        assert await result(processes[-1].wait(timeout=15)) == 137
 
     with emulator.agent("claude").reply("late", delay=600):
-        with pytest.raises(CagedCommandTimeoutError, match="claude -p"):
-            box(use)
+        box(use)
+
+
+def test_codex_gives_its_events(box, emulator):
+    async def use(box):
+        stream = box.agent("codex").ask("Go", stream=True)
+        return [event["type"] async for event in items(stream)], stream.reply.text
+
+    with emulator.agent("codex").reply("Done."):
+        types, text = box(use)
+    assert (types, text) == (["thread.started", "turn.started", "item.completed", "turn.completed"], "Done.")
+
+
+def test_error_of_a_streaming_agent_is_raised_after_its_events(box, emulator):
+    async def use(box):
+        stream = items(box.agent("claude").ask("Fail", stream=True))
+        events = [await stream.__anext__() for _ in range(3)]
+        with pytest.raises(CagedAgentError, match="I am out of credit") as caught:
+            await stream.__anext__()
+        assert caught.value.exit_code == 3
+        return [event["type"] for event in events]
+
+    with emulator.agent("claude").reply("I am out of credit", exit_code=3):
+        assert box(use) == ["system", "assistant", "result"]
 
 
 # --- programs that print something else
 
 
+async def agent_program(box, program, script):
+    """A program that a test has written, in place of claude or codex."""
+    path = f"/workspace/programs/{program}"
+    text = f"mkdir -p /workspace/programs; printf %s {shlex.quote(script)} >{path}; chmod 755 {path}"
+    await result(box.run(text, check=True))
+    return box.agent(program, env={"PATH": "/workspace/programs:/usr/bin:/bin"})
+
+
 def with_program(box, program, script):
-    """Ask a program that a test has written, in place of claude or codex."""
+    """Give a prompt to such a program."""
 
     async def use(box):
-        path = f"/workspace/programs/{program}"
-        text = f"mkdir -p /workspace/programs; printf %s {shlex.quote(script)} >{path}; chmod 755 {path}"
-        await result(box.run(text, check=True))
-        return await result(box.agent(program, env={"PATH": "/workspace/programs:/usr/bin:/bin"}).ask("Go"))
+        return await result((await agent_program(box, program, script)).ask("Go"))
 
     return box(use)
+
+
+SLOW = "#!/bin/sh\necho begun; sleep 600 & echo $! >/workspace/slow; wait"
+
+
+def test_agent_that_takes_too_long_is_ended(box):
+    async def use(box):
+        agent = await agent_program(box, "claude", SLOW)
+        with pytest.raises(CagedCommandTimeoutError, match=r"claude -p.* took longer than 0.5 s") as caught:
+            await result(agent.ask("Think", timeout=0.5))
+        assert (await result(box.run("kill -0 $(cat /workspace/slow)"))).exit_code != 0
+        return caught.value
+
+    assert box(use).timeout == 0.5
+
+
+def test_streaming_agent_that_takes_too_long_is_ended(box):
+    async def use(box):
+        stream = items((await agent_program(box, "claude", SLOW)).ask("Think", timeout=0.5, stream=True))
+        with pytest.raises(CagedCommandTimeoutError, match=r"claude -p.* took longer than 0.5 s"):
+            await stream.__anext__()
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
+
+    box(use)
 
 
 def test_output_that_is_not_json_is_an_error_with_the_output(box):
@@ -261,6 +337,8 @@ def test_arguments_are_checked_before_any_request(driver):
         ({"name": "claude"}, {"session": 3}, "session must be a str"),
         ({"name": "claude"}, {"json": None}, "json must be True or False"),
         ({"name": "claude"}, {"timeout": 0}, "timeout must be above 0"),
+        ({"name": "claude"}, {"stream": 1}, "stream must be True or False"),
+        ({"name": "claude"}, {"stream": True, "json": False}, "stream=True reads the agent's events"),
     ]:
 
         def use(client, options=options, prompt=prompt):

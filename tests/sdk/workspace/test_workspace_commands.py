@@ -183,8 +183,8 @@ def test_bad_option_is_refused(process_box, options, message):
 
 
 def test_unknown_user_is_an_error(box):
-    with pytest.raises(CagedError, match="no user 'nobody-at-all'"):
-        box.run("id", user="nobody-at-all")
+    with pytest.raises(CagedError, match="no user 'unknown-user'"):
+        box.run("id", user="unknown-user")
     with pytest.raises(CagedError, match="no user '-x'"):
         box.run("id", user="-x")
 
@@ -193,17 +193,17 @@ def test_command_of_another_user(places):
     for place in ("namespace-sync", "busybox-sync"):
         box = places.box(place)
         users = box.run("cat /proc/self/uid_map | wc -l; id -u")
-        if users.stdout.split()[1] != "0" or not box.run("su nobody -s /bin/sh -c true").ok:
+        if users.stdout.split()[1] != "0" or not box.run("su daemon -s /bin/sh -c true").ok:
             pytest.skip("this sandbox has root as its only user")
 
-        result = box.run("id -un; pwd; cat; echo $A; exit 4", user="nobody", cwd="/tmp", stdin="in;", env={"A": "b'c"})
+        result = box.run("id -un; pwd; cat; echo $A; exit 4", user="daemon", cwd="/tmp", stdin="in;", env={"A": "b'c"})
 
-        assert (result.stdout, result.exit_code) == ("nobody\n/tmp\nin;b'c\n", 4)
-        assert box.run(f": {'a' * 100_000}; id -un", user="nobody").stdout == "nobody\n"
-        assert box.run(["printf", "%s", "'" * 5000], user="nobody").stdout == "'" * 5000
-        assert box.run("cat", user="nobody", stdin=b"z" * 100_000).stdout == "z" * 100_000
+        assert (result.stdout, result.exit_code) == ("daemon\n/tmp\nin;b'c\n", 4)
+        assert box.run(f": {'a' * 100_000}; id -un", user="daemon").stdout == "daemon\n"
+        assert box.run(["printf", "%s", "'" * 5000], user="daemon").stdout == "'" * 5000
+        assert box.run("cat", user="daemon", stdin=b"z" * 100_000).stdout == "z" * 100_000
         with pytest.raises(CagedError, match="cannot be entered"):
-            box.run("true", user="nobody", cwd=SCRATCH)
+            box.run("true", user="daemon", cwd=SCRATCH)
 
 
 def test_exit_codes_are_those_of_a_shell(box):
@@ -410,7 +410,7 @@ def test_scratch_directory_that_is_a_link_is_not_used(own_box):
 def test_scratch_directory_of_another_user_is_not_used(places):
     served = places.served("namespace-sync")
     with new_sandbox(served) as sandbox_id:
-        made = served.client.sandboxes.exec(sandbox_id, f"mkdir -m 777 {SCRATCH} && chown nobody {SCRATCH}")
+        made = served.client.sandboxes.exec(sandbox_id, f"mkdir -m 777 {SCRATCH} && chown daemon {SCRATCH}")
         if not made.ok:
             pytest.skip(f"this sandbox has root as its only user: {made.output}")
 

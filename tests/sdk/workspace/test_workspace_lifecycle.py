@@ -191,7 +191,7 @@ def test_attributes_are_the_fields_of_a_sandbox():
 def test_both_kinds_of_a_bound_sandbox_have_the_same_methods_and_signatures():
     def public(kind):
         return {
-            name: inspect.signature(value).parameters if callable(value) else type(value)
+            name: list(inspect.signature(value).parameters.values())[1:] if callable(value) else type(value)
             for name, value in inspect.getmembers(kind)
             if not name.startswith("_")
         }

@@ -111,7 +111,7 @@ def test_stdin_of_any_form_and_size(box):
 def test_process_that_cannot_start_is_an_error_and_leaves_nothing(box):
     for options, message in (
         ({"cwd": "/missing"}, "working directory '/missing' cannot be entered"),
-        ({"user": "nobody-at-all"}, "no user 'nobody-at-all'"),
+        ({"user": "unknown-user"}, "no user 'unknown-user'"),
         ({"env": {"1A": ""}}, "name '1A'"),
     ):
         with pytest.raises(CagedError, match=message):
@@ -122,19 +122,19 @@ def test_process_that_cannot_start_is_an_error_and_leaves_nothing(box):
 
 def test_process_of_another_user(places):
     box = places.box("namespace-sync")
-    if not box.run("su nobody -s /bin/sh -c true").ok:
+    if not box.run("su daemon -s /bin/sh -c true").ok:
         pytest.skip("this sandbox has root as its only user")
     seconds = unique_seconds()
 
-    process = box.start(f"id -un; cat; pwd; echo $$; sleep {seconds}", user="nobody", cwd="/tmp", stdin="in;")
+    process = box.start(f"id -un; cat; pwd; echo $$; sleep {seconds}", user="daemon", cwd="/tmp", stdin="in;")
 
-    until(lambda: process.output().stdout == f"nobody\nin;/tmp\n{process.pid}\n")
+    until(lambda: process.output().stdout == f"daemon\nin;/tmp\n{process.pid}\n")
     process.kill("TERM")
     assert process.wait() == 143
     assert processes_with(seconds) == []
-    long = box.start(f": {'a' * 100_000}; id -un", user="nobody")
+    long = box.start(f": {'a' * 100_000}; id -un", user="daemon")
     assert long.wait() == 0
-    assert long.output().stdout == "nobody\n"
+    assert long.output().stdout == "daemon\n"
 
 
 def test_wait_ends_as_soon_as_the_process(process_box, busybox_box):

@@ -1,0 +1,175 @@
+"""The events of an agent while it works."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional, TypeVar
+
+from .. import _timing
+from .._closeable import AsyncCloseable, Closeable
+from .._constants import EXEC_TIMEOUT
+from .._core import Plan
+from .._errors import CagedCommandTimeoutError, CagedError
+from .._http import AsyncSession, Session
+from .._naming import public
+from .._tracebacks import short_tracebacks
+from .agent_dialects import AgentReply, event_of
+from .agent_prompts import AgentPrompt, read_reply
+from .binding import Binding
+from .command_script import command_line
+from .commands import RunResult
+from .completion import uninterrupted
+from .processes import OutputReader, ProcessRecord, kill, look, start
+
+#: Seconds that one request waits for output.
+_WAIT = 5.0
+
+S = TypeVar("S", bound="AgentStream")
+A = TypeVar("A", bound="AsyncAgentStream")
+
+
+class AgentRun:
+    """An agent's command in the background, as plans see it.
+
+    Attributes:
+        reply: None before its end.
+        over: Whether it has ended, or was ended.
+    """
+
+    def __init__(self, binding: Binding, prompt: AgentPrompt) -> None:
+        self.reply: Optional[AgentReply] = None
+        self.over = False
+        self._binding = binding
+        self._prompt = prompt
+        self._limit = EXEC_TIMEOUT if prompt.timeout is None else prompt.timeout
+        self._begun = self._deadline = math.inf
+        self._record: Optional[ProcessRecord] = None
+        self._reader: Optional[OutputReader] = None
+        self._streams = {"stdout": bytearray(), "stderr": bytearray()}
+        self._line = ""
+
+    def next_events(self) -> Plan[list[dict[str, Any]]]:
+        """Start the agent, if that has not been done, and return its next events; none after some seconds without one,
+        or when it has ended.
+
+        Raises:
+            CagedAgentError: It has failed. Its events were returned before.
+        """
+        if self._reader is None:
+            call = self._prompt.call
+            self._record = yield from start(
+                self._binding, self._prompt.words, call.cwd, call.env, self._prompt.text, None
+            )
+            self._reader = OutputReader(self._binding, self._record)
+            self._begun = _timing.now()
+            self._deadline = self._begun + self._limit
+        assert self._record is not None
+        chunks = yield from self._reader.next_chunks(max(0.0, min(_WAIT, self._deadline - _timing.now())))
+        events = []
+        for chunk in chunks:
+            self._streams[chunk.stream] += chunk.data
+            if chunk.stream == "stdout":
+                *lines, self._line = (self._line + chunk.text).split("\n")
+                events += lines
+        if self._reader.ended:
+            events.append(self._line)
+            self._line = ""
+        found = [event for event in map(event_of, events) if event is not None]
+        if not found and self._reader.ended:
+            yield from self._finish(self._record)
+        elif not self._reader.ended and _timing.now() >= self._deadline:
+            yield from self.end()
+            raise CagedCommandTimeoutError(command_line(self._prompt.words), self._limit, *self._printed())
+        return found
+
+    def _finish(self, record: ProcessRecord) -> Plan[None]:
+        self.over = True
+        state = yield from look(self._binding, record)
+        result = RunResult(*self._printed(), state.exit_code or 0, _timing.now() - self._begun)
+        self.reply = read_reply(self._binding, self._prompt.call.dialect, result, self._prompt.form)
+
+    def _printed(self) -> tuple[bytes, bytes]:
+        return bytes(self._streams["stdout"]), bytes(self._streams["stderr"])
+
+    def end(self) -> Plan[None]:
+        """End the agent and all its processes, if it runs."""
+        if not self.over and self._record is not None:
+            yield from kill(self._binding, self._record, "KILL")
+        self.over = True
+
+
+class _Events:
+    def __init__(self, run: AgentRun) -> None:
+        self._agent = run
+        self._events: list[dict[str, Any]] = []
+
+    @property
+    def reply(self) -> AgentReply:
+        """The reply, when all events were read.
+
+        Raises:
+            CagedError: There is none (yet).
+        """
+        if self._agent.reply is None:
+            raise CagedError("there is no reply yet; read the agent's events to their end")
+        return self._agent.reply
+
+
+@public
+@short_tracebacks
+class AgentStream(_Events, Closeable):
+    """The events of an agent as they come: ``for event in box.agent("claude").ask(prompt, stream=True)``.
+
+    An event is a dict, in the agent's own form. The agent starts when the first one is read. One who stops reading
+    before the end closes it (``with``, `close`), or the agent goes on.
+
+    Attributes:
+        reply: When all events were read.
+    """
+
+    def __init__(self, session: Session, run: AgentRun) -> None:
+        super().__init__(run)
+        self._session = session
+
+    def __iter__(self: S) -> S:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        while not self._events and not self._agent.over:
+            self._events = self._session.run(self._agent.next_events())
+        if not self._events:
+            raise StopIteration
+        return self._events.pop(0)
+
+    def close(self) -> None:
+        """End the agent, if it has not ended. May be called twice."""
+        self._events.clear()
+        self._session.run(self._agent.end())
+
+
+@public
+@short_tracebacks
+class AsyncAgentStream(_Events, AsyncCloseable):
+    """The events of an agent as they come: ``async for event in box.agent("claude").ask(prompt, stream=True)``.
+
+    See `AgentStream`; ``async with`` closes it.
+    """
+
+    def __init__(self, session: AsyncSession, run: AgentRun) -> None:
+        super().__init__(run)
+        self._session = session
+
+    def __aiter__(self: A) -> A:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        while not self._events and not self._agent.over:
+            self._events = await self._session.run(self._agent.next_events())
+        if not self._events:
+            raise StopAsyncIteration
+        return self._events.pop(0)
+
+    async def close(self) -> None:
+        """See `AgentStream.close`."""
+        self._events.clear()
+        await uninterrupted(self._session.run(self._agent.end()))
