@@ -16,7 +16,7 @@ from levels import Served
 from caged import AsyncCaged, BoundSandbox
 
 #: Where a bound sandbox is tested, and by which client. The busybox one is at level `namespace`.
-PLACES = ("namespace-sync", "bwrap-async", "process-sync", "process-async", "busybox-sync")
+PLACES = ("namespace-sync", "bwrap-sync", "process-async", "busybox-sync")
 
 APPLETS = "/applets"
 # The programs of the host's busybox are the only ones on PATH. The emulator starts bash, which it has found on the
