@@ -7,15 +7,17 @@ from langchain_core.messages import AIMessage
 from program import solve
 from scripted_model import ScriptedModel, call
 
-from caged import Caged
+from caged import BoundSandbox
 from caged.emulator import AccountView
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_agent_finishes_although_the_platform_fails(caged: Caged, caged_emulator: AccountView, failures: int) -> None:
+@pytest.mark.caged(template="python-312")
+def test_agent_finishes_although_the_platform_fails(
+    caged_sandbox: BoundSandbox, caged_emulator: AccountView, failures: int
+) -> None:
     model = ScriptedModel(answers=[call("execute", command="echo built > result; cat result"), AIMessage("Built.")])
-    with caged.sandboxes.open("python-312") as box:
-        caged_emulator.faults.add("sandboxes.exec", status=503, times=failures)  # fails the test if it never triggers
-        assert solve(box, "Build it.", model) == "Built."
-        assert box.read_text("result") == "built\n"
+    caged_emulator.faults.add("sandboxes.exec", status=503, times=failures)  # fails the test if it never triggers
+    assert solve(caged_sandbox, "Build it.", model) == "Built."
+    assert caged_sandbox.read_text("result") == "built\n"
     assert str(model.received[-1].content).startswith("built\n")

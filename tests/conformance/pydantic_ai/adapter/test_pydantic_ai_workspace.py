@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
-from pydantic_ai.workspaces import SupportsFilesystem, Workspace, WorkspaceRef, WorkspaceUnavailableError
+from pydantic_ai.workspaces import (
+    SupportsFilesystem,
+    Workspace,
+    WorkspaceRef,
+    WorkspaceTimeoutError,
+    WorkspaceUnavailableError,
+)
 
 from caged import AsyncCaged, CagedServerError
 from caged.emulator import AccountView
@@ -65,6 +72,28 @@ async def test_failed_creation_is_tried_again(async_caged: AsyncCaged, caged_emu
         await workspace.working_dir()
     assert workspace.ref is None
     assert await workspace.working_dir() == "/workspace"
+
+
+async def test_creation_goes_on_when_its_caller_is_cancelled(
+    async_caged: AsyncCaged, caged_emulator: AccountView
+) -> None:
+    workspace = CagedWorkspace(async_caged)
+    with caged_emulator.faults.add("sandboxes.create", delay=0.3, times=1):
+        first = asyncio.ensure_future(workspace.working_dir())
+        await asyncio.sleep(0)  # it has begun
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await workspace.working_dir() == "/workspace"
+    assert [sandbox.id for sandbox in await async_caged.sandboxes.list()] == [workspace.ref and workspace.ref.id]
+
+
+async def test_command_without_a_timeout_has_the_workspaces(async_caged: AsyncCaged) -> None:
+    workspace = CagedWorkspace(async_caged, command_timeout=1)
+    with pytest.raises(WorkspaceTimeoutError) as raised:
+        await workspace.run("echo begun; echo failing >&2; sleep 600", shell=True)
+    assert (raised.value.stdout, raised.value.stderr) == ("begun\n", "failing\n")
+    assert (await workspace.run("pgrep -x sleep", shell=True)).stdout == ""
 
 
 async def test_creation_that_ends_in_an_error_is_unavailable(async_caged: AsyncCaged) -> None:
