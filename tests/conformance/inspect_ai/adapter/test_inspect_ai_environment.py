@@ -15,6 +15,7 @@ from inspect_ai.util import (
     SandboxUnavailableError,
     SandboxUserUnsupportedError,
 )
+from inspect_ai.util._sandbox.events import SandboxEnvironmentProxy
 from inspect_ai.util._sandbox.limits import override_max_exec_output_size
 from inspect_ai.util._sandbox.registry import registry_find_sandboxenv
 from pydantic import ValidationError
@@ -151,6 +152,12 @@ async def test_file_that_is_not_text_is_a_decode_error(environment: CagedSandbox
     assert await environment.read_file("bytes", text=False) == b"\xff\0\r\n"
     with pytest.raises(UnicodeDecodeError):
         await environment.read_file("bytes")
+
+
+async def test_process_of_the_tools_that_inspect_puts_into_the_sandbox(environment: CagedSandboxEnvironment) -> None:
+    command = ["sh", "-c", "echo out; echo err >&2; exit 4"]
+    result = await SandboxEnvironmentProxy(environment).exec_remote(command, stream=False)
+    assert (result.returncode, result.stdout, result.stderr) == (4, "out\n", "err\n")
 
 
 async def test_destroyed_sandbox_is_unavailable(environment: CagedSandboxEnvironment, caged: Caged) -> None:
