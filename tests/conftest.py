@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 recording.begin()
 
 #: Each framework there needs an environment of its own: `scripts/conformance` runs them.
-collect_ignore = ["conformance", "integrations"]
+collect_ignore = ["conformance"]
 
 # Each client of httpx reads the certificates of all authorities, 25 ms of CPU time, whether it uses https or not. Here
 # it reads a single one, whose key does not exist; what a test or a program of it connects to by https has its own.
