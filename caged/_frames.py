@@ -22,6 +22,20 @@ _GROUPS = {"sockets": "sandboxes", "_client": ""}
 #: Modules whose every function belongs to one call.
 _CALLS = {"exec_output": "sandboxes.stream", "exec_stream": "sandboxes.stream", "mcp": "sandboxes.mcp"}
 
+#: Methods of bound sandboxes, and of what they return, whose name alone does not say what they belong to.
+_BOUND = {
+    "__enter__": "sandboxes.open",
+    "__aenter__": "sandboxes.open",
+    "__exit__": "box.destroy",
+    "__aexit__": "box.destroy",
+    "ask": "agent.ask",
+    "poll": "process.poll",
+    "wait": "process.wait",
+    "kill": "process.kill",
+    "output": "process.output",
+    "stream": "process.stream",
+}
+
 #: A file and the number of a line in it.
 Place = tuple[str, int]
 
@@ -66,7 +80,10 @@ def call_name(called: Optional[CodeType], path: str) -> str:
     """
     if called is None:
         return path
-    module = os.path.splitext(os.path.basename(called.co_filename))[0]
+    directory, file = os.path.split(called.co_filename)
+    if os.path.basename(directory) == "_workspace":
+        return _BOUND.get(called.co_name, f"box.{called.co_name}")
+    module = os.path.splitext(file)[0]
     group = _GROUPS.get(module, module)
     return _CALLS.get(module) or ".".join(filter(None, (group, called.co_name)))
 

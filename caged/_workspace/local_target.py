@@ -7,16 +7,18 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from .local_tree import KEPT_MODE
 from .remote_tree import RemoteTree
 
 
 @contextmanager
-def staged_file(target: str, mode: int, mtime: float) -> Iterator[int]:
-    """A file descriptor; what is written there replaces the target at the end of the block, unless the block raises.
+def staged_file(target: str, mode: int, mtime: float) -> Iterator[BinaryIO]:
+    """A file; what is written there replaces the target at the end of the block, unless the block raises.
 
     Raises:
         OSError: The target is a directory, or cannot be written.
@@ -25,14 +27,13 @@ def staged_file(target: str, mode: int, mtime: float) -> Iterator[int]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     parent = os.path.dirname(os.path.abspath(target))
     os.makedirs(parent, exist_ok=True)
-    file, name = tempfile.mkstemp(prefix=".caged-", dir=parent)
+    descriptor, name = tempfile.mkstemp(prefix=".caged-", dir=parent)
     try:
-        try:
+        # Where a coroutine is cancelled, a thread may still write: close() waits for it.
+        with os.fdopen(descriptor, "wb") as file:
             yield file
-            os.fchmod(file, mode & KEPT_MODE)
-            os.utime(name, (mtime, mtime))
-        finally:
-            os.close(file)
+        os.chmod(name, mode & KEPT_MODE)
+        os.utime(name, (mtime, mtime))
         os.replace(name, target)
     except BaseException:
         os.unlink(name)
@@ -56,6 +57,8 @@ class StagedDirectory:
         if os.path.lexists(self._target) and beside != self._target:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target)
         self._beside = beside
+        self._working = threading.Lock()
+        self._ended = False
 
     def __enter__(self) -> StagedDirectory:
         os.makedirs(self._beside, exist_ok=True)
@@ -71,23 +74,26 @@ class StagedDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._working:  # where a coroutine is cancelled, a thread may still add a file
+            self._ended = True
         shutil.rmtree(self._outer, ignore_errors=True)
 
     def _at(self, path: str) -> str:
         return os.path.join(self._root, path)
 
-    def open(self, path: str) -> int:
-        """A new file of the tree, as a descriptor."""
-        return os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def open(self, path: str) -> BinaryIO:
+        """A new file of the tree."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(self._at(path), flags, 0o600), "wb")
 
     def add(self, path: str, content: bytes) -> None:
         """Write a whole file of the tree."""
-        file = self.open(path)
-        try:
-            write_all(file, content)
-        finally:
-            os.close(file)
-        self.finish(path)
+        with self._working:
+            if self._ended:
+                raise RuntimeError("this download has ended")
+            with self.open(path) as file:
+                file.write(content)
+            self.finish(path)
 
     def finish(self, path: str) -> None:
         """Give a file of the tree its mode and time."""
@@ -101,20 +107,21 @@ class StagedDirectory:
         Raises:
             OSError: A directory would replace a file, or a file a directory. Nothing was changed.
         """
-        # Links are made last: nothing is ever written through one.
-        for path, target in self._tree.links.items():
-            os.symlink(target, self._at(path))
-        for path in sorted(self._tree.directories, key=lambda path: -path.count("/")):
-            known = self._tree.directories[path]
-            # Its owner has to be able to move and to remove it.
-            os.chmod(self._at(path), known.mode & KEPT_MODE | 0o700)
-            os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
-        if self._beside == self._target:
-            moves = list(self._moves())
-            for source, destination in moves:
-                os.replace(source, destination)
-        else:
-            os.rename(self._root, self._target)
+        with self._working:
+            # Links are made last: nothing is ever written through one.
+            for path, target in self._tree.links.items():
+                os.symlink(target, self._at(path))
+            for path in sorted(self._tree.directories, key=lambda path: -path.count("/")):
+                known = self._tree.directories[path]
+                # Its owner has to be able to move and to remove it.
+                os.chmod(self._at(path), known.mode & KEPT_MODE | 0o700)
+                os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
+            if self._beside == self._target:
+                moves = list(self._moves())
+                for source, destination in moves:
+                    os.replace(source, destination)
+            else:
+                os.rename(self._root, self._target)
 
     def _moves(self) -> Iterator[tuple[str, str]]:
         waiting = [""]
@@ -139,10 +146,3 @@ class StagedDirectory:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), destination)
                 else:
                     yield entry.path, destination
-
-
-def write_all(file: int, content: bytes) -> None:
-    """Write all of some bytes to a descriptor."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]

@@ -6,7 +6,7 @@ import os
 import shlex
 import stat
 from collections.abc import Callable, Sequence
-from typing import Any, Optional, Union
+from typing import Any, BinaryIO, Optional, Union
 
 from .. import _arguments as arguments
 from .._core import Plan, locally
@@ -17,7 +17,7 @@ from .file_stat import FileStat
 from .files import first_piece, next_piece, write_pieces
 from .files import stat as stat_of
 from .globs import ignoring
-from .local_target import StagedDirectory, staged_file, write_all
+from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, variables, work_on
 from .paths import SandboxPath, absolute, absolute_file
@@ -146,13 +146,13 @@ def _download_file(binding: Binding, known: FileStat, target: str, report: Progr
         yield from _fetch_large(binding, known, file, lambda done: report(done, known.size))
 
 
-def _fetch_large(binding: Binding, known: FileStat, file: int, progress: Callable[[int], object]) -> Plan[None]:
-    """Write a file of the sandbox to a descriptor, as long as it was when it was looked at."""
+def _fetch_large(binding: Binding, known: FileStat, file: BinaryIO, progress: Callable[[int], object]) -> Plan[None]:
+    """Write a file of the sandbox to a local one, as long as it was when it was looked at."""
     done = 0
     _, piece = yield from first_piece(binding, known.path)
     while True:
         content = piece[: known.size - done]
-        yield from locally(lambda content=content: write_all(file, content))  # type: ignore[misc]
+        yield from locally(lambda content=content: file.write(content))  # type: ignore[misc]
         done += len(content)
         progress(done)
         if done >= known.size:
@@ -179,11 +179,8 @@ def _fetch(
 ) -> Plan[None]:
     known = made.files[batch[0]]
     if is_fetched_alone(known):
-        file = staged.open(batch[0])
-        try:
+        with staged.open(batch[0]) as file:
             yield from _fetch_large(binding, known, file, progress)
-        finally:
-            os.close(file)
         staged.finish(batch[0])
         return
     contents = yield from fetch_batch(binding, made, batch)

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, Protocol
 from caged import CagedError
 from caged._call import Call
 from caged._resources import account as keys
-from caged._resources import files, sandbox_creation, sandboxes
+from caged._resources import files, sandbox_calls, sandbox_creation
 
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
@@ -221,12 +221,12 @@ class _Application:
         for path, content in entry.get("files", {}).items():
             await self._call(files.write(box, path, content))
         for command in entry.get("commands", ()):
-            result = await self._call(sandboxes.exec_(box, command, None))
+            result = await self._call(sandbox_calls.exec_(box, command, None))
             if result["exit_code"] != 0:
                 reason = result.get("error") or result["output"][-500:]
                 raise ScenarioError(f"{command!r} failed with {result['exit_code']}: {reason}")
         if entry.get("state") == "paused":
-            await self._call(sandboxes.pause(box))
+            await self._call(sandbox_calls.pause(box))
 
     # --- removal after a failure
 

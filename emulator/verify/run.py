@@ -63,7 +63,7 @@ def verify(
 ) -> Report:
     """Compare a server that claims to be the platform with the platform's contract.
 
-    At most three sandboxes, four snapshots and three keys are created, and removed at the end, also after an error or
+    At most four sandboxes, four snapshots and three keys are created, and removed at the end, also after an error or
     Ctrl-C. Nothing is bought.
 
     Args:

@@ -114,11 +114,13 @@ def test_wheel_is_pure_python(wheel: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
-def test_entry_points_are_the_command_and_the_plugin(wheel: Path) -> None:
+def test_entry_points_are_the_command_the_plugin_and_a_provider_of_sandboxes(wheel: Path) -> None:
     lines = [line for line in read(wheel, "entry_points.txt").splitlines() if line]
     assert lines == [
         "[console_scripts]",
         "caged-emulator = caged.emulator.cli:main",
+        "[inspect_ai]",
+        "caged = caged.integrations.inspect_ai",
         "[pytest11]",
         "caged = caged.pytest_plugin",
     ]
@@ -128,7 +130,8 @@ def test_metadata_names_versions_and_license(metadata: Message) -> None:
     assert metadata["Name"] == "caged"
     assert metadata["Requires-Python"] == ">=3.9"
     assert "MIT" in (metadata["License-Expression"] or metadata["License"])
-    assert metadata.get_all("Provides-Extra") == ["emulator", "otel", "dev"]
+    frameworks = ["deepagents", "harbor", "inspect-ai", "openai-agents", "pydantic-ai"]
+    assert metadata.get_all("Provides-Extra") == ["emulator", "otel", *frameworks, "dev"]
 
 
 def test_base_install_needs_only_httpx_and_websockets(metadata: Message) -> None:

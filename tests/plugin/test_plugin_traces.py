@@ -56,6 +56,13 @@ STEPS = """
         caged.sandboxes.destroy(caged_sandbox.id)
         assert "the end" == "of it"
 
+    def test_bound(caged):
+        with caged.sandboxes.open() as box:
+            box.run("echo one; exit 3")
+            box.write("a.txt", "b")
+            box.start("true").wait()
+            assert 0
+
     def test_async(async_caged):
         async def main():
             box = await async_caged.sandboxes.create(template="minimal")
@@ -116,6 +123,7 @@ STEPS = """
 
 FAILED = {
     "test_fails": "failed",
+    "test_bound": "failed",
     "test_async": "failed",
     "test_other_accounts": "failed",
     "test_of_the_team": "failed",
@@ -256,6 +264,25 @@ def test_phases_are_steps(steps: Run) -> None:
     assert (teardown.header.phase, teardown.header.error_summary) == ("teardown", "ValueError: in teardown")
     request = only(teardown, kind="request", title="GET /v1/sandboxes")
     assert [step.title for step in ancestors(teardown, request)] == ["sandboxes.list", "teardown"]
+
+
+def test_calls_and_commands_of_a_bound_sandbox_are_those_of_the_test(steps: Run) -> None:
+    trace = steps.trace("test_bound")
+    calls = [step.detail["call"] for step in matching(trace, kind="call")]
+    assert list(dict.fromkeys(calls)) == [
+        "sandboxes.open",
+        "box.run",
+        "box.write",
+        "box.start",
+        "process.wait",
+        "box.destroy",
+    ]
+    command = only(trace, kind="command", title="echo one")
+    assert (command.title, command.detail["exit_code"]) == ("$ echo one; exit 3", 3)
+    assert "".join(text for _, text in command.detail["output"]) == "one\n"
+    helpers = [step.title for step in matching(trace, kind="command") if step.detail["source"] == "helper"]
+    assert helpers
+    assert not [title for title in helpers if "caged-sdk" in title], helpers
 
 
 def test_calls_of_async_clients_have_their_line(steps: Run) -> None:

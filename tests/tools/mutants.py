@@ -338,12 +338,12 @@ def _command_output(old: str, new: str) -> Callable[[Answer], None]:
 
 
 def _encoded(old: bytes, new: bytes) -> Callable[[Answer], None]:
-    """Replace bytes in output that is base64 and nothing else."""
+    """Replace bytes in output that is base64, with lines between that begin with @ or are numbers."""
 
     def http(answer: Answer) -> None:
         if not answer.path.endswith("/exec") or not answer.good:
             return
-        blocks = re.split(r"(@[^\n]*)", answer.data["output"])
+        blocks = re.split(r"(^@[^\n]*$|^\d+$)", answer.data["output"], flags=re.M)
         for index, block in enumerate(blocks):
             try:
                 content = base64.b64decode("".join(block.split()), validate=True)
@@ -356,6 +356,11 @@ def _encoded(old: bytes, new: bytes) -> Callable[[Answer], None]:
     return http
 
 
+def _logs_are_empty(answer: Answer) -> None:
+    if answer.path.endswith("/logs") and answer.good:
+        answer.data = []
+
+
 #: Name of a check -> the mutant that makes it fail, and no other check of the group.
 OF_HELPERS = {
     "helpers.shell": Mutant("subshells exit with 0", _command_output("nine\n7", "nine\n0")),
@@ -365,12 +370,18 @@ OF_HELPERS = {
     "helpers.tar": Mutant("tar keeps no modes", _command_output("text\n751", "text\n644")),
     "helpers.scratch": Mutant("directories in /tmp do not stay", _command_output("kept\n", "")),
     "helpers.scratch-write": Mutant("the API's /tmp is another", _command_output("by the API and", "and")),
-    "helpers.large-write": Mutant("writes end at 1 MiB", _command_output(r"\A *8388608\n", "1048576\n")),
+    "helpers.large-write": Mutant("writes end at 1 MiB", _command_output(r"\A *\d{7}\n", "1048575\n")),
     "helpers.large-output": Mutant("output ends early", _command_output("y{2000000,}", "y")),
     "helpers.long-command": Mutant("commands are cut", _command_output(r"\A *98304\n", "4096\n")),
     "helpers.proc": Mutant("variables are hidden", _command_output("marked\n", "")),
     "helpers.second-command": Mutant("commands wait for each other", _command_output(r"\Aended", "late")),
     "helpers.user": Mutant("su says nothing", _command_output(r"daemon\nas user|\Asu: .*\n", "")),
+    "helpers.copies": Mutant("cp keeps no modes", _command_output("g 14 604", "g 14 644")),
+    "helpers.reasons": Mutant("messages are others", _command_output(r"(No such file or directory\n){3}", "no\n" * 3)),
+    "helpers.restore-elsewhere": Mutant("restores do nothing", _command_output(r"\Athen\nelse", "else")),
+    "helpers.create-error": Mutant("logs are empty", _logs_are_empty),
+    "helpers.process": Mutant("exit codes are lost", _command_output(r"@exited (\d+) (\d+) 7\b", r"@exited \1 \2 0")),
+    "helpers.paths": Mutant("contents are others", _encoded(b"\xffof paths", b"?of paths")),
     "helpers.run": Mutant("bytes of a command are others", _encoded(b"\x00run\n\xff", b"\x00run\n?")),
     "helpers.run-timeout": Mutant("children live on", _command_output("child ended", "child lives")),
     "helpers.transfer": Mutant("bytes of files are others", _encoded(b"\xffbytes", b"?bytes")),

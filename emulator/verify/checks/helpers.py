@@ -15,15 +15,17 @@ from pathlib import Path
 
 import httpx
 
-from caged import BoundSandbox, Caged, CagedCommandTimeoutError, CagedError
+from caged import BoundSandbox, Caged, CagedCommandTimeoutError, CagedError, CagedFileNotFoundError
 from caged._workspace.binding import MAKE_SCRATCH, SCRATCH
 from caged._workspace.command_script import MARK, SENT_IN_SCRIPT
 from caged._workspace.transfer import PIECE
 
-from ..assertions import assert_equal, assert_true
+from ..assertions import assert_contains, assert_equal, assert_status, assert_success, assert_true, read_object
 from ..check import Group
 from ..context import Context
 from ..errors import Mismatch
+from ..raw_client import path_segment
+from .snapshots import create_shared_snapshot
 
 group = Group("helpers")
 
@@ -80,12 +82,34 @@ def base64_bytes(context: Context) -> None:
     assert_equal("bytes", "".join(output.split()), encoded)
 
 
+@group.decision("copies", "cp keeps modes and links, and lines of a file are counted and cut.", _SOURCE)
+def copies(context: Context) -> None:
+    name = context.unique_name()
+    script = (
+        f"mkdir -p -m 750 {name}/d&&cd {name}&&printf 'one\\ntwo\\nthree\\n' >d/f&&chmod 604 d/f&&ln -s f d/l&&"
+        "cp -a d e&&cp -p d/f g&&stat -c '%n %s %a' e/f g&&stat -c '%f' e/f|tr a-f A-F&&readlink e/l&&"
+        "wc -l <g|tr -d ' '&&tail -n +2 g|head -n 1&&rm -r e&&rmdir e 2>/dev/null||echo copied"
+    )
+    assert_equal("output", _output(context, script), "e/f 14 604\ng 14 604\n8184\nf\n3\ntwo\ncopied\n")
+
+
+@group.decision("reasons", "With LC_ALL=C, a program's message ends with the operating system's reason.", _SOURCE)
+def reasons(context: Context) -> None:
+    name = context.unique_name()
+    script = (
+        f"LC_ALL=C;export LC_ALL;mkdir {name};for c in 'cat {name}/no' 'rmdir {name}/no' 'mv {name}/no {name}/to';do\n"
+        'e=$($c 2>&1 >/dev/null);printf "%s\\n" "${e##*: }";done'
+    )
+    assert_equal("reasons", _output(context, script), "No such file or directory\n" * 3)
+
+
 @group.decision("tar", "tar packs a directory with modes and links, and unpacks it elsewhere.", _SOURCE)
 def tar(context: Context) -> None:
     name = context.unique_name()
     script = (
         f"mkdir -p {name}/from/d {name}/to&&cd {name}&&echo text >from/d/x&&chmod 751 from/d/x&&ln -s d/x from/l&&"
-        "tar -cf - -C from .|tar -xopf - -C to&&cat to/l&&stat -c %a to/d/x&&readlink to/l"
+        "mkdir to/d&&(cd from&&tar -cf - --no-recursion -- d d/x l)|tar -xopf - -C to&&"
+        "cat to/l&&stat -c %a to/d/x&&readlink to/l"
     )
     assert_equal("output", _output(context, script), "text\n751\nd/x\n")
 
@@ -107,7 +131,7 @@ def scratch_write(context: Context) -> None:
     )
 
 
-@group.decision("large-write", "A request of 4 MiB writes a file.", _SOURCE)
+@group.decision("large-write", f"A request of {_LARGE >> 20} MiB writes a file.", _SOURCE)
 def large_write(context: Context) -> None:
     name = f"{SCRATCH}/{context.unique_name()}"
     _output(context, MAKE_SCRATCH)
@@ -116,7 +140,7 @@ def large_write(context: Context) -> None:
     assert_equal("its size", _output(context, f"wc -c <{name};rm {name}").split(), [str(_LARGE)])
 
 
-@group.decision("large-output", "4 MiB of a command's output are returned completely.", _SOURCE)
+@group.decision("large-output", f"{_LARGE >> 20} MiB of a command's output are returned completely.", _SOURCE)
 def large_output(context: Context) -> None:
     output = _output(context, f"head -c {_LARGE} /dev/zero|tr '\\0' y")
     assert_true(output == "y" * _LARGE, f"{_LARGE} characters", f"{len(output)} characters")
@@ -166,6 +190,29 @@ def user(context: Context) -> None:
         assert_equal("output", result["output"], "daemon\nas user\n")
     else:
         assert_true("as user" not in result["output"] and result["output"].strip(), "a reason", repr(result["output"]))
+
+
+@group.decision("restore-elsewhere", "A snapshot can be restored into another sandbox of the account.", _SOURCE)
+def restore_elsewhere(context: Context) -> None:
+    snapshot_id = str(create_shared_snapshot(context).json()["id"])
+    context.wait_for_snapshot(snapshot_id)
+    other = context.second_sandbox_id
+    assert_success(context.post(f"/snapshots/{path_segment(snapshot_id)}/restore", json={"target_sandbox_id": other}))
+    result = context.exec_result("cat in-the-snapshot;echo elsewhere", other)
+    assert_equal("output", result["output"], "then\nelsewhere\n")
+
+
+@group.decision("create-error", "After a failed init_script the status is error, and the log has the reason.", _SOURCE)
+def create_error(context: Context) -> None:
+    word = context.unique_name()
+    answer = context.create(init_script=f"echo {word}; exit 3", memory_mb=256)
+    assert_status(answer, 201)
+    sandbox = read_object(answer)
+    assert_equal("status", sandbox["status"], "error")
+    path = f"/sandboxes/{path_segment(str(sandbox['id']))}"
+    log = context.get(f"{path}/logs", params={"tail": 10}).text
+    assert_success(context.delete(path))
+    assert_contains("the log", log, word)
 
 
 # --- the helpers themselves
@@ -221,3 +268,34 @@ def transfer(context: Context) -> None:
         assert_equal("mode", oct(found.stat().st_mode & 0o777), "0o751")
         assert_true((target / "link").is_symlink(), "a link", "another file")
     _output(context, f"rm -rf {shlex.quote(remote)};echo transferred")
+
+
+@group.decision("process", "A background command's output and exit code are there after its end.", _SOURCE)
+def process(context: Context) -> None:
+    with _box(context) as box:
+        started = box.start("read -r line; echo got $line; echo err >&2; exit 7", stdin="input")
+        assert_equal("exit code", started.wait(timeout=10), 7)
+        output = box.process(started.pid).output()
+        assert_equal("output", [output.stdout, output.stderr], ["got input\n", "err\n"])
+        endless = box.start("sleep 60 & wait")
+        assert_equal("exit code of one that runs", endless.poll(), None)
+        endless.kill()
+        assert_equal("exit code of one that was killed", endless.wait(timeout=10), 137)
+
+
+@group.decision("paths", "Files can be written, copied, moved, listed and removed; errors have their class.", _SOURCE)
+def paths(context: Context) -> None:
+    name = f"/workspace/{context.unique_name()}"
+    with _box(context) as box:
+        box.write(f"{name}/a\nb", b"\xffof paths")
+        box.copy(f"{name}/a\nb", f"{name}/copy")
+        box.move(f"{name}/copy", f"{name}/moved")
+        assert_equal("content", box.read_bytes(f"{name}/moved"), b"\xffof paths")
+        assert_equal("size", box.stat(f"{name}/moved").size, 9)
+        assert_equal("names", sorted(entry.path for entry in box.list(name)), [f"{name}/a\nb", f"{name}/moved"])
+        box.remove(name, recursive=True)
+        try:
+            box.read_bytes(f"{name}/moved")
+        except CagedFileNotFoundError:
+            return
+    raise Mismatch("CagedFileNotFoundError", "no error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import itertools
@@ -15,6 +16,7 @@ import pytest
 from cases import each
 
 from caged import (
+    AsyncCaged,
     CagedError,
     CagedFileNotFoundError,
     CagedIsADirectoryError,
@@ -42,6 +44,12 @@ def cheap(process_box):
     path = f"/workspace/cheap-{next(_numbers)}"
     yield path
     process_box.remove(path, recursive=True, missing_ok=True)
+
+
+@pytest.fixture
+def served_process(places):
+    """The emulator of `process_box`."""
+    return places.served("process-sync")
 
 
 @pytest.fixture
@@ -597,3 +605,26 @@ def test_archive_without_requested_file_is_an_error(process_box, cheap, tmp_path
 
     assert caught.value.path == f"{cheap}/d/f"
     assert os.listdir(tmp_path / "a") == []
+
+
+def test_cancelled_download_leaves_nothing(served_process, cheap, process_box, tmp_path):
+    """A thread that writes a piece when the coroutine is cancelled does no harm."""
+    process_box.write(f"{cheap}/d/large", bytes(3 * PIECE))
+    process_box.write(f"{cheap}/d/small", b"x")
+
+    async def main():
+        async with AsyncCaged(api_key=served_process.api_key, base_url=served_process.base_url) as client:
+            box = client.sandboxes.bind(process_box.id)
+            for remote in (f"{cheap}/d", f"{cheap}/d/large"):
+                begun = asyncio.Event()
+                download = asyncio.create_task(
+                    box.download(remote, tmp_path / "new", progress=lambda *_, begun=begun: begun.set())
+                )
+                await begun.wait()
+                download.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await download
+
+    asyncio.run(main())
+
+    assert os.listdir(tmp_path) == []

@@ -1,4 +1,4 @@
-"""The behaviours of the suite can be imported from here."""
+"""The tests of a session, beside this directory, can be imported."""
 
 from __future__ import annotations
 
