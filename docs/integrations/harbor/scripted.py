@@ -17,7 +17,7 @@ COUNT = Path(__file__).parent / "count"
 class ScriptedEngineer(program.Engineer):
     """Takes its commands from `answers`, and keeps what was said in `said`."""
 
-    answers: ClassVar[Callable[[], Iterator[str]]]
+    answers: ClassVar[Any]  # a function without arguments, which gives the commands
     said: ClassVar[list[str]]
     _given: Iterator[str]
 
