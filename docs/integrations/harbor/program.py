@@ -32,7 +32,7 @@ class Engineer(BaseAgent):
 
     async def next_command(self, said: list[str]) -> str:
         """Ask the model."""
-        answer: Any = await LiteLLM(model_name=self.model_name).call(PROMPT + "\n".join(said))
+        answer: Any = await LiteLLM(str(self.model_name)).call(PROMPT + "\n".join(said))
         return str(answer.content)
 
     async def run(self, instruction: str, environment: BaseEnvironment, context: AgentContext) -> None:
