@@ -9,7 +9,9 @@ from typing import Any, Optional, TypeVar
 T = TypeVar("T")
 
 
-async def completed(work: Coroutine[Any, Any, T], patience: Optional[float] = None) -> tuple[asyncio.Task[T], bool]:
+async def completed(
+    work: Coroutine[Any, Any, T], patience: Optional[float] = None
+) -> tuple[asyncio.Task[T], Optional[asyncio.CancelledError]]:
     """Run a coroutine to its end, also when the caller is cancelled meanwhile.
 
     It has a task of its own: scopes of other libraries cancel a task again and again.
@@ -18,32 +20,29 @@ async def completed(work: Coroutine[Any, Any, T], patience: Optional[float] = No
         patience: Seconds that it may take after the first cancellation; None means no limit. Then it is cancelled.
 
     Returns:
-        Its task, which is done, and whether the caller was cancelled, which the caller raises then.
+        Its task, which is done, and the cancellation of the caller, which the caller raises: libraries know theirs by
+        what it holds.
     """
     task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
     end: Optional[asyncio.TimerHandle] = None
-    cancelled = False
+    cancellation: Optional[asyncio.CancelledError] = None
     while not task.done():
         try:
             await asyncio.wait([task])
-        except asyncio.CancelledError:
-            if end is None and patience is not None:
-                end = loop.call_later(patience, task.cancel)
-            cancelled = True
+        except asyncio.CancelledError as error:
+            if cancellation is None and patience is not None:
+                end = asyncio.get_running_loop().call_later(patience, task.cancel)
+            cancellation = cancellation or error
     if end is not None:
         end.cancel()
-    return task, cancelled
+    return task, cancellation
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T], patience: Optional[float] = None) -> T:
     """Run a coroutine to its end, as `completed` does. A caller that was cancelled meanwhile is cancelled then."""
-    task, cancelled = await completed(work, patience)
-    if task.cancelled():
-        raise asyncio.CancelledError
-    error = task.exception()
-    if cancelled:
-        raise asyncio.CancelledError
-    if error is not None:
-        raise error
+    task, cancellation = await completed(work, patience)
+    if cancellation is not None:
+        if not task.cancelled():
+            task.exception()  # seen
+        raise cancellation
     return task.result()

@@ -11,54 +11,73 @@ from .command_script import MARK, files_of
 _KEPT = 256 * 1024
 _TIMEOUT = 30.0
 # A process is the command's if it has its mark or its descriptor 9, if its output is the command's, or if its parent is
-# one. Those that start while one looks are found in the next round. Others are remembered with the time at which they
-# were started: to read their environment takes a process each.
+# one. Those that start while one looks are found in the next round. Others are remembered: to read their environment
+# takes a process each. One that is just being replaced by another program has no environment, and is looked at again.
+# To look may take seconds, in which numbers are given to new processes. So a process is its number and the time at
+# which it was started, and both are compared again before a signal is sent.
 _FIND = """\
 f={path}
+look_at() {{
+  {{ read -r line <"/proc/$1/stat";}} 2>/dev/null||return 1
+  set -- ${{line##*) }}
+  parent=$2;ticks=${{20}}
+  [ "$1" != Z ]
+}}
 found() {{
-  case " $all " in *" $1 "*) return 1;; esac
-  case " $all " in *" $2 "*) return 0;; esac
-  case " $others " in *" $1.$3 "*) return 1;; esac
+  case " $others " in *" $1:$ticks "*) return 1;; esac
   [ "/proc/$1/fd/1" -ef $f.1 ]&&return 0
   [ "/proc/$1/fd/2" -ef $f.2 ]&&return 0
   [ "/proc/$1/fd/9" -ef $f.2 ]&&return 0
-  case "$(tr '\\0' '\\n' 2>/dev/null <"/proc/$1/environ")" in *{mark}={name}*) return 0;; esac
-  others="$others $1.$3"
+  case "$(tr '\\0' '\\n' 2>/dev/null <"/proc/$1/environ")" in
+    *{mark}={name}*) return 0;;
+    ?*) others="$others $1:$ticks";;
+  esac
   return 1
 }}
 others=
 find_all() {{
-  all=none;more=1
+  all=;more=1
   while [ $more = 1 ];do
     more=0
     for d in /proc/[0-9]*;do
       pid=${{d#/proc/}}
       [ "$pid" = $$ ]&&continue
-      {{ read -r line <"$d/stat";}} 2>/dev/null||continue
-      set -- ${{line##*) }}
-      [ "$1" = Z ]&&continue
-      if found "$pid" "$2" "${{20}}";then all="$all $pid";more=1;fi
+      look_at "$pid"||continue
+      one="$pid:$ticks"
+      case " $all " in *" $one "*) continue;; esac
+      case " $all " in
+        *" $parent:"*)
+          of=$parent
+          look_at "$of"&&case " $all " in *" $of:$ticks "*) all="$all $one";more=1;continue;; esac
+          look_at "$pid"||continue;;
+      esac
+      if found "$pid";then all="$all $one";more=1;fi
     done
   done
 }}
-"""
-# It ends when a round finds none, or after 50 of them.
-_KILL = """\
-round=0
-while [ $round -lt 50 ];do
-  round=$((round+1));ended=0
-  find_all
-  for pid in $all;do
-    [ "$pid" = none ]||{ kill -9 "$pid" 2>/dev/null&&ended=1;}
+# Sends a signal to what was found, and fails if there was nothing.
+send() {{
+  sent=1
+  for one in $all;do
+    pid=${{one%:*}}
+    look_at "$pid"&&[ "$one" = "$pid:$ticks" ]&&kill "-$1" "$pid" 2>/dev/null&&sent=0
   done
-  [ $ended = 0 ]&&break
+  return $sent
+}}
+"""
+# It ends when two rounds have found none, or after 50 of them.
+_KILL = """\
+round=0;quiet=0
+while [ $round -lt 50 ]&&[ $quiet -lt 2 ];do
+  round=$((round+1));quiet=$((quiet+1))
+  find_all
+  send 9&&quiet=0
 done
+:
 """
 _SIGNAL = """\
 find_all
-for pid in $all;do
-  [ "$pid" = none ]||kill -{number} "$pid" 2>/dev/null
-done
+send {number}
 :
 """
 _PRINT = """\

@@ -98,20 +98,19 @@ class AsyncSandboxOpening(_Opening[AsyncSession, AsyncBoundSandbox], AbstractAsy
 
     async def __aenter__(self) -> AsyncBoundSandbox:
         self._enter()
-        task, cancelled = await completed(self._session.send(self._call), CREATION_PATIENCE)
+        task, cancellation = await completed(self._session.send(self._call), CREATION_PATIENCE)
         if task.cancelled():
             _log.warning(
                 "the creation of a sandbox was cancelled, and had no answer within %g s: the sandbox may exist",
                 CREATION_PATIENCE,
             )
-            raise asyncio.CancelledError
-        if cancelled and task.exception() is not None:
-            raise asyncio.CancelledError
+        if cancellation is not None and (task.cancelled() or task.exception() is not None):
+            raise cancellation
         sandbox = task.result()
         self._box = AsyncBoundSandbox(self._session, sandbox, self._opened)
         try:
-            if cancelled:
-                raise asyncio.CancelledError
+            if cancellation is not None:
+                raise cancellation
             if sandbox.status == "error":
                 raise await self._session.run(creation_error(self._session.settings, sandbox, self._fate))
         except BaseException as error:
@@ -131,7 +130,9 @@ class AsyncSandboxOpening(_Opening[AsyncSession, AsyncBoundSandbox], AbstractAsy
         box = self._box
         if box is None or box.keep:
             return
-        task, cancelled = await completed(self._session.run(remove(self._session.settings, box.id, error)))
-        if cancelled and error is None:
-            raise asyncio.CancelledError
+        task, cancellation = await completed(self._session.run(remove(self._session.settings, box.id, error)))
+        if cancellation is not None and not isinstance(error, asyncio.CancelledError):
+            if not task.cancelled():
+                task.exception()  # seen
+            raise cancellation
         task.result()

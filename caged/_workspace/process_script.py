@@ -93,14 +93,16 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
         "wait",
         f"echo $caged_code >{path}.x",
     ]
+    # From a file: the command line of the supervisor does not hold the command, by which programs look for processes.
     lines = [
         f"{MAKE_SCRATCH}{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1",
+        f"printf %s {quoted(chr(10).join(supervisor))} >{path}.s||exit 1",
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",
         "(read -r caged_helper _ </proc/self/stat;command -v setsid >/dev/null&&caged_setsid=setsid||caged_setsid=",
-        f"$caged_setsid {SHELL} -c {quoted(chr(10).join(supervisor))} sh $caged_helper </dev/null >/dev/null 2>&1;:)",
+        f"$caged_setsid {SHELL} {path}.s $caged_helper </dev/null >/dev/null 2>&1;:)",
         "exec 2>&1",
-        f"rm -f {path}.f {path}.c {path}.0",
+        f"rm -f {path}.f {path}.c {path}.0 {path}.s",
         f'read -r line <{path}.p||exit 1;echo "$line"',
         f"case $line in @started*) ;; *) head -c 2000 {path}.2|base64;rm -f {path}.*;; esac",
     ]

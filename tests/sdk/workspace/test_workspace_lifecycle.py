@@ -10,6 +10,7 @@ import pickle
 import sys
 import typing
 
+import anyio
 import httpx
 import pytest
 from either_kind import opened, result
@@ -348,6 +349,56 @@ def test_creation_without_answer_that_is_cancelled_ends_and_says_that_the_sandbo
 
     asyncio.run(main())
     assert "the sandbox may exist" in caplog.text
+
+
+@pytest.mark.parametrize("entering", [True, False])
+def test_scope_of_another_library_that_cancels_ends_as_it_should(entering):
+    """anyio knows its own cancellations by what the exception holds, and repeats them until its scope has ended."""
+
+    async def main():
+        requests = Requests()
+        if not entering:
+            requests.answered.set()
+        async with requests.client() as client:
+            with anyio.CancelScope() as scope:
+
+                async def cancel():
+                    await requests.begun.wait()
+                    scope.cancel()
+                    await asyncio.sleep(0)
+                    requests.answered.set()
+
+                cancelling = asyncio.ensure_future(cancel())
+                async with client.sandboxes.open():
+                    await asyncio.Event().wait()
+            await cancelling
+            assert scope.cancelled_caught
+            assert requests.methods == ["POST", "DELETE"]
+
+    asyncio.run(main())
+
+
+def test_cancellation_while_the_sandbox_is_destroyed_after_an_error_is_not_lost():
+    async def main():
+        requests = Requests()
+        requests.answered.set()
+        async with requests.client() as client:
+
+            async def block():
+                async with client.sandboxes.open():
+                    requests.answered.clear()
+                    raise KeyError("the block's")
+
+            task = asyncio.ensure_future(block())
+            await requests.destruction.wait()
+            task.cancel()
+            await asyncio.sleep(0)
+            requests.answered.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert requests.methods == ["POST", "DELETE"]
+
+    asyncio.run(main())
 
 
 def test_destruction_is_completed_although_the_block_is_cancelled_again_and_again():
