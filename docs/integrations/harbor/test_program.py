@@ -16,7 +16,7 @@ def test_agent_solves_the_task(caged: Caged, tmp_path: Path) -> None:
         yield "pwd; wc -l <words.txt >answer.txt"
         yield DONE
 
-    result, said = run_trial(answers, tmp_path)
+    result, said = run_trial(answers(), tmp_path)
 
     assert result.exception_info is None
     assert result.verifier_result.rewards == {"reward": 1}
@@ -29,6 +29,6 @@ def test_wrong_answer_gets_no_reward(caged: Caged, tmp_path: Path) -> None:
         yield "echo 4 >answer.txt"
         yield DONE
 
-    result, _ = run_trial(answers, tmp_path)
+    result, _ = run_trial(answers(), tmp_path)
 
     assert result.verifier_result.rewards == {"reward": 0}

@@ -22,7 +22,7 @@ def test_agent_repeats_a_command_that_the_platform_did_not_run(
         yield "wc -l <words.txt >answer.txt"
         yield DONE
 
-    result, said = run_trial(answers, tmp_path)
+    result, said = run_trial(answers(), tmp_path)
 
     assert "The command was not run" in said[1]
     assert "exit code 0" in said[2]
