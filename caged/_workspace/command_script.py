@@ -41,7 +41,31 @@ _LONGEST_BODY = 64 * 1024
 MARK = "CAGED_SDK_RUN"
 
 # As the first word of a command they are syntax, unless they are quoted; so is an assignment.
-_RESERVED = frozenset("! { } [[ case coproc do done elif else esac fi for function if in select then time until while".split())
+_RESERVED = frozenset(
+    [
+        "!",
+        "{",
+        "}",
+        "[[",
+        "case",
+        "coproc",
+        "do",
+        "done",
+        "elif",
+        "else",
+        "esac",
+        "fi",
+        "for",
+        "function",
+        "if",
+        "in",
+        "select",
+        "then",
+        "time",
+        "until",
+        "while",
+    ]
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -85,8 +109,8 @@ def command_line(command: Any) -> str:
         if not words:
             raise CagedError("command is an empty list; its first word names a program")
         command = shlex.join(words)
-        if words[0] in _RESERVED or "=" in words[0]:
-            command = f"'{words[0]}'{command[len(words[0]) :]}" if shlex.quote(words[0]) == words[0] else command
+        if (words[0] in _RESERVED or "=" in words[0]) and command.startswith(words[0]):
+            command = f"'{words[0]}'{command[len(words[0]) :]}"
     return _without_nul("command", arguments.text("command", command))
 
 

@@ -111,6 +111,9 @@ def test_words_of_a_list_arrive_as_they_are(box):
     words = ["", "a b", "$HOME", "`id`", "it's", '"', "\\", "*", "a\nb", "-n", "h\xe9", "$$", ";", "!", "~"]
 
     assert box.run(["printf", "[%s]", *words]).stdout == "".join(f"[{word}]" for word in words)
+    for first in ("if", "!", "{", "A=b", "A=b c"):
+        refused = box.run([first, "true"])
+        assert (refused.exit_code, first in refused.stderr) == (127, True), first
 
 
 @each("command", [[], "a\0b", ["a\0"], 5, [5], None])
