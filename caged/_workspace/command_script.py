@@ -42,8 +42,8 @@ MARK = "CAGED_SDK_RUN"
 
 # As the first word of a command they are syntax, unless they are quoted; so is an assignment.
 _RESERVED = frozenset(
-    ["!", "{", "}", "[[", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in"]
-    + ["select", "then", "time", "until", "while"]
+    {"!", "{", "}", "[[", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in"}
+    | {"select", "then", "time", "until", "while"}
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
