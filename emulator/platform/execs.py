@@ -253,7 +253,8 @@ class Execs:
         if run.choice.output is not None:
             answer = ExecOutcome(*run.command.as_printed(output, code))
         else:
-            found = await self._workers.walk.run(run.command.result, output)
+            small = len(output) <= DECODED_AT_ONCE
+            found = run.command.result(output) if small else await self._workers.walk.run(run.command.result, output)
             if found is not None:
                 code, printed = found.exit_code, found.stdout + found.stderr
                 output = await self._decoded(printed)
