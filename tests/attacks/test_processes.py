@@ -51,7 +51,7 @@ def test_exec_and_terminal_at_process_limit_work_at_the_second_try(fresh: Served
         bomb = fresh.client.sandboxes.exec(box, "python3 bomb.py")
         # Init counts a few times a second, at level `process` and where the kernel does not count per sandbox: it does
         # not see what comes and goes in between, and ends everything when it sees too much.
-        if fresh.level != "process" and bomb.exit_code != 137:
+        if fresh.level != "process" and bomb.exit_code == 0:  # else it was ended, or refused
             assert int(bomb.output) <= LIMIT
         first = fresh.client.sandboxes.exec(box, "echo fine")
         if first.error:
