@@ -6,6 +6,7 @@ claude: https://docs.claude.com/en/docs/claude-code/headless; codex: https://dev
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,10 @@ class Claude(AgentDialect):
         if not results:
             raise UnreadableOutput("no result")
         raw = results[-1]
-        text = _typed(raw, "result", str) or ""
+        text = _typed(raw, "result", str)
+        if text is None and not raw.get("is_error"):
+            raise UnreadableOutput("a result without text")
+        text = text or ""
         if raw.get("is_error"):
             raise AgentFailure(text or str(raw.get("subtype") or "unknown error"), raw)
         usage = _typed(raw, "usage", dict) or {}
@@ -190,8 +194,8 @@ def event_of(line: str) -> Optional[dict[str, Any]]:
 def _objects(output: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of an output: the output itself, or its lines; what is not JSON is left out."""
     try:
-        values = json.loads(output)
-    except ValueError:
+        values = _json(output)
+    except (ValueError, RecursionError):
         values = [value for line in output.splitlines() for value in _parsed(line)]
     for value in values if isinstance(values, list) else [values]:
         if isinstance(value, dict):
@@ -200,9 +204,21 @@ def _objects(output: str) -> Iterator[dict[str, Any]]:
 
 def _parsed(line: str) -> list[Any]:
     try:
-        return [json.loads(line)]
-    except ValueError:
+        return [_json(line)]
+    except (ValueError, RecursionError):
         return []
+
+
+def _json(text: str) -> Any:
+    """Decode JSON, which has no NaN and no infinite numbers. Raises ValueError, RecursionError."""
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if not math.isfinite(value):
+            raise ValueError(digits)
+        return value
+
+    return json.loads(text, parse_constant=number, parse_float=number)
 
 
 def _typed(value: Mapping[str, Any], name: str, kind: Any) -> Any:

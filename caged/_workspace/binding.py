@@ -28,6 +28,7 @@ _MADE = f"[ -O {SCRATCH} ]&&[ ! -L {SCRATCH} ]||mkdir -m 700 {SCRATCH}"
 MAKE_SCRATCH = f"{_MADE} 2>/dev/null||{_MADE}||exit 1\n"
 
 _REMOVED_TOGETHER = 16
+_BEGUN = "@caged-sdk"
 
 
 @dataclass
@@ -86,12 +87,15 @@ class Binding:
         Raises:
             CagedSandboxError: The sandbox cannot run commands, or the script failed.
         """
-        result = yield from perform(self.settings, exec_(self.sandbox_id, helper_header(title) + script, timeout))
+        text = f"{helper_header(title)}echo {_BEGUN}\n{script}"
+        result = yield from perform(self.settings, exec_(self.sandbox_id, text, timeout))
         if result.error:
             raise CagedSandboxError(f"sandbox {self.sandbox_id} cannot run commands: {result.error}")
-        if result.exit_code != 0:
-            raise self.failure(result.output)
-        return result.output
+        # A shell that cannot set the locale, for example, says so first.
+        _, begun, output = result.output.partition(f"{_BEGUN}\n")
+        if result.exit_code != 0 or not begun:
+            raise self.failure(output or result.output)
+        return output
 
     def failure(self, output: str) -> CagedSandboxError:
         """The error for a script that ended early: it must not fail, so something in the sandbox is missing or full."""

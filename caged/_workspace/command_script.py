@@ -45,6 +45,7 @@ _RESERVED = frozenset(
     {"!", "{", "}", "[[", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in"}
     | {"select", "then", "time", "until", "while"}
 )
+_OF_THE_SHELL = frozenset({"BASH", "BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -74,6 +75,8 @@ def checked_command(command: Any, cwd: Any, env: Any, user: Any) -> CommandSpec:
     for name, value in variables.items():
         if not _VARIABLE.match(name):
             raise CagedError(f"env has the name {name!r}; a shell takes letters, digits and '_', not first a digit")
+        if name in _OF_THE_SHELL:
+            raise CagedError(f"env has the name {name!r}, which the shell sets itself; use another name")
         _without_nul(f"env[{name!r}]", value)
     for name, given in (("cwd", cwd), ("user", user)):
         if given is not None and not _without_nul(name, arguments.text(name, given)):
@@ -181,7 +184,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     return (
         f"{run_header(name, spec.line)}"
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
-        f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >{path}.1 2>{path}.2\n"
+        f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
         f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'
     )
 
@@ -190,6 +193,7 @@ def streams(name: str) -> str:
     """The lines that print what a command has written."""
     path = files_of(name)
     return (
+        f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!the command has removed the files of its output'\n"
         f"if [ -s {path}.1 ];then head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
         f"if [ -s {path}.2 ];then head -c {INLINE + 1} {path}.2|base64;fi\n"
     )
@@ -211,8 +215,8 @@ def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
         # short command.
         return body(spec, name, file, start + exec_shell(spec, file))
-    # A quote at the very beginning would be behind one of these here.
-    begun = f" {spec.line}" if spec.line[:1] in ("'", '"') else spec.line
+    # A quote at the very beginning would be behind one of these here; "-" would be an option of eval.
+    begun = f" {spec.line}" if spec.line[:1] in ("'", '"', "-") else spec.line
     line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quoted(begun)}"
     return body(spec, name, file, start + line)
 

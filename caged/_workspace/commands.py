@@ -146,7 +146,7 @@ def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) ->
     except ValueError:
         raise binding.failure(answer.output) from None
     stdout, stderr = printed.stdout, printed.stderr
-    if max(len(stdout), len(stderr)) > INLINE:
+    if INLINE + 1 in (len(stdout), len(stderr)):
         stdout = yield from fetch(binding, f"{files_of(name)}.1")
         stderr = yield from fetch(binding, f"{files_of(name)}.2")
         yield from binding.execute("remove output", f"rm -f {files_of(name)}.*")

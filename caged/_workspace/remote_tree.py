@@ -143,8 +143,8 @@ def fetch_batch(binding: Binding, made: RemoteTree, batch: Sequence[str]) -> Pla
     """
     names = " ".join(shlex.quote(f"./{path}") for path in batch)
     # What tar says of a single file is found out below: it is missing in the archive.
-    body = f'{variables(p=made.root)}cd -- "$p"||exit 1\ntar -cf - --no-recursion -- {names} 2>/dev/null'
-    body += f"|head -c {2 * PIECE}|base64\n"
+    body = f'{variables(p=made.root)}cd -- "$p"||exit 1\nunset TAR_OPTIONS\n'
+    body += f"tar -cf - --no-recursion -- {names} 2>/dev/null|head -c {2 * PIECE}|base64\n"
     output = yield from work_on(binding, "cannot read", made.root, body)
     contents = _contents(decoded(binding, output))
     for path in batch:

@@ -12,8 +12,8 @@ from typing import Optional
 
 _RUN = "# caged-sdk run "
 _HELPER = "# caged-sdk helper "
-# A script is one argument of a program, which is 128 KiB at most on Linux; a character takes up to 6 bytes here.
-_LONGEST_LINE = 4000
+# A script is one argument of a program, which is 128 KiB at most on Linux; a command in it takes up to half of that.
+_LONGEST = 40 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,12 @@ class ScriptHeader:
 
 def run_header(name: str, line: str) -> str:
     """The first line of the script that runs a command."""
-    shown = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
-    return f"{_RUN}{name} {json.dumps(shown)}\n"
+    return f"{_RUN}{name} {_encoded(line)}\n"
 
 
 def helper_header(title: str) -> str:
     """The first line of another script."""
-    return f"{_HELPER}{json.dumps(title[:_LONGEST_LINE])}\n"
+    return f"{_HELPER}{_encoded(title)}\n"
 
 
 def read_header(script: str) -> Optional[ScriptHeader]:
@@ -57,6 +56,13 @@ def read_header(script: str) -> Optional[ScriptHeader]:
     except ValueError:
         pass
     return None
+
+
+def _encoded(text: str) -> str:
+    """A text as JSON; the beginning of one that is too long."""
+    whole = json.dumps(text)
+    # A character takes up to 12 bytes.
+    return whole if len(whole) <= _LONGEST else json.dumps(f"{text[: _LONGEST // 12]}...")
 
 
 def _text(encoded: str) -> str:

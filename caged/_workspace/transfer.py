@@ -112,7 +112,10 @@ def fetch(binding: Binding, path: str) -> Plan[bytes]:
     size = int((yield from binding.execute(f"measure {path}", f"wc -c <{shlex.quote(path)}")))
     content = bytearray()
     while len(content) < size:
-        content += yield from fetch_piece(binding, path, len(content) // PIECE)
+        piece = yield from fetch_piece(binding, path, len(content) // PIECE)
+        content += piece
+        if len(piece) < PIECE and len(content) < size:
+            raise CagedError(f"{path} became shorter while it was read: {len(content)} of {size} bytes")
     return bytes(content[:size])
 
 

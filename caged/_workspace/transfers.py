@@ -119,7 +119,7 @@ def _upload_directory(
 def _sink(part: Part, staging: str) -> str:
     """The script that reads a part in base64."""
     if part.file is None:
-        return f"base64 -d|tar -xopf - -C {shlex.quote(staging)}"
+        return f"unset TAR_OPTIONS;base64 -d|tar -xopf - -C {shlex.quote(staging)}"
     path = shlex.quote(f"{staging}/{part.file.path}")
     script = f'f={path};mkdir -p -- "${{f%/*}}"&&base64 -d >>"$f"'
     if part.last:

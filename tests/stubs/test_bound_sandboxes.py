@@ -75,3 +75,16 @@ def test_client_that_copies_the_first_line_gets_what_it_runs(client, box, emulat
     for line in ('# caged-sdk run abc "cut', "# caged-sdk helper 5", "# caged-sdk run", "# caged-sdk helper"):
         assert client.sandboxes.exec(box, f"{line}\necho c").output == "c\n"
         assert emulator.journal.commands()[-1].command == f"{line}\necho c"
+
+
+def test_long_command_is_recorded_and_matched_whole(emulator, bound):
+    line = f"echo hi; #{'b' * 20_000}; end"
+    bound.run(line)
+    assert emulator.journal.commands()[-1].command.endswith("; end")
+    emulator.commands.stub(f"npm test {'a' * 20_000}", "stubbed")
+    assert bound.run(["npm", "test", "a" * 20_000]).stdout == "stubbed"
+
+
+def test_large_output_of_a_stub_is_whole(emulator, bound):
+    emulator.commands.stub("big", "x" * 300_000)
+    assert bound.run("big").stdout == "x" * 300_000

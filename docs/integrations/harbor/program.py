@@ -15,7 +15,6 @@ from harbor.models.agent.context import AgentContext
 
 from caged import CagedError
 
-MODEL = "anthropic/claude-opus-5-5"  # without --model
 DONE = "DONE"
 PROMPT = f"Answer with one command for the shell and nothing else, or with {DONE}.\n\n"
 
@@ -33,7 +32,7 @@ class Engineer(BaseAgent):
 
     async def next_command(self, said: list[str]) -> str:
         """Ask the model."""
-        answer: Any = await LiteLLM(model_name=self.model_name or MODEL).call(PROMPT + "\n".join(said))
+        answer: Any = await LiteLLM(str(self.model_name)).call(PROMPT + "\n".join(said))
         return str(answer.content)
 
     async def run(self, instruction: str, environment: BaseEnvironment, context: AgentContext) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,22 +15,19 @@ COUNT = Path(__file__).parent / "count"
 
 
 class ScriptedEngineer(program.Engineer):
-    """Takes its commands from `answers`, and keeps what was said in `said`."""
+    """Takes its commands from `answers`, one when each is needed, and keeps what the model would have read."""
 
-    answers: ClassVar[Any]  # a function without arguments, which gives the commands
-    said: ClassVar[list[str]]
-    _given: Iterator[str]
+    answers: ClassVar[Iterator[str]] = iter(())
+    said: ClassVar[list[str]] = []
 
     async def next_command(self, said: list[str]) -> str:
-        type(self).said = said
-        if len(said) == 1:
-            self._given = type(self).answers()
-        return next(self._given)
+        ScriptedEngineer.said = said
+        return next(ScriptedEngineer.answers)
 
 
-def run_trial(answers: Callable[[], Iterator[str]], folder: Path) -> tuple[Any, list[str]]:
+def run_trial(answers: Iterator[str], folder: Path) -> tuple[Any, list[str]]:
     """Run the task. Returns Harbor's result, and what the model has read."""
-    ScriptedEngineer.answers = staticmethod(answers)
+    ScriptedEngineer.answers = answers
     config = TrialConfig(
         task=TaskConfig(path=COUNT),
         trials_dir=folder,

@@ -315,9 +315,20 @@ def test_other_output_is_unreadable(dialect, output):
 @each("member", ["result", "usage", "total_cost_usd", "session_id"])
 @each("wrong", [None, [], True, {"a": []}])
 def test_member_of_another_type_is_left_out(member, wrong):
+    if member == "result":  # without a text it is no reply
+        with pytest.raises(UnreadableOutput):
+            Claude().read(json.dumps({**CLAUDE, member: wrong}))
+        return
     reply = Claude().read(json.dumps({**CLAUDE, member: wrong}))
     assert isinstance(reply.text, str)
     assert reply.cost is None or isinstance(reply.cost, float)
+
+
+def test_numbers_that_are_no_numbers_and_too_deep_json_are_no_reply():
+    whole = json.dumps({**CLAUDE, "total_cost_usd": 1.5})
+    for output in (whole.replace("1.5", "NaN"), whole.replace("1.5", "1e999"), "[" * 100_000):
+        with pytest.raises(UnreadableOutput):
+            Claude().read(output)
 
 
 def test_arguments_are_checked_before_any_request(driver):

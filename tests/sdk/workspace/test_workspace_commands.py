@@ -22,6 +22,7 @@ from caged import (
     CagedNotFoundError,
     CagedSandboxError,
 )
+from caged._workspace import transfer
 
 SCRATCH = "/tmp/.caged-sdk"
 #: Seconds after which a command that would not end is ended, in tests whose commands need less.
@@ -402,7 +403,7 @@ def test_destroyed_or_unknown_sandbox_is_not_found(places, client):
 
 
 def test_scratch_directory_that_is_a_link_is_not_used(own_box):
-    own_box.run("mkdir -p /tmp/elsewhere && rm -rf /tmp/.caged-sdk && ln -s /tmp/elsewhere /tmp/.caged-sdk")
+    own_box.exec("mkdir -p /tmp/elsewhere && rm -rf /tmp/.caged-sdk && ln -s /tmp/elsewhere /tmp/.caged-sdk")
 
     with pytest.raises(CagedSandboxError, match=r"could not run a script of the SDK.*[Ff]ile exists"):
         own_box.run("true")
@@ -422,13 +423,13 @@ def test_scratch_directory_of_another_user_is_not_used(places):
 
 
 def test_scratch_directory_that_was_removed_is_made_again(process_box):
-    process_box.run(f"rm -rf {SCRATCH}")
+    process_box.exec(f"rm -rf {SCRATCH}")
 
     assert process_box.run("cat", stdin=b"x" * 100_000).stdout == "x" * 100_000
 
 
 def test_files_of_commands_are_removed(process_box):
-    process_box.run(f"rm -rf {SCRATCH}")
+    process_box.exec(f"rm -rf {SCRATCH}")
     for _ in range(40):
         process_box.run("cat", stdin="x")
     process_box.run("head -c 1000000 /dev/zero", stdin=b"x" * 100_000)
@@ -522,3 +523,34 @@ def test_thread_and_shell_words_do_not_mix(process_box):
         thread.join(60)
 
     assert results == {f"w {number}": f"w {number}\n" for number in range(8)}
+
+
+def test_output_that_the_command_opens_again_is_appended(process_box):
+    result = process_box.run("echo one; echo two >>/dev/stdout; echo three; echo a >&2; echo b >>/dev/stderr")
+    assert (result.stdout, result.stderr) == ("one\ntwo\nthree\n", "a\nb\n")
+
+
+def test_output_whose_files_the_command_removes_is_an_error(own_box):
+    with pytest.raises(CagedSandboxError, match="the command has removed the files of its output"):
+        own_box.run(f"rm -rf {SCRATCH}; echo hi", check=True)
+    assert own_box.run("echo next").stdout == "next\n"
+
+
+def test_output_that_becomes_shorter_while_it_is_fetched_is_an_error(process_box, monkeypatch):
+    def nothing(*_):
+        return b""
+        yield
+
+    monkeypatch.setattr(transfer, "fetch_piece", nothing)
+    with pytest.raises(CagedError, match="became shorter while it was read: 0 of 600000 bytes"):
+        process_box.run("head -c 600000 /dev/zero")
+
+
+def test_names_that_the_shell_sets_itself_are_refused(process_box):
+    for name in ("BASH", "UID", "SHELLOPTS"):
+        with pytest.raises(CagedError, match=f"env has the name '{name}', which the shell sets itself"):
+            process_box.run("true", env={name: "7"})
+
+
+def test_first_word_that_begins_with_a_minus_is_a_program(process_box):
+    assert process_box.run(["-x"]).exit_code == 127

@@ -632,3 +632,11 @@ def test_local_file_is_read_beside_event_loop(client, process_box, cheap):
 def test_pattern_that_cannot_be_is_refused(process_box, pattern):
     with pytest.raises(CagedError, match="is not a pattern"):
         process_box.list(glob=pattern)
+
+
+def test_shell_that_prints_before_a_script_does_not_matter(client):
+    with client.sandboxes.open(env={"LC_ALL": "xx_XX.UTF-8", "TAR_OPTIONS": "--exclude=*"}) as box:
+        box.write("f", "1")
+        assert box.read_text("f") == "1"
+        assert [entry.name for entry in box.list()] == ["f"]
+        assert box.start("exit 3").wait() == 3

@@ -34,7 +34,7 @@ def nothing_running(request):
         for process in box.processes():
             if poll(process) is None:
                 process.kill()
-        box.run(f"rm -f {SCRATCH}/* go")
+        box.exec(f"rm -f {SCRATCH}/* go")
 
 
 def poll(process):
@@ -368,7 +368,7 @@ def test_process_whose_supervisor_was_killed_runs_on_and_is_then_lost(box):
 def test_process_whose_files_were_removed_is_lost(process_box):
     process = process_box.start("sleep 1000")
     path = files_of(process_box, process)
-    process_box.run(f"read -r _ pid _ <{path}.p; kill -9 $pid; rm -f {SCRATCH}/*")
+    process_box.exec(f"read -r _ pid _ <{path}.p; kill -9 $pid; rm -f {SCRATCH}/*")
 
     with pytest.raises(CagedProcessLostError):
         process.wait()
