@@ -12,7 +12,7 @@ from .._constants import EXEC_TIMEOUT
 from .._core import Plan, perform
 from .._errors import CagedSandboxError
 from .._http import AsyncSession, Session
-from .._models.sandboxes import Sandbox
+from .._models.sandboxes import ExecResult, Sandbox
 from .._resources.sandbox_calls import exec_
 from .._settings import Settings
 from .command_output import decode
@@ -76,6 +76,17 @@ class Binding:
         names, self.finished = self.finished, []
         return names
 
+    def send(self, text: str, timeout: Optional[float]) -> Plan[ExecResult]:
+        """Run a command of the shell.
+
+        Raises:
+            CagedSandboxError: The sandbox cannot run commands.
+        """
+        result = yield from perform(self.settings, exec_(self.sandbox_id, text, timeout))
+        if result.error:
+            raise CagedSandboxError(f"sandbox {self.sandbox_id} cannot run commands: {result.error}")
+        return result
+
     def execute(self, title: str, script: str, timeout: Optional[float] = EXEC_TIMEOUT) -> Plan[str]:
         """Run a script of the SDK's own, and return its output.
 
@@ -87,10 +98,7 @@ class Binding:
         Raises:
             CagedSandboxError: The sandbox cannot run commands, or the script failed.
         """
-        text = f"{helper_header(title)}echo {_BEGUN}\n{script}"
-        result = yield from perform(self.settings, exec_(self.sandbox_id, text, timeout))
-        if result.error:
-            raise CagedSandboxError(f"sandbox {self.sandbox_id} cannot run commands: {result.error}")
+        result = yield from self.send(f"{helper_header(title)}echo {_BEGUN}\n{script}", timeout)
         # A shell that cannot set the locale, for example, says so first.
         _, begun, output = result.output.partition(f"{_BEGUN}\n")
         if result.exit_code != 0 or not begun:

@@ -4,9 +4,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 STARTED = "@started"
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What a command printed.
+
+    Attributes:
+        stdout_bytes, stderr_bytes: Exact.
+    """
+
+    stdout_bytes: bytes = field(repr=False)
+    stderr_bytes: bytes = field(repr=False)
+
+    @property
+    def stdout(self) -> str:
+        """`stdout_bytes` as UTF-8; what is not becomes U+FFFD."""
+        return self.stdout_bytes.decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        """`stderr_bytes` as UTF-8; what is not becomes U+FFFD."""
+        return self.stderr_bytes.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)

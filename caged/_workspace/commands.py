@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any, Optional, Union
 
 from .. import _arguments as arguments
 from .. import _timing
 from .._constants import EXEC_TIMEOUT
-from .._core import Plan, perform
+from .._core import Plan
 from .._errors import CagedCommandError, CagedCommandTimeoutError, CagedError, CagedSandboxError, CagedTimeoutError
 from .._models.sandboxes import ExecResult
 from .._naming import public
-from .._resources.sandbox_calls import exec_
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, new_name
-from .command_output import read_result
+from .command_output import STARTED, Streams, read_result
 from .command_script import (
     INLINE,
     SENT_IN_SCRIPT,
@@ -42,7 +41,7 @@ _SIGNALLED = 128
 
 @public
 @dataclass(frozen=True)
-class RunResult:
+class RunResult(Streams):
     """The result of a command.
 
     Attributes:
@@ -51,20 +50,8 @@ class RunResult:
         duration: Seconds from the request to the answer.
     """
 
-    stdout_bytes: bytes = field(repr=False)
-    stderr_bytes: bytes = field(repr=False)
     exit_code: int = 0
     duration: float = 0.0
-
-    @property
-    def stdout(self) -> str:
-        """`stdout_bytes` as UTF-8; what is not becomes U+FFFD."""
-        return self.stdout_bytes.decode("utf-8", "replace")
-
-    @property
-    def stderr(self) -> str:
-        """`stderr_bytes` as UTF-8; what is not becomes U+FFFD."""
-        return self.stderr_bytes.decode("utf-8", "replace")
 
     @property
     def ok(self) -> bool:
@@ -91,13 +78,10 @@ def run(
     long = yield from send_program(binding, name, spec)
     begun = _timing.now()
     try:
-        call = exec_(binding.sandbox_id, script(spec, name, source, long, binding.take_finished()), limit)
-        answer = yield from perform(binding.settings, call)
+        answer = yield from binding.send(script(spec, name, source, long, binding.take_finished()), limit)
     except CagedTimeoutError:
         stdout, stderr = yield from end_processes(binding, name)
         raise CagedCommandTimeoutError(command_line(command), limit, stdout, stderr) from None
-    if answer.error:
-        raise CagedSandboxError(f"sandbox {binding.sandbox_id} cannot run commands: {answer.error}")
     exit_code, stdout, stderr = yield from _read(binding, spec, name, answer)
     result = RunResult(stdout, stderr, exit_code, _timing.now() - begun)
     if check and not result.ok:
@@ -133,18 +117,16 @@ def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
 
 def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) -> Plan[tuple[int, bytes, bytes]]:
     """The exit code and the streams, of what the script printed."""
-    head, _, rest = answer.output.partition(f"@{name} ")
-    if not rest and answer.exit_code > _SIGNALLED and "@started" in head:
+    output = answer.output
+    if f"@{name} " not in output and answer.exit_code > _SIGNALLED and STARTED in output:
         # The command has ended the shell of the script as well, by `kill 0` for example.
-        rest = f"{answer.exit_code}\n" + (yield from binding.execute("read output", streams(name)))
-    marks = head.split()
-    known = {"@started", "@cwd", "@user"}.intersection(marks)
-    if not rest or not (known or spec.user):
-        raise binding.failure(answer.output)
+        output += f"@{name} {answer.exit_code}\n" + (yield from binding.execute("read output", streams(name)))
     try:
-        printed = read_result(name, f"@{name} {rest}")
+        printed = read_result(name, output)
     except ValueError:
         raise binding.failure(answer.output) from None
+    if not ({STARTED, "@cwd", "@user"}.intersection(printed.marks) or spec.user):
+        raise binding.failure(answer.output)
     stdout, stderr = printed.stdout, printed.stderr
     if INLINE + 1 in (len(stdout), len(stderr)):
         stdout = yield from fetch(binding, f"{files_of(name)}.1")
@@ -152,7 +134,7 @@ def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) ->
         yield from binding.execute("remove output", f"rm -f {files_of(name)}.*")
     else:
         binding.finished.append(name)
-    check_marks(binding, spec, marks, printed.exit_code, stderr)
+    check_marks(binding, spec, printed.marks, printed.exit_code, stderr)
     return printed.exit_code, stdout, stderr
 
 
@@ -163,7 +145,7 @@ def check_marks(binding: Binding, spec: CommandSpec, marks: Sequence[str], exit_
         marks: What the script printed before it.
         exit_code, stderr: Of `su`, where it was not.
     """
-    if "@started" in marks:
+    if STARTED in marks:
         return
     if "@cwd" in marks:
         raise CagedError(f"the working directory {spec.cwd!r} cannot be entered in sandbox {binding.sandbox_id}")

@@ -6,7 +6,7 @@ import base64
 import codecs
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Optional, Union
 
 from .. import _arguments as arguments
@@ -24,6 +24,7 @@ from .._http import AsyncSession, Session
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, decoded, new_name
+from .command_output import Streams
 from .command_script import Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, send_program, send_stdin
 from .ending import send_signal
@@ -43,25 +44,12 @@ _LOOK_TIMEOUT = 60.0
 
 @public
 @dataclass(frozen=True)
-class ProcessOutput:
+class ProcessOutput(Streams):
     """What a background process has printed until now.
 
     Attributes:
         stdout_bytes, stderr_bytes: Its streams, exact.
     """
-
-    stdout_bytes: bytes = field(repr=False)
-    stderr_bytes: bytes = field(repr=False)
-
-    @property
-    def stdout(self) -> str:
-        """`stdout_bytes` as UTF-8; what is not becomes U+FFFD."""
-        return self.stdout_bytes.decode("utf-8", "replace")
-
-    @property
-    def stderr(self) -> str:
-        """`stderr_bytes` as UTF-8; what is not becomes U+FFFD."""
-        return self.stderr_bytes.decode("utf-8", "replace")
 
 
 @public

@@ -7,7 +7,7 @@ import codecs
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
 from ..cage.command_result import CommandResult
@@ -237,31 +237,27 @@ class Execs:
         output = await self._decoded(result.output)
         if result.truncated:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
+        answer, seen = ExecOutcome(output, result.code), result
         if run.command.is_wrapped:
-            return await self._wrapped_outcome(run, live, sandbox, result, output)
-        run.record(f"exit {result.code}, {milliseconds} ms", result.code, output, result.truncated, result.times)
-        if result.code:
-            self._record_lack_of_memory(live, sandbox, result.output[-4000:])
-        return ExecOutcome(output, result.code)
-
-    async def _wrapped_outcome(
-        self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult, output: str
-    ) -> ExecOutcome:
-        """Record the end of a command that a script of the SDK has run, or that a stub has answered in its place."""
-        code, printed = result.code, result.output
-        answer = ExecOutcome(output, code)
-        if run.choice.output is not None:
-            answer = ExecOutcome(*run.command.as_printed(output, code))
-        else:
-            small = len(output) <= DECODED_AT_ONCE
-            found = run.command.result(output) if small else await self._workers.walk.run(run.command.result, output)
-            if found is not None:
-                code, printed = found.exit_code, found.stdout + found.stderr
-                output = await self._decoded(printed)
-        run.record(f"exit {code}, {round(run.milliseconds)} ms", code, output, result.truncated)
-        if code:
-            self._record_lack_of_memory(live, sandbox, printed[-4000:])
+            answer, seen = await self._of_program(run, result, output)
+            if seen.output is not result.output:
+                output = await self._decoded(seen.output)
+        run.record(f"exit {seen.code}, {milliseconds} ms", seen.code, output, seen.truncated, seen.times)
+        if seen.code:
+            self._record_lack_of_memory(live, sandbox, seen.output[-4000:])
         return answer
+
+    async def _of_program(self, run: _Run, result: CommandResult, output: str) -> tuple[ExecOutcome, CommandResult]:
+        """Where a script of the SDK ran a program's command, or a stub answered in its place: what the client gets, and
+        the end of the program's command."""
+        seen = replace(result, times=())  # when the script printed
+        if run.choice.output is not None:
+            return ExecOutcome(*run.command.as_printed(output, result.code)), seen
+        small = len(output) <= DECODED_AT_ONCE
+        found = run.command.result(output) if small else await self._workers.walk.run(run.command.result, output)
+        if found is not None:
+            seen = replace(seen, code=found.exit_code, output=found.stdout + found.stderr)
+        return ExecOutcome(output, result.code), seen
 
     def _not_running(self, sandbox: Sandbox, command: SubmittedCommand) -> ExecOutcome:
         hint = "; resume it first" if sandbox.status in ("paused", "stopped") else ""

@@ -85,8 +85,7 @@ class Installed:
 
 def install_command(sandbox: Sandbox) -> str:
     """The command that installs a sandbox's packages."""
-    names = " ".join(shlex.quote(name) for name in sandbox.packages)
-    return f"{_installer(sandbox)} {names}"
+    return f"{_installer(sandbox)} {shlex.join(sandbox.packages)}"
 
 
 def _installer(sandbox: Sandbox) -> str:
@@ -305,8 +304,7 @@ class PackageLayers:
                 cage = await self._open(sandbox, chain, directory, found)
                 try:
                     cage.programs.install_toolchain(chain)
-                    names = " ".join(shlex.quote(name) for name in sandbox.packages)
-                    result = await cage.shell(f"{NPM_DOWNLOAD} {names}", {})
+                    result = await cage.shell(f"{NPM_DOWNLOAD} {shlex.join(sandbox.packages)}", {})
                 finally:
                     survivors = await cage.kill()
                 if result.code == 0 and result.error is None and not survivors:
