@@ -30,6 +30,18 @@ find_python() {
     return 1
 }
 
+# Prints the path of the first interpreter of version $1 ("3.13") that works, also one that is not on PATH.
+find_version() {
+    local candidate
+    for candidate in "python$1" "$HOME/.pyenv/versions/$1".*/bin/python "/usr/bin/python$1" "/usr/local/bin/python$1" python3; do
+        if [ "$(python_version "$candidate")" = "$1" ]; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    return 1
+}
+
 # Prints what of pyproject.toml an editable install depends on: not the list of subpackages, nor the settings of tools.
 installed_settings() {
     awk '/^\[/ { wanted = /^\[(build-system|project|tool\.setuptools\.package-dir)/ } wanted' pyproject.toml
@@ -52,9 +64,10 @@ make_venv() {
     python=$(PYTHON=${PYTHON:-$used} find_python 2>/dev/null || find_python)
     echo "Installing into $venv ($("$python" --version 2>&1)) ..." >&2
     rm -rf "$venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"
-    "$venv/bin/python" scripts/editable.py
+    # Each with its own `return`: `set -e` does not hold in a function whose result is looked at.
+    "$python" -m venv "$venv" || return 1
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@" || return 1
+    "$venv/bin/python" scripts/editable.py || return 1
     echo "$python" >"$venv/.caged-python"
     printf '%s\n' "$wanted" >"$stamp"
 }
