@@ -36,6 +36,13 @@ def process_emulator() -> Iterator[Emulator]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def controlled_emulator() -> Iterator[Emulator]:
+    """Of the tests of controls alone, some of which are for all accounts. Controls do not depend on the isolation."""
+    with Emulator(isolation="process", allow_unused=True) as running:
+        yield running
+
+
 @pytest.fixture
 def process_api(process_emulator: Emulator, new_api: Callable[[Emulator], Api]) -> Api:
     return new_api(process_emulator)

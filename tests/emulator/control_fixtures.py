@@ -1,4 +1,5 @@
-"""One emulator per worker, an account of its own per test: no control of a test applies to another test."""
+"""Fixtures of the folders whose tests use controls, for their conftest.py: one emulator per worker for all of them, and
+an account of its own per test, so that no control of a test applies to another test."""
 
 from __future__ import annotations
 
@@ -14,12 +15,25 @@ from caged.emulator import Account, Emulator
 from caged.emulator.control_client.base_emulator import BaseEmulator
 from caged.emulator.control_client.remote import RemoteEmulator
 
+__all__ = (
+    "account",
+    "admin",
+    "api",
+    "box",
+    "client",
+    "double",
+    "either",
+    "emulator",
+    "new_account",
+    "other",
+    "patient",
+    "remote_emulator",
+)
+
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
-    """Of the tests of controls alone, some of which are for all accounts. Controls do not depend on the isolation."""
-    with Emulator(isolation="process", allow_unused=True) as running:
-        yield running
+def emulator(controlled_emulator: Emulator) -> Emulator:
+    return controlled_emulator
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from sockets import Term, streamed
 
 from caged.emulator.control.step import Step
 
-SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "trace-schema.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "trace-schema.json"
 
 
 @cache
