@@ -14,7 +14,7 @@ from caged.emulator.wire.operation import Operation
 NOT_EMULATED = 501
 #: Tests of everything at once; a row says which test is about it.
 GENERAL = (
-    "tests/emulator/wire/test_contract_answers.py",
+    "tests/emulator/wire/test_all_operations_answers.py",
     "tests/emulator/wire/test_openapi.py",
     "tests/emulator/test_verify.py",
     "tests/isolation/test_contract.py",

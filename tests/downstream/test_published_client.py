@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,6 +21,8 @@ import httpx
 import pytest
 from cases import each
 from emulator_testing import api_of, eventually
+
+from caged.emulator import Emulator
 
 CLIENT = "caged-sdk==0.2.0"
 DRIVER = Path(__file__).parents[1] / "tools" / "published_client.py"
@@ -130,7 +133,13 @@ def _install(place: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcomes(python: str, emulator) -> dict[str, list[str]]:
+def emulator() -> Iterator[Emulator]:
+    with Emulator(allow_unused=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def outcomes(python: str, emulator: Emulator) -> dict[str, list[str]]:
     """What came of each call of the published client."""
     account = emulator.create_account()
     dashboard = ""

@@ -29,6 +29,8 @@ ORDER = (
     "tests/emulator/platform/",
     "tests/emulator/cage/",
     "tests/emulator/control/",
+    "tests/emulator/control_client/",
+    "tests/emulator/scenario/",
     "tests/inspector/",
     "tests/emulator/",
     "tests/tools/",

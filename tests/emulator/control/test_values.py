@@ -1,7 +1,7 @@
 """A control or a query with a value of a wrong type, or with an option that would have no effect, is refused.
 
 Wrong names are in test_names.py, faults whose effect does not happen in test_faults_triggered.py, callbacks in
-test_callback_errors.py.
+test_callbacks.py.
 """
 
 from __future__ import annotations

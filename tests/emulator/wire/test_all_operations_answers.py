@@ -52,12 +52,12 @@ APART = {
     "Sandbox.stopped_at": "test_the_end_of_a_sandbox_is_left_out_while_it_runs",
     "Session.duration_ms": "test_keys_of_a_session_are_there_with_null_while_it_is_active",
     "Session.ended_at": "test_keys_of_a_session_are_there_with_null_while_it_is_active",
-    "Session.model": "test_sessions.py",
+    "Session.model": "test_agent_sessions.py",
     "Subscription.current_period_end": "test_subscription_of_the_free_plan_has_no_period",
     "Usage.last_reported_at": "test_what_was_reported_of_usage_is_left_out_until_it_was",
 }
-#: Keys of objects that are tested elsewhere: test_repositories.py, test_alerts.py, test_errors_and_routing.py,
-#: test_logins.py.
+#: Keys of objects that are tested elsewhere: test_sandbox_setup_repositories.py, test_alerts.py,
+#: test_errors_and_routing.py, test_logins.py.
 ELSEWHERE = ("Config.", "RuleConfig.", "Reason.", "Problem.", "DeviceProblem.", "Protected.")
 
 
