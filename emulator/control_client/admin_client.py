@@ -76,7 +76,7 @@ class AdminClient:
         platform = self._transport.platform
         if platform is not None:
             return shared_controls(platform)
-        return [SharedControl(**one) for one in self.call("GET", "/shared-controls", account="*")]
+        return self.records("/shared-controls", SharedControl, account="*")
 
     def may_have_controls(self) -> bool:
         """Whether there may be controls (faults, stubs, …) that apply to the account of this client. False spares
@@ -152,6 +152,17 @@ class AdminClient:
             raise EmulatorError(f"what answers at {self.url} is not an emulator") from None
         self.usage.note(method, path, self.about(account), decoded)
         return decoded
+
+    def records(
+        self,
+        path: str,
+        record: Callable[..., T],
+        *,
+        account: Optional[IdOrObject] = None,
+        query: Optional[Mapping[str, Any]] = None,
+    ) -> list[T]:
+        """GET a list of records; the arguments are those of `call`, and the class of the records."""
+        return [record(**one) for one in self.call("GET", path, account=account, query=query)]
 
     def upload(self, path: str, content: Iterable[bytes], *, account: IdOrObject, timeout: float) -> None:
         """POST a body that is read piece by piece; raises as `call` does, and what reading `content` raises."""

@@ -26,7 +26,7 @@ def list_errors(
 ) -> list[CallbackErrorRecord]:
     """List the recorded errors, oldest first; see `Controls.callback_errors`. `control`: of one stub or reply."""
     query = {"control": control, "sandbox": sandbox, "last": last}
-    return [CallbackErrorRecord(**one) for one in admin.call("GET", "/callback-errors", account=account, query=query)]
+    return admin.records("/callback-errors", CallbackErrorRecord, account=account, query=query)
 
 
 def described(errors: Sequence[CallbackErrorRecord]) -> str:

@@ -86,7 +86,7 @@ class Collection(Generic[Info]):
             ValueError: `last` is below 1, or the account never had the sandbox.
         """
         query = {"sandbox": sandbox, "last": last, "unused": "true" if unused else None}
-        return [self._info(**one) for one in self._admin.call("GET", self._path, account=account, query=query)]
+        return self._admin.records(self._path, self._info, account=account, query=query)
 
     def _add(
         self,

@@ -22,9 +22,7 @@ class Inventory:
             last: Only the newest so many.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
-        return [
-            SandboxRecord(**one) for one in self._admin.call("GET", "/sandboxes", account=account, query={"last": last})
-        ]
+        return self._admin.records("/sandboxes", SandboxRecord, account=account, query={"last": last})
 
     def logs(self, sandbox: IdOrObject, *, last: Optional[int] = None) -> list[LogLine]:
         """List the lines of the log of a sandbox: of a view, one of its account; of a whole emulator, one of any.
@@ -37,8 +35,7 @@ class Inventory:
             EmulatorError: There is no such sandbox.
         """
         path = f"/sandboxes/{id_of(sandbox)}/logs"
-        lines = self._admin.call("GET", path, account=self._admin.reach, query={"last": last})
-        return [LogLine(**line) for line in lines]
+        return self._admin.records(path, LogLine, account=self._admin.reach, query={"last": last})
 
     def snapshots(
         self,
@@ -55,7 +52,7 @@ class Inventory:
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
         query = {"sandbox": sandbox, "last": last}
-        return [SnapshotRecord(**one) for one in self._admin.call("GET", "/snapshots", account=account, query=query)]
+        return self._admin.records("/snapshots", SnapshotRecord, account=account, query=query)
 
     def sockets(
         self,
@@ -75,4 +72,4 @@ class Inventory:
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
         query = {"sandbox": sandbox, "last": last, "wait": wait or None}
-        return [SocketRecord(**one) for one in self._admin.call("GET", "/sockets", account=account, query=query)]
+        return self._admin.records("/sockets", SocketRecord, account=account, query=query)

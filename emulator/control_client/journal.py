@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from typing import Any, Optional, TypeVar, Union, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional, Union, overload
 
-from caged._literals import AgentName, EventType
+from caged._literals import AgentName
 
 from ..control.identifiers import IdOrObject
 from ..control.operations import OperationName
 from ..control.patterns import NEAREST, Pattern, TextPattern, nearest_lines
-from ..control.records import CommandRecord, CommandSource, EventRecord, PromptRecord, RequestRecord
-from ..control.step import Step, StepKind, StepStatus
-from ..control.values import check_bool, check_int, check_number, check_str
-from .admin_client import AdminClient
-from .transport import AdminRequestError, EmulatorError
-
-#: Seconds without a connection after which a stream of steps ends with an error, and between two attempts.
-RECONNECT_SECONDS, RECONNECT_PAUSE = 5.0, 0.2
-
-R = TypeVar("R")
+from ..control.records import CommandRecord, PromptRecord, RequestRecord
+from ..control.values import check_bool, check_int
+from .journal_queries import JournalQueries
 
 
-class Journal:
+class Journal(JournalQueries):
     """The journal of one account: the selected one, unless `account` names another, or `"*"` for all. The newest 10,000
     entries of each kind, oldest first. As a sequence it is that of the requests.
 
@@ -33,191 +23,6 @@ class Journal:
     a path that is none, a status that HTTP does not have, a sandbox that the account never had. `sandbox` may also be a
     glob, as may the others but `status`.
     """
-
-    def __init__(self, admin: AdminClient) -> None:
-        self._admin = admin
-
-    def requests(
-        self,
-        method: Optional[str] = None,
-        path: Optional[str] = None,
-        *,
-        operation: Optional[OperationName] = None,
-        sandbox: Optional[IdOrObject] = None,
-        status: Optional[int] = None,
-        last: Optional[int] = None,
-        account: Optional[IdOrObject] = None,
-    ) -> list[RequestRecord]:
-        """List the requests that match all that is given.
-
-        Args:
-            method: HTTP method.
-            path: A path or a glob (`/v1/sandboxes/*`).
-            operation: The SDK's name or a glob (`files.*`).
-            sandbox: A sandbox or its id.
-            status: HTTP status; 0: not answered.
-            last: Only the newest so many.
-            account: An account or its id; `"*"`: all accounts. The default is the selected account.
-
-        Raises:
-            ValueError, TypeError: An argument is wrong, or names something that does not exist.
-        """
-        if status is not None:
-            check_int("status", status)
-        texts = {"method": method, "path": path, "operation": operation}
-        return self._listed("requests", RequestRecord, texts, {"sandbox": sandbox, "status": status}, last, account)
-
-    def commands(
-        self,
-        sandbox: Optional[IdOrObject] = None,
-        *,
-        source: Optional[CommandSource] = None,
-        last: Optional[int] = None,
-        account: Optional[IdOrObject] = None,
-    ) -> list[CommandRecord]:
-        """List commands.
-
-        Args:
-            sandbox: A sandbox or its id.
-            source: `exec`, `stream`, `terminal`, `mcp` or `build`.
-            last: Only the newest so many.
-            account: An account or its id; `"*"`: all accounts. The default is the selected account.
-
-        Raises:
-            ValueError, TypeError: An argument is wrong, or names something that does not exist.
-        """
-        return self._listed("commands", CommandRecord, {"source": source}, {"sandbox": sandbox}, last, account)
-
-    def prompts(
-        self,
-        sandbox: Optional[IdOrObject] = None,
-        *,
-        agent: Optional[AgentName] = None,
-        last: Optional[int] = None,
-        account: Optional[IdOrObject] = None,
-    ) -> list[PromptRecord]:
-        """List prompts to agents, with their replies.
-
-        Args:
-            sandbox: A sandbox or its id.
-            agent: Any name of an agent: `claude-code`, `claude`, `continue`, `cn`.
-            last: Only the newest so many.
-            account: An account or its id; `"*"`: all accounts. The default is the selected account.
-
-        Raises:
-            ValueError, TypeError: An argument is wrong, or names something that does not exist.
-        """
-        return self._listed("prompts", PromptRecord, {"agent": agent}, {"sandbox": sandbox}, last, account)
-
-    def events(
-        self,
-        sandbox: Optional[IdOrObject] = None,
-        *,
-        type: Optional[EventType] = None,
-        last: Optional[int] = None,
-        account: Optional[IdOrObject] = None,
-    ) -> list[EventRecord]:
-        """List events as the platform records them.
-
-        Args:
-            sandbox: A sandbox or its id.
-            type: `command`, `file_op`, `llm_call`, `lifecycle`, `network`, `error`, `tool_call`, `desktop` or `other`.
-            last: Only the newest so many.
-            account: An account or its id; `"*"`: all accounts. The default is the selected account.
-
-        Raises:
-            ValueError, TypeError: An argument is wrong, or names something that does not exist.
-        """
-        return self._listed("events", EventRecord, {"type": type}, {"sandbox": sandbox}, last, account)
-
-    def steps(
-        self,
-        sandbox: Optional[IdOrObject] = None,
-        *,
-        kind: Optional[StepKind] = None,
-        status: Optional[StepStatus] = None,
-        after: Optional[int] = None,
-        last: Optional[int] = None,
-        account: Optional[IdOrObject] = None,
-    ) -> list[Step]:
-        """List everything that happened as steps that nest, in the order in which they began.
-
-        Args:
-            sandbox: A sandbox or its id.
-            kind: `test`, `call`, `request`, `command`, `prompt`, `file`, `sandbox`, `control`, `alert`, `event` or
-                `error`.
-            status: `running`, `ok` or `error`.
-            after: Only those that were added or changed after this revision.
-            last: Only the newest so many.
-            account: An account or its id; `"*"`: all accounts. The default is the selected account.
-
-        Raises:
-            ValueError, TypeError: An argument is wrong, or names something that does not exist.
-        """
-        _check_step_query(kind, status, after)
-        if last is not None:
-            check_int("last", last)
-        query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "last": last}
-        answer = self._admin.call("GET", "/journal/steps", account=account, query=query)
-        return [Step(**one) for one in answer["steps"]]
-
-    def follow(
-        self,
-        sandbox: Optional[IdOrObject] = None,
-        *,
-        kind: Optional[StepKind] = None,
-        status: Optional[StepStatus] = None,
-        after: Optional[int] = None,
-        wait: Optional[float] = None,
-        account: Optional[IdOrObject] = None,
-    ) -> Iterator[Step]:
-        """Iterate over the steps that there are, and over those that are added or changed from then on, in the order of
-        their revisions. A step that changes comes again. Close the iterator, or leave the loop, to end it; it also ends
-        when the account is deleted or the emulator stops. A connection that is lost is made again, for some seconds,
-        and the iterator goes on after the last step that it has given.
-
-        Args:
-            sandbox: A sandbox or its id.
-            kind: `test`, `call`, `request`, `command`, `prompt`, `file`, `sandbox`, `control`, `alert`, `event` or
-                `error`.
-            status: `running`, `ok` or `error`.
-            after: Only those that were added or changed after this revision.
-            wait: It ends after so long without a new step; 0: when all that there are were read. Never by default. In
-                seconds.
-            account: An account or its id. The default is the selected account.
-
-        Raises:
-            ValueError, TypeError: An argument is wrong, or names something that does not exist.
-            EmulatorError: The emulator was killed.
-        """
-        _check_step_query(kind, status, after)
-        if wait is not None:
-            check_number("wait", wait)
-        query = {"sandbox": sandbox, "kind": kind, "status": status, "after": after, "wait": wait}
-        return self._following(query, account)
-
-    def _following(self, query: dict[str, Any], account: Optional[IdOrObject]) -> Iterator[Step]:
-        """The steps of a stream, which is requested again where the connection is lost."""
-        seen, lost_at = "", 0.0
-        while True:
-            is_connected = False
-            headers = {"Last-Event-ID": seen} if seen else {}
-            lines = self._admin.lines("/journal/steps/stream", account=account, query=query, headers=headers)
-            try:
-                with closing(_events_in(lines)) as events:
-                    for identifier, step in events:
-                        is_connected, seen = True, identifier or seen
-                        if step is not None:
-                            yield step
-                return
-            except AdminRequestError:
-                raise
-            except EmulatorError:
-                now = time.monotonic()
-                lost_at = now if is_connected else lost_at
-                if self._admin.is_local or not lost_at or now > lost_at + RECONNECT_SECONDS:
-                    raise
-                time.sleep(RECONNECT_PAUSE)
 
     def record_file_changes(self, enabled: bool = True, *, account: Optional[IdOrObject] = None) -> None:
         """Record in the steps of commands, agents' prompts and restores which files of /workspace they have changed, as
@@ -232,23 +37,6 @@ class Journal:
         """
         check_bool("enabled", enabled)
         self._admin.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
-
-    def _listed(
-        self,
-        kind: str,
-        record: type[R],
-        texts: dict[str, Optional[str]],
-        query: dict[str, Any],
-        last: Optional[int],
-        account: Optional[IdOrObject],
-    ) -> list[R]:
-        for name, text in texts.items():
-            if text is not None:
-                check_str(name, text)
-        if last is not None:
-            check_int("last", last)
-        query = {**texts, **query, "last": last}
-        return [record(**one) for one in self._admin.call("GET", f"/journal/{kind}", account=account, query=query)]
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove all entries."""
@@ -394,29 +182,6 @@ class Journal:
             what = f"the prompt {pattern.text!r} {_count('came', len(found), times)}"
             raise AssertionError(_near_misses(what, pattern.text, [one.prompt for one in every], "prompts"))
         return found
-
-
-def _check_step_query(kind: Any, status: Any, after: Any) -> None:
-    for name, text in (("kind", kind), ("status", status)):
-        if text is not None:
-            check_str(name, text)
-    if after is not None:
-        check_int("after", after)
-
-
-def _events_in(lines: Generator[bytes, None, None]) -> Generator[tuple[str, Optional[Step]], None, None]:
-    """The steps in lines of server-sent events, each with the id of its event; for each other line None, with the id of
-    the event before it."""
-    before = identifier = ""
-    with closing(lines):
-        for line in lines:
-            if line.startswith(b"id: "):
-                identifier = line[len(b"id: ") :].decode()
-            elif line.startswith(b"data: "):
-                before = identifier
-                yield identifier, Step(**json.loads(line[len(b"data: ") :]))
-            else:
-                yield before, None
 
 
 def _check_times(times: Any) -> None:

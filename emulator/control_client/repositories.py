@@ -117,7 +117,7 @@ class Repos(Collection[RepositoryInfo], RepositoryMethods[RepositoryHandle]):
             EmulatorError: There is none; the text lists those that there are.
         """
         account = self._admin.account
-        known = [RepositoryInfo(**one) for one in self._admin.call("GET", self._path, account=account)]
+        known = self._admin.records(self._path, RepositoryInfo, account=account)
         if self._admin.reach == "*":
             known += [RepositoryInfo(**one) for one in self._every()]
         try:
