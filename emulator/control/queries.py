@@ -10,6 +10,8 @@ from .step import KINDS
 
 _SANDBOX = "A sandbox or its id."
 _LAST = "Only the newest so many."
+#: Seconds, at most, that a list of open connections waits for those that are being closed.
+MOST_SOCKET_WAIT = 5.0
 
 
 def parameters_of(query: type) -> dict[str, Any]:
@@ -34,8 +36,22 @@ class AccountQuery:
 
 
 @dataclass
+class SharedControlQuery:
+    """Which controls of all accounts are listed."""
+
+    last: Optional[int] = option(None, "Only the last so many.", at_least=1)
+
+
+@dataclass
 class SandboxQuery:
     """Which sandboxes of the inventory are listed."""
+
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class SandboxLogQuery:
+    """Which lines of the log of a sandbox are listed."""
 
     last: Optional[int] = option(None, _LAST, at_least=1)
 
@@ -59,7 +75,7 @@ class SocketQuery:
         "Time for connections that are being closed; it ends when there are none.",
         unit="seconds",
         at_least=0,
-        at_most=5,
+        at_most=MOST_SOCKET_WAIT,
     )
 
 
@@ -106,24 +122,26 @@ class EventQuery:
 
 
 @dataclass
-class StepQuery:
-    """Which steps of the journal are listed."""
+class _StepSelection:
+    """What selects steps, in a list and in a stream."""
 
     sandbox: Optional[str] = option(None, _SANDBOX)
     kind: Optional[str] = option(None, f"{', '.join(f'`{kind}`' for kind in KINDS[:-1])} or `{KINDS[-1]}`.")
     status: Optional[str] = option(None, "`running`, `ok` or `error`.")
     after: Optional[int] = option(None, "Only those that were added or changed after this revision.", at_least=0)
+
+
+@dataclass
+class StepQuery(_StepSelection):
+    """Which steps of the journal are listed."""
+
     last: Optional[int] = option(None, _LAST, at_least=1)
 
 
 @dataclass
-class StepStreamQuery:
+class StepStreamQuery(_StepSelection):
     """Which steps a stream has, and when it ends."""
 
-    sandbox: Optional[str] = option(None, _SANDBOX)
-    kind: Optional[str] = option(None, f"{', '.join(f'`{kind}`' for kind in KINDS[:-1])} or `{KINDS[-1]}`.")
-    status: Optional[str] = option(None, "`running`, `ok` or `error`.")
-    after: Optional[int] = option(None, "Only those that were added or changed after this revision.", at_least=0)
     wait: Optional[float] = option(
         None,
         "It ends after so long without a new step; 0: when all that there are were read. Never by default.",

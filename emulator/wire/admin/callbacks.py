@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from ...control.callbacks import CallbackError
-from ...control.queries import CallbackErrorQuery, parameters_of
+from ...control.queries import CallbackErrorQuery
 from ...control.records import CallbackErrorRecord
 from ..operation import Call, EmptyBody, no_content
 from .controls import refusing
@@ -22,7 +22,7 @@ operations = AdminOperations()
     "callback_errors.list",
     CallbackErrorRecord,
     "CallbackErrorOut",
-    query=parameters_of(CallbackErrorQuery),
+    query=CallbackErrorQuery,
 )
 async def list_errors(call: Call[EmptyBody]) -> list[CallbackError]:
     """Oldest first. `control`: of one stub or reply; `sandbox`: raised for it; `last`: the newest so many."""

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
-from ...control.queries import SandboxQuery, SnapshotQuery, SocketQuery, parameters_of
+from ...control.queries import MOST_SOCKET_WAIT, SandboxLogQuery, SandboxQuery, SnapshotQuery, SocketQuery
 from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRecord
 from ...platform import limits
 from ...platform.errors import invalid
@@ -22,7 +22,6 @@ from .operations import AdminOperations
 from .record_lists import record_list
 
 operations = AdminOperations()
-_LONGEST_WAIT = 5.0
 BYTES = "application/octet-stream"
 
 
@@ -37,9 +36,7 @@ def _sandbox(call: Call[Any]) -> Optional[str]:
     return call.query("sandbox")
 
 
-@record_list(
-    operations, "/sandboxes", "inventory.sandboxes", SandboxRecord, "SandboxRecord", query=parameters_of(SandboxQuery)
-)
+@record_list(operations, "/sandboxes", "inventory.sandboxes", SandboxRecord, "SandboxRecord", query=SandboxQuery)
 async def sandboxes(call: Call[EmptyBody]) -> list[SandboxRecord]:
     """Oldest first; `last`: the newest so many only."""
     return [
@@ -55,7 +52,7 @@ async def sandboxes(call: Call[EmptyBody]) -> list[SandboxRecord]:
     ]
 
 
-@record_list(operations, "/sandboxes/{id}/logs", "inventory.logs", LogLine, "SandboxLogLine", query={"last": int})
+@record_list(operations, "/sandboxes/{id}/logs", "inventory.logs", LogLine, "SandboxLogLine", query=SandboxLogQuery)
 async def logs(call: Call[EmptyBody]) -> list[LogLine]:
     """Lines of the log of a sandbox of any account, with `account` of that account; `last`: the newest so many lines
     only."""
@@ -88,14 +85,7 @@ async def file(call: Call[EmptyBody]) -> Response:
         return Response(await call.platform.files.read_piece(account, sandbox.id, path, offset), media_type=BYTES)
 
 
-@record_list(
-    operations,
-    "/snapshots",
-    "inventory.snapshots",
-    SnapshotRecord,
-    "SnapshotRecord",
-    query=parameters_of(SnapshotQuery),
-)
+@record_list(operations, "/snapshots", "inventory.snapshots", SnapshotRecord, "SnapshotRecord", query=SnapshotQuery)
 async def snapshots(call: Call[EmptyBody]) -> list[SnapshotRecord]:
     """Oldest first, also of sandboxes that are gone; `sandbox`: taken of it; `last`: the newest so many only."""
     wanted = _sandbox(call)
@@ -115,14 +105,7 @@ async def snapshots(call: Call[EmptyBody]) -> list[SnapshotRecord]:
     ]
 
 
-@record_list(
-    operations,
-    "/sockets",
-    "inventory.sockets",
-    SocketRecord,
-    "SocketRecord",
-    query=parameters_of(SocketQuery),
-)
+@record_list(operations, "/sockets", "inventory.sockets", SocketRecord, "SocketRecord", query=SocketQuery)
 async def sockets(call: Call[EmptyBody]) -> list[SocketRecord]:
     """Open terminals, streaming execs and MCP connections, oldest first. `wait`: look again until there are none, for
     so many seconds at the most."""
@@ -140,8 +123,8 @@ def _seconds(text: Any) -> float:
         seconds = float(text or 0)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= _LONGEST_WAIT:
-        raise invalid(f"wait: must be seconds from 0 to {_LONGEST_WAIT:g}, not {shown(text)}")
+    if not 0 <= seconds <= MOST_SOCKET_WAIT:
+        raise invalid(f"wait: must be seconds from 0 to {MOST_SOCKET_WAIT:g}, not {shown(text)}")
     return seconds
 
 

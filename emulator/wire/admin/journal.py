@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.journal import AccountJournal
 from ...control.patterns import matches_glob
-from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, parameters_of
+from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery
 from ...control.records import CommandRecord, EventRecord, PromptRecord, RequestRecord
 from ...history import Event
 from ..operation import Call, EmptyBody, Model, json_reply, no_content
@@ -53,7 +53,7 @@ def _matches(call: Call[Any], name: str, text: str) -> bool:
     "journal.requests",
     RequestRecord,
     "RequestOut",
-    query=parameters_of(RequestQuery),
+    query=RequestQuery,
     by_time=True,
 )
 async def requests(call: Call[EmptyBody]) -> list[RequestRecord]:
@@ -80,7 +80,7 @@ async def requests(call: Call[EmptyBody]) -> list[RequestRecord]:
     "journal.commands",
     CommandRecord,
     "CommandOut",
-    query=parameters_of(CommandQuery),
+    query=CommandQuery,
     by_time=True,
 )
 async def commands(call: Call[EmptyBody]) -> list[CommandRecord]:
@@ -100,7 +100,7 @@ async def commands(call: Call[EmptyBody]) -> list[CommandRecord]:
     "journal.prompts",
     PromptRecord,
     "PromptOut",
-    query=parameters_of(PromptQuery),
+    query=PromptQuery,
     by_time=True,
 )
 async def prompts(call: Call[EmptyBody]) -> list[PromptRecord]:
@@ -122,7 +122,7 @@ async def prompts(call: Call[EmptyBody]) -> list[PromptRecord]:
     "journal.events",
     EventRecord,
     "EventOut",
-    query=parameters_of(EventQuery),
+    query=EventQuery,
     by_time=True,
 )
 async def events(call: Call[EmptyBody]) -> list[EventRecord]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any, Callable, Optional, TypeVar
+from collections.abc import Awaitable, Iterable
+from typing import Any, Callable, TypeVar
 
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
+from ...control.queries import parameters_of
 from ...control.schema import record_model
 from ..operation import Call, EmptyBody, Model, json_reply
 from .controls import last_of
@@ -26,7 +27,7 @@ def record_list(
     record: type,
     schema: str,
     *,
-    query: Optional[Mapping[str, type]] = None,
+    query: type,
     by_time: bool = False,
 ) -> Callable[[F], F]:
     """Add an operation that lists the records that the decorated function returns, oldest first. The query's `last`
@@ -38,7 +39,7 @@ def record_list(
         name: Its name, such as `journal.requests`.
         record: The dataclass of the records.
         schema: The name of the records' schema in the OpenAPI document.
-        query: The types of its query parameters.
+        query: The description of its query parameters (`control/queries.py`).
         by_time: Whether records of several accounts (`account=*`) are sorted by their time, `at`. Those of one account
             stay in the order in which they were added, also where its time was set back.
     """
@@ -53,7 +54,7 @@ def record_list(
                 records.sort(key=lambda one: str(one.at))
             return json_reply([model(**{name: getattr(one, name) for name in names}) for one in last_of(call, records)])
 
-        operations.call("GET", path, name, reply=list[model], query=query)(answer)  # type: ignore[valid-type]
+        operations.call("GET", path, name, reply=list[model], query=parameters_of(query))(answer)  # type: ignore[valid-type]
         return find
 
     return register

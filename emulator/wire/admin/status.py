@@ -9,6 +9,7 @@ from starlette.responses import Response
 from caged import __version__
 
 from ...cage.probe import describe
+from ...control.queries import SharedControlQuery
 from ...control.records import SharedControl
 from ...platform.errors import invalid
 from ...platform.shared_controls import shared_controls
@@ -62,7 +63,7 @@ async def log(call: Call[EmptyBody]) -> Response:
 
 
 @record_list(
-    operations, "/shared-controls", "shared_controls.list", SharedControl, "SharedControlOut", query={"last": int}
+    operations, "/shared-controls", "shared_controls.list", SharedControl, "SharedControlOut", query=SharedControlQuery
 )
 async def list_shared_controls(call: Call[EmptyBody]) -> list[SharedControl]:
     """The faults, stubs and agents' replies that apply to all accounts, and the time if it was changed for all; `last`:
