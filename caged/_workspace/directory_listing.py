@@ -70,9 +70,9 @@ def records(binding: Binding, path: str, deep: bool, skip: str, more: str = "") 
     key, name = new_name(), f"{SCRATCH}/{new_name()}.l"
     body = f'{variables(p=path, k=key, deep=str(int(deep)))}{EMIT}{skip}each() {{ emit "$@";{more or ":"};}}\n'
     # The list is complete before any of it is read, so that a failure is known first.
-    body = f"{MAKE_SCRATCH}({body}{WALK}) >{name}||{{ rm -f {name};exit 1;}}\n"
+    body = f"({body}{WALK}) >{name}||{{ rm -f {name};exit 1;}}\n"
     body += f"n=$(wc -l <{name});echo $n\nhead -n {_LINES} {name}\n[ $n -gt {_LINES} ]||rm -f {name}\n"
-    output = yield from work_on(binding, "cannot list", path, body)
+    output = yield from work_on(binding, "cannot list", path, body, preparation=MAKE_SCRATCH)
     count, _, text = output.partition("\n")
     texts = [text]
     for first in range(_LINES, int(count), _LINES):
