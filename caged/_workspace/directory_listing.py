@@ -15,7 +15,8 @@ from .paths import absolute
 # Lines of records that come with one call.
 _LINES = 20_000
 # One entry after another of one directory after another. A program is started for each 100 entries; `q0`, `q1` and so
-# on are a queue of directories. `each` gets up to 100 paths.
+# on are a queue of directories. `each` gets up to 100 paths. What lies deeper than a path can tell is not left out
+# silently.
 WALK = """\
 stat -L -c '' -- "$p" >/dev/null||exit 1
 [ -d "$p" ]||refuse 'Not a directory'
@@ -32,7 +33,9 @@ while [ $i -lt $n ];do
     if [ -L "$e" ];then :
     elif [ -d "$e" ];then
       if [ $deep = 1 ];then eval "q$n=\\$e";n=$((n+1));fi
-    elif [ ! -e "$e" ];then continue
+    elif [ ! -e "$e" ];then
+      [ ${#e} -lt 4096 ]||refuse 'File name too long'
+      continue
     fi
     set -- "$@" "$e"
     if [ $# -ge 100 ];then each "$@"||exit 1;set --;fi

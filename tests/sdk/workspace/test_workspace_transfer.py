@@ -10,8 +10,10 @@ import os
 import re
 import shlex
 import stat
+import sys
 import tarfile
 import tracemalloc
+from datetime import datetime, timezone
 
 import pytest
 from cases import each
@@ -27,6 +29,9 @@ from caged import (
 )
 from caged._workspace import directory_listing, files, local_tree, remote_tree, transfer, transfers
 from caged._workspace.binding import SCRATCH
+from caged._workspace.file_stat import FileStat
+from caged._workspace.local_target import StagedDirectory
+from caged._workspace.remote_tree import RemoteTree
 from caged._workspace.transfer import PIECE
 
 SMALL = 64 * 1024
@@ -230,6 +235,31 @@ def test_set_user_id_is_not_kept(process_box, cheap, tmp_path):
 
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "d" / "f").stat().st_mode) == 0o755
+
+
+def test_directory_of_any_depth_is_removed_when_a_download_ends(tmp_path):
+    depth = sys.getrecursionlimit() + 100
+    directory = FileStat("", "directory", 0, 0o755, datetime.now(timezone.utc), 0, 0, "root", "root")
+    tree = RemoteTree("/", {"/".join("d" * (level + 1)): directory for level in range(depth)})
+
+    with StagedDirectory(str(tmp_path / "new"), tree):
+        assert os.listdir(tmp_path) != []
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_directory_that_is_deeper_than_a_path_is_an_error(namespace_box, single, tmp_path):
+    namespace_box.mkdir(single)
+    namespace_box.run(["mkdir", "-p", f".{single}/{'/'.join(['n' * 250] * 18)}"], check=True, cwd="/")
+
+    for call in (
+        lambda: namespace_box.download(single, tmp_path / "x"),
+        lambda: namespace_box.list(single, recursive=True),
+    ):
+        with pytest.raises(CagedPathError, match="file name too long") as caught:
+            call()
+        assert caught.value.path == single
+    assert not (tmp_path / "x").exists()
 
 
 # What is left out, and what is reported
