@@ -111,7 +111,8 @@ class Claude(AgentDialect):
             raise UnreadableOutput("a result without text")
         text = text or ""
         if raw.get("is_error"):
-            raise AgentFailure(text or str(raw.get("subtype") or "unknown error"), raw)
+            errors = "; ".join(filter(None, map(str, _typed(raw, "errors", list) or [])))
+            raise AgentFailure(text or errors or str(raw.get("subtype") or "unknown error"), raw)
         usage = _typed(raw, "usage", dict) or {}
         inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         return AgentReply(

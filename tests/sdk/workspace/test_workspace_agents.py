@@ -73,16 +73,34 @@ def test_prompt_arrives_whole_with_model_session_and_options(box, emulator, agen
 
     async def use(box):
         bound = box.agent(agent, options=[option, "a b"], env={"A": "b"}, cwd="/tmp")
-        return await result(bound.ask(prompt, model="some-model", session="ses_of_before"))
+        session = (await result(bound.ask("Begin"))).session_id
+        return session, await result(bound.ask(prompt, model="some-model", session=session))
 
     with emulator.agent(agent).reply("ok"):
-        assert box(use).text == "ok"
+        session, reply = box(use)
+    assert reply.text == "ok"
     record = emulator.agent(agent).prompts[-1]
     assert (record.prompt, record.cwd) == (prompt, "/tmp")
     words = list(record.arguments)
     assert words[words.index("--model") + 1] == "some-model"
     assert words[words.index(option) + 1] == "a b"
-    assert words[words.index("--resume" if agent == "claude" else "resume") + 1] == "ses_of_before"
+    assert words[words.index("--resume" if agent == "claude" else "resume") + 1] == session
+
+
+@pytest.mark.parametrize("options", [{}, {"json": False}, {"stream": True}])
+def test_session_that_claude_does_not_have_is_an_error(box, emulator, options):
+    async def use(box):
+        reply = box.agent("claude").ask("Go on", session="sess_of_another", **options)
+        if "stream" in options:
+            return [event async for event in items(reply)]
+        return await result(reply)
+
+    with emulator.agent("claude").reply("never", optional=True) as script:
+        with pytest.raises(CagedAgentError, match="No conversation found with session ID: sess_of_another") as caught:
+            box(use)
+        assert script.used == 0
+    assert caught.value.exit_code == 1
+    assert emulator.agent("claude").prompts[-1].prompt == "Go on"
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -294,6 +312,7 @@ def test_reply_is_read(dialect, output):
     [
         (Claude(), json.dumps({**CLAUDE, "is_error": True, "result": "Invalid API key"}), "Invalid API key"),
         (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": True}), "error_max_turns"),
+        (Claude(), json.dumps({"type": "result", "is_error": True, "errors": ["No such", "thing"]}), "No such; thing"),
         (Codex(), lines({"type": "turn.failed", "error": {"message": "no credit"}}), "no credit"),
         (Codex(), lines({"type": "error", "message": "no connection"}), "no connection"),
         (Codex(), lines({"type": "turn.failed"}), "the turn failed"),
