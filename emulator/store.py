@@ -183,6 +183,8 @@ class Sandbox:
     #: Ports that its processes listen on, and passwords of ports, which stay when the listening ends.
     ports: dict[int, Port] = field(default_factory=dict)
     port_passwords: dict[int, str] = field(default_factory=dict)
+    #: Whether a snapshot was restored here, which may have brought the sessions of agents in another sandbox along.
+    has_restored: bool = False
     #: The newest agent session, which may be over.
     agent_session: Optional[AgentSession] = None
     history: History = field(default_factory=History)
@@ -212,6 +214,8 @@ class AgentSession:
     #: Charges of trust that are made once only, as (rule, cause), and the times of recent deletions of files.
     charged: set[tuple[str, str]] = field(default_factory=set)
     deletions: list[float] = field(default_factory=list)
+    #: The id that the agent's command line gave to it.
+    chosen_id: Optional[str] = None
     history: History = field(default_factory=History)
 
 

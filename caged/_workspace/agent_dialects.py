@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Optional, cast
 
 from .._errors import CagedError
 from .._naming import did_you_mean, public
@@ -111,14 +111,15 @@ class Claude(AgentDialect):
             raise UnreadableOutput("a result without text")
         text = text or ""
         if raw.get("is_error"):
-            raise AgentFailure(text or str(raw.get("subtype") or "unknown error"), raw)
+            errors = "; ".join(filter(None, map(str, _typed(raw, "errors", list) or [])))
+            raise AgentFailure(text or errors or str(raw.get("subtype") or "unknown error"), raw)
         usage = _typed(raw, "usage", dict) or {}
         inputs = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
         return AgentReply(
             text,
-            cost=_typed(raw, "total_cost_usd", (int, float)),
-            tokens_in=sum(_typed(usage, name, int) or 0 for name in inputs) if usage else None,
-            tokens_out=_typed(usage, "output_tokens", int),
+            cost=_cost(raw, "total_cost_usd"),
+            tokens_in=sum(_tokens(usage, name) or 0 for name in inputs) if usage else None,
+            tokens_out=_tokens(usage, "output_tokens"),
             session_id=_typed(raw, "session_id", str),
             raw=raw,
         )
@@ -160,8 +161,8 @@ class Codex(AgentDialect):
             raise UnreadableOutput("no completed turn")
         return AgentReply(
             text,
-            tokens_in=_typed(usage, "input_tokens", int),
-            tokens_out=_typed(usage, "output_tokens", int),
+            tokens_in=_tokens(usage, "input_tokens"),
+            tokens_out=_tokens(usage, "output_tokens"),
             session_id=session,
             raw=events,
         )
@@ -178,9 +179,9 @@ def dialect(name: Any) -> AgentDialect:
     """
     known = {one: each for each in DIALECTS for one in each.names}
     if name not in known:
-        hint = did_you_mean(name, known) if isinstance(name, str) else ""
+        hint = (did_you_mean(name, known) if isinstance(name, str) else "") or "."
         raise CagedError(
-            f"the command line of agent {name!r} is not known{hint}. Known: {', '.join(known)}; "
+            f"the command line of agent {name!r} is not known{hint} Known: {', '.join(known)}; "
             "others can be called with run()"
         )
     return known[name]
@@ -225,3 +226,29 @@ def _typed(value: Mapping[str, Any], name: str, kind: Any) -> Any:
     """A member, if it has this type, and else None."""
     member = value.get(name)
     return member if isinstance(member, kind) and not isinstance(member, bool) else None
+
+
+def _tokens(usage: Mapping[str, Any], name: str) -> Optional[int]:
+    """A number of tokens; None where there is none.
+
+    Raises:
+        UnreadableOutput: It is not a number of things.
+    """
+    count = usage.get(name)
+    if count is None:
+        return None
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UnreadableOutput(f"{json.dumps(count)[:100]} as {name}, which is not a number of tokens")
+    return count
+
+
+def _cost(raw: Mapping[str, Any], name: str) -> Optional[float]:
+    """An amount of money; None where there is none.
+
+    Raises:
+        UnreadableOutput: It is below 0.
+    """
+    cost = _typed(raw, name, (int, float))
+    if cost is not None and cost < 0:
+        raise UnreadableOutput(f"{json.dumps(cost)[:100]} as {name}, which is below 0")
+    return cast(Optional[float], cost)

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan, perform
-from .._errors import CagedSandboxError
+from .._errors import CagedError, CagedSandboxError
 from .._http import AsyncSession, Session
 from .._models.sandboxes import ExecResult, Sandbox
 from .._resources.sandbox_calls import exec_
 from .._settings import Settings
 from .command_output import decode
+from .completion import completed
 from .script_header import helper_header
 
 T = TypeVar("T")
 
 #: Files of calls in progress. It belongs to the user whom the platform runs commands as.
 SCRATCH = "/tmp/.caged-sdk"
-# Neither a directory that another user of the sandbox has put there is used, nor a link. Of two calls that begin at the
-# same time, one makes it, and the other looks again. The last mkdir says why it cannot be made.
-_MADE = f"[ -O {SCRATCH} ]&&[ ! -L {SCRATCH} ]||mkdir -m 700 {SCRATCH}"
+# Neither a directory that another user of the sandbox has put there is used, nor a file or a link. Of two calls that
+# begin at the same time, one makes it, and the other looks again. The last mkdir says why it cannot be made.
+_MADE = f"[ -O {SCRATCH} ]&&[ -d {SCRATCH} ]&&[ ! -L {SCRATCH} ]||mkdir -m 700 {SCRATCH}"
 MAKE_SCRATCH = f"{_MADE} 2>/dev/null||{_MADE}||exit 1\n"
 
 _REMOVED_TOGETHER = 16
+#: Seconds that the removal of what an interrupted call has left may take.
+_REMOVAL = 5.0
 _BEGUN = "@caged-sdk"
 
 
@@ -54,6 +58,7 @@ class Binding:
         opened: The block that opened it; None when none did.
         finished: Names of commands whose files are still there. To remove them takes a third of the time of a short
             command, so it is done for many at once.
+        left: Lines of shell that remove what calls have left that were interrupted.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Binding:
         self.sandbox = sandbox
         self.opened = opened
         self.finished: list[str] = []
+        self.left: list[str] = []
 
     def take_finished(self) -> list[str]:
         """Names of commands whose files the next script removes; empty for most."""
@@ -104,6 +110,25 @@ class Binding:
         if result.exit_code != 0 or not begun:
             raise self.failure(output or result.output)
         return output
+
+    def interruptible(self, plan: Plan[T], removal: str) -> Plan[T]:
+        """Carry out a plan that removes what it made where it fails.
+
+        Args:
+            removal: Shell that removes it where the plan is interrupted: by Ctrl-C, or the cancellation of a coroutine.
+        """
+        try:
+            return (yield from plan)
+        except Exception:
+            raise
+        except BaseException:  # GeneratorExit, where the interruption was in the session
+            self.left.append(removal)
+            raise
+
+    def remove_left(self) -> Plan[None]:
+        """Remove what interrupted calls have left. Where that fails, the interruption is still what to report."""
+        lines, self.left = self.left, []
+        yield from self.execute("remove what is left", "".join(f"{line}\n" for line in lines) + ":\n", _REMOVAL)
 
     def failure(self, output: str) -> CagedSandboxError:
         """The error for a script that ended early: it must not fail, so something in the sandbox is missing or full."""
@@ -145,7 +170,12 @@ class Bound:
         self.id = self._binding.sandbox_id
 
     def _run(self, plan: Plan[T]) -> T:
-        return self._session.run(plan)
+        try:
+            return self._session.run(plan)
+        finally:
+            if self._binding.left:
+                with suppress(CagedError):
+                    self._session.run(self._binding.remove_left())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r})"
@@ -160,7 +190,13 @@ class AsyncBound:
         self.id = self._binding.sandbox_id
 
     async def _run(self, plan: Plan[T]) -> T:
-        return await self._session.run(plan)
+        try:
+            return await self._session.run(plan)
+        finally:
+            if self._binding.left:
+                task, _ = await completed(self._session.run(self._binding.remove_left()))
+                if not task.cancelled():
+                    task.exception()  # seen
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r})"

@@ -74,14 +74,19 @@ def run(
     limit = EXEC_TIMEOUT if timeout is None else arguments.seconds("timeout", timeout)
     arguments.boolean("check", check)
     name = new_name()
-    source = yield from send_stdin(binding, name, stdin)
-    long = yield from send_program(binding, name, spec)
-    begun = _timing.now()
     try:
-        answer = yield from binding.send(script(spec, name, source, long, binding.take_finished()), limit)
-    except CagedTimeoutError:
-        stdout, stderr = yield from end_processes(binding, name)
-        raise CagedCommandTimeoutError(command_line(command), limit, stdout, stderr) from None
+        source = yield from send_stdin(binding, name, stdin)
+        long = yield from send_program(binding, name, spec)
+        begun = _timing.now()
+        sent = script(spec, name, source, long, binding.take_finished())
+        try:
+            answer = yield from binding.send(sent, limit)
+        except CagedTimeoutError:
+            stdout, stderr = yield from end_processes(binding, name)
+            raise CagedCommandTimeoutError(command_line(command), limit, stdout, stderr) from None
+    except BaseException:
+        binding.finished.append(name)
+        raise
     exit_code, stdout, stderr = yield from _read(binding, spec, name, answer)
     result = RunResult(stdout, stderr, exit_code, _timing.now() - begun)
     if check and not result.ok:

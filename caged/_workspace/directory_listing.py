@@ -15,7 +15,8 @@ from .paths import absolute
 # Lines of records that come with one call.
 _LINES = 20_000
 # One entry after another of one directory after another. A program is started for each 100 entries; `q0`, `q1` and so
-# on are a queue of directories. `each` gets up to 100 paths.
+# on are a queue of directories. `each` gets up to 100 paths. What lies deeper than a path can tell is not left out
+# silently.
 WALK = """\
 stat -L -c '' -- "$p" >/dev/null||exit 1
 [ -d "$p" ]||refuse 'Not a directory'
@@ -32,7 +33,9 @@ while [ $i -lt $n ];do
     if [ -L "$e" ];then :
     elif [ -d "$e" ];then
       if [ $deep = 1 ];then eval "q$n=\\$e";n=$((n+1));fi
-    elif [ ! -e "$e" ];then continue
+    elif [ ! -e "$e" ];then
+      [ ${#e} -lt 4096 ]||refuse 'File name too long'
+      continue
     fi
     set -- "$@" "$e"
     if [ $# -ge 100 ];then each "$@"||exit 1;set --;fi
@@ -70,9 +73,9 @@ def records(binding: Binding, path: str, deep: bool, skip: str, more: str = "") 
     key, name = new_name(), f"{SCRATCH}/{new_name()}.l"
     body = f'{variables(p=path, k=key, deep=str(int(deep)))}{EMIT}{skip}each() {{ emit "$@";{more or ":"};}}\n'
     # The list is complete before any of it is read, so that a failure is known first.
-    body = f"{MAKE_SCRATCH}({body}{WALK}) >{name}||{{ rm -f {name};exit 1;}}\n"
+    body = f"({body}{WALK}) >{name}||{{ rm -f {name};exit 1;}}\n"
     body += f"n=$(wc -l <{name});echo $n\nhead -n {_LINES} {name}\n[ $n -gt {_LINES} ]||rm -f {name}\n"
-    output = yield from work_on(binding, "cannot list", path, body)
+    output = yield from work_on(binding, "cannot list", path, body, preparation=MAKE_SCRATCH)
     count, _, text = output.partition("\n")
     texts = [text]
     for first in range(_LINES, int(count), _LINES):

@@ -98,7 +98,6 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
         output = yield from binding.execute("end a command", script, _TIMEOUT)
     except CagedError as problem:
         raise CagedError(f"the command took too long, and its processes could not be ended: {problem}") from None
-    binding.finished.append(name)
     stdout, _, stderr = output.partition("@")
     return decoded(binding, stdout), decoded(binding, stderr)
 

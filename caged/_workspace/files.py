@@ -20,8 +20,18 @@ from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, decoded, new_name
 from .directory_listing import list_
 from .file_stat import EMIT, FileStat, parse
-from .path_scripts import CHECK_WRITABLE, FOLLOW, MAKE_PARENTS, REPLACE, variables, work_on
-from .paths import ROOT, SandboxPath, absolute, absolute_file
+from .path_scripts import (
+    CHECK_WRITABLE,
+    FOLLOW,
+    MAKE_PARENTS,
+    REPLACE,
+    removal,
+    require_directory,
+    variables,
+    work_on,
+    written_file,
+)
+from .paths import ROOT, SandboxPath, absolute, absolute_new, names_directory
 from .transfer import PIECE, append, discard
 
 Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
@@ -36,7 +46,7 @@ def read_bytes(binding: Binding, path: Any) -> Plan[bytes]:
     """Read a whole file."""
     checked = absolute(path)
     content = bytearray()
-    size, piece = yield from first_piece(binding, checked)
+    size, piece = yield from first_piece(binding, checked, require_directory(path))
     content += piece
     # A file of /proc has no size, and all of it comes with the first piece.
     while len(content) < size and piece:
@@ -45,13 +55,16 @@ def read_bytes(binding: Binding, path: Any) -> Plan[bytes]:
     return bytes(content)
 
 
-def first_piece(binding: Binding, path: str) -> Plan[tuple[int, bytes]]:
+def first_piece(binding: Binding, path: str, check: str = "") -> Plan[tuple[int, bytes]]:
     """The size of a file, and its first piece, in one call.
+
+    Args:
+        check: Lines of shell that come before.
 
     Raises:
         CagedPathError: It cannot be read.
     """
-    body = variables(p=path) + (
+    body = f"{variables(p=path)}{check}" + (
         's=$(stat -L -c %s -- "$p")||exit 1\n'
         "[ -d \"$p\" ]&&refuse 'Is a directory'\n"
         "[ -f \"$p\" ]||refuse 'it is a device, a named pipe or a socket'\n"
@@ -93,23 +106,24 @@ def read_text(binding: Binding, path: Any, encoding: Any) -> Plan[str]:
 
 def write(binding: Binding, path: Any, content: Any) -> Plan[None]:
     """Write a file: whole, or not at all."""
-    checked = absolute_file(path)
+    checked = yield from written_file(binding, "cannot write", path)
     if isinstance(content, str):
         content = arguments.text("content", content).encode()
     if isinstance(content, (bytes, bytearray, memoryview)):
         content = bytes(content)
         if len(content) <= _SENT_IN_SCRIPT:
-            yield from _write_short(binding, checked, content)
+            name = new_name()
+            yield from binding.interruptible(_write_short(binding, checked, content, name), removal(checked, name))
             return
     elif not callable(getattr(content, "read", None)):
         raise CagedError(f"content must be str, bytes or an open file, not {type(content).__name__}")
     yield from write_pieces(binding, checked, content)
 
 
-def _write_short(binding: Binding, path: str, content: bytes) -> Plan[None]:
+def _write_short(binding: Binding, path: str, content: bytes, name: str) -> Plan[None]:
     # In base64's other alphabet no text is a path; an emulator without isolation rewrites paths in commands.
     encoded = base64.urlsafe_b64encode(content).decode()
-    body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{new_name()}\n"
+    body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
     body += f'printf %s {encoded}|tr -- -_ +/|base64 -d >"$t"||{{ rm -f -- "$t";exit 1;}}\n{REPLACE}'
     yield from work_on(binding, "cannot write", path, body)
 
@@ -129,7 +143,21 @@ def write_pieces(
         mtime: Seconds since 1970; None means now.
         progress: Called after each piece with the number of bytes until then.
     """
-    body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{new_name()}\n"
+    name = new_name()
+    plan = _write_pieces(binding, path, source, mode, mtime, progress, name)
+    return binding.interruptible(plan, removal(path, name))
+
+
+def _write_pieces(
+    binding: Binding,
+    path: str,
+    source: Union[bytes, IO[bytes], IO[str]],
+    mode: Optional[int],
+    mtime: Optional[int],
+    progress: Optional[Callable[[int], object]],
+    name: str,
+) -> Plan[None]:
+    body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
     body += ': >"$t"||exit 1\nprintf %s "$t"\n'
     temporary = yield from work_on(binding, "cannot write", path, body)
     try:
@@ -147,7 +175,10 @@ def write_pieces(
 
 def exists(binding: Binding, path: Any) -> Plan[bool]:
     """Whether a path leads to something."""
-    script = f"if [ -e {shlex.quote(absolute(path))} ];then echo yes;else echo no;fi"
+    checked = absolute(path)
+    # The operating system finds nothing where a slash is behind the name of a file.
+    named = f"{checked}/" if names_directory(path) else checked
+    script = f"if [ -e {shlex.quote(named)} ];then echo yes;else echo no;fi"
     output = yield from binding.execute(f"look for {path}", script)
     return output.strip() == "yes"
 
@@ -158,7 +189,8 @@ def stat(binding: Binding, path: Any, follow_symlinks: Any) -> Plan[FileStat]:
     key = new_name()
     option = " -L" if arguments.boolean("follow_symlinks", follow_symlinks) else ""
     # stat once for its message, then in the form of records.
-    body = f"{variables(p=checked, k=key)}{EMIT}stat{option} -c '' -- \"$p\" >/dev/null||exit 1\n"
+    body = f"{variables(p=checked, k=key)}{EMIT}{require_directory(path)}"
+    body += f"stat{option} -c '' -- \"$p\" >/dev/null||exit 1\n"
     body += f'stat{option} -c "${{k}}S%f %s %Y %u %g %U %G %n" -- "$p"\n' if option else 'emit "$p"\n'
     output = yield from work_on(binding, "cannot stat", checked, body)
     records = parse(output, key)
@@ -169,7 +201,7 @@ def stat(binding: Binding, path: Any, follow_symlinks: Any) -> Plan[FileStat]:
 
 def mkdir(binding: Binding, path: Any, parents: Any, exist_ok: Any) -> Plan[None]:
     """Make a directory."""
-    checked = absolute(path)
+    checked = absolute_new(path)
     body = variables(p=checked)
     if arguments.boolean("exist_ok", exist_ok):
         body += '[ -d "$p" ]&&exit 0\n'
@@ -189,7 +221,7 @@ def remove(binding: Binding, path: Any, recursive: Any, missing_ok: Any) -> Plan
     body = variables(p=checked)
     if arguments.boolean("missing_ok", missing_ok):
         body += '[ -e "$p" ]||[ -L "$p" ]||exit 0\n'
-    body += "stat -c '' -- \"$p\" >/dev/null||exit 1\n"
+    body += f"stat -c '' -- \"$p\" >/dev/null||exit 1\n{require_directory(path)}"
     directory = "rm -rf" if arguments.boolean("recursive", recursive) else "rmdir"
     body += f'if [ -d "$p" ]&&[ ! -L "$p" ];then {directory} -- "$p";else rm -f -- "$p";fi\n'
     yield from work_on(binding, "cannot remove", checked, body)
@@ -209,20 +241,24 @@ fi
 
 def move(binding: Binding, source: Any, target: Any) -> Plan[None]:
     """Rename a file or directory."""
-    old, new = absolute(source, "source"), absolute_file(target, "target")
-    body = variables(s=old, p=new) + _CHECK_TARGET + MAKE_PARENTS + 'c=;mv -f -- "$s" "$p"\n'
+    old = absolute(source, "source")
+    new = yield from written_file(binding, "cannot move to", target, "target")
+    body = f"{variables(s=old, p=new)}{require_directory(source, 's')}{_CHECK_TARGET}{MAKE_PARENTS}"
+    body += 'c=;mv -f -- "$s" "$p"\n'
     yield from work_on(binding, "cannot move", old, body, new)
 
 
 def copy(binding: Binding, source: Any, target: Any) -> Plan[None]:
     """Copy a file, or a directory with all that is in it."""
-    old, new = absolute(source, "source"), absolute_file(target, "target")
-    body = variables(s=old, p=new) + (
+    old = absolute(source, "source")
+    new = yield from written_file(binding, "cannot copy to", target, "target")
+    name = new_name()
+    body = f"{variables(s=old, p=new)}{require_directory(source, 's')}" + (
         "stat -L -c '' -- \"$s\" >/dev/null||exit 1\n"
         's=$(readlink -f -- "$s"&&echo x)||exit 1\n'
         "s=${s%?x}\n"
         f"{_CHECK_TARGET}{FOLLOW}{MAKE_PARENTS}"
-        f"t=${{d%/}}/.caged-{new_name()}\n"
+        f"t=${{d%/}}/.caged-{name}\n"
         "c=\n"
         'if [ -d "$s" ];then\n'
         '  case "$(readlink -f -- "$d")/" in "${s%/}"/*) refuse \'it would be copied into itself\';; esac\n'
@@ -232,7 +268,7 @@ def copy(binding: Binding, source: Any, target: Any) -> Plan[None]:
         '  cp -p -- "$s" "$t"\n'
         'fi&&mv -f -- "$t" "$p"||{ rm -rf -- "$t";exit 1;}\n'
     )
-    yield from work_on(binding, "cannot copy", old, body, new)
+    yield from binding.interruptible(work_on(binding, "cannot copy", old, body, new), removal(new, name))
 
 
 @short_tracebacks

@@ -17,13 +17,17 @@ def matcher(pattern: str) -> Callable[[str], bool]:
             directories.
 
     Raises:
-        CagedError: It is not a pattern.
+        CagedError: It is not a pattern, or can match nothing.
     """
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    expression = _name(pattern) if "/" not in pattern else "".join(_paths(parts))
+    if not parts:
+        raise CagedError(f"{pattern!r} is not a pattern: it is empty, and matches no name; '*' matches every one")
+    if ".." in parts:
+        raise CagedError(f"{pattern!r} is not a pattern: '..' leads out of the directory that it is for")
     try:
+        expression = _name(pattern) if "/" not in pattern else "".join(_paths(parts))
         compiled = re.compile(expression, re.DOTALL)
-    except re.error as problem:
+    except (ValueError, re.error) as problem:
         raise CagedError(f"{pattern!r} is not a pattern: {problem}") from None
     if "/" not in pattern:
         return lambda path: compiled.fullmatch(path.rpartition("/")[2]) is not None
@@ -42,7 +46,11 @@ def _paths(parts: Sequence[str]) -> list[str]:
 
 
 def _name(pattern: str) -> str:
-    """The regular expression of a pattern of one name, as `fnmatch` has it; a slash is no character of a name."""
+    """The regular expression of a pattern of one name, as `fnmatch` has it; a slash is no character of a name.
+
+    Raises:
+        ValueError: It is not a pattern.
+    """
     expression = ""
     index = 0
     while index < len(pattern):
@@ -52,7 +60,10 @@ def _name(pattern: str) -> str:
             expression += "[^/]*"
         elif character == "?":
             expression += "[^/]"
-        elif character == "[" and (end := _end_of_set(pattern, index)) > 0:
+        elif character == "[":
+            end = _end_of_set(pattern, index)
+            if end < 0:
+                raise ValueError("no ']' follows its '['; the character itself is '[[]'")
             inner = pattern[index:end].replace("\\", "\\\\").replace("[", "\\[")
             negated = inner.startswith("!")
             expression += f"(?!/)[{'^' if negated else ''}{_escaped(inner[negated:])}]"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from .local_tree import KEPT_MODE
@@ -76,7 +75,7 @@ class StagedDirectory:
     def __exit__(self, *_: object) -> None:
         with self._working:  # where a coroutine is cancelled, a thread may still add a file
             self._ended = True
-        shutil.rmtree(self._outer, ignore_errors=True)
+        _remove(self._outer)
 
     def _at(self, path: str) -> str:
         return os.path.join(self._root, path)
@@ -146,3 +145,24 @@ class StagedDirectory:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), destination)
                 else:
                     yield entry.path, destination
+
+
+def _remove(root: str) -> None:
+    """Remove a directory of the owner's alone with all that is in it, as far as that is possible.
+
+    `shutil.rmtree` calls itself for each level of directories, and a sandbox decides how many there are.
+    """
+    directories, waiting = [], [root]
+    while waiting:
+        directory = waiting.pop()
+        directories.append(directory)
+        with suppress(OSError), os.scandir(directory) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+    for directory in reversed(directories):
+        with suppress(OSError):
+            os.rmdir(directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
@@ -69,12 +69,12 @@ def entries(root: str, ignored: Callable[[str], bool]) -> list[LocalEntry]:
     return found
 
 
-def size_of(found: list[LocalEntry]) -> int:
+def size_of(found: Sequence[LocalEntry]) -> int:
     """Bytes of all files, each name of a file counted."""
     return sum(entry.status.st_size for entry in found if stat.S_ISREG(entry.status.st_mode))
 
 
-def parts(root: str, found: list[LocalEntry]) -> Iterator[Part]:
+def parts(root: str, found: Sequence[LocalEntry]) -> Iterator[Part]:
     """What is sent for some entries, in order.
 
     Directories come last, from the deepest on: what is made in a directory changes its time, and cannot be made in

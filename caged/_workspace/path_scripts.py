@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
 from .binding import Binding, new_name
-from .paths import path_error
+from .paths import absolute, absolute_file, names_directory, path_error
 
 # What stderr has at its end tells why something failed, whatever command it is of. `exec 3>&1` keeps the output apart.
 _WRAPPED = """\
@@ -25,7 +26,7 @@ exit 0
 """
 
 
-def work_on(binding: Binding, action: str, path: str, body: str, target: str = "") -> Plan[str]:
+def work_on(binding: Binding, action: str, path: str, body: str, target: str = "", preparation: str = "") -> Plan[str]:
     """Run the script of one operation on a path. Returns what it printed.
 
     Args:
@@ -34,13 +35,16 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
         body: Shell. Where it fails, it exits with another code than 0, after a message on stderr that ends with the
             operating system's reason; `refuse REASON` does both.
         target: A second path. The error is about it where the shell variable `c` is 3.
+        preparation: Shell that comes before; where it fails, the path is not at fault.
 
     Raises:
         CagedPathError: It failed.
+        CagedSandboxError: The preparation failed.
     """
     key = new_name()
     title = f"{action.replace('cannot ', '')} {path}"
-    output = yield from binding.execute(title, _WRAPPED.format(body=body.rstrip("\n"), key=key), EXEC_TIMEOUT)
+    script = preparation + _WRAPPED.format(body=body.rstrip("\n"), key=key)
+    output = yield from binding.execute(title, script, EXEC_TIMEOUT)
     printed, mark, ending = output.rpartition(f"\n@{key} ")
     if not mark:
         raise binding.failure(output)
@@ -55,6 +59,32 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
 def variables(**paths: str) -> str:
     """Shell variables with these values."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in paths.items())
+
+
+def require_directory(given: Any, variable: str = "p") -> str:
+    """A line that fails where a path ends with a slash and does not lead to a directory.
+
+    Args:
+        given: As the caller gave it.
+        variable: That of the shell which has it, without the slash.
+    """
+    if not names_directory(given):
+        return ""
+    return f"stat -L -c '' -- \"${variable}\" >/dev/null||exit 1\n[ -d \"${variable}\" ]||refuse 'Not a directory'\n"
+
+
+def written_file(binding: Binding, action: str, given: Any, name: str = "path") -> Plan[str]:
+    """The absolute path of a file that is written.
+
+    Raises:
+        CagedNotADirectoryError: It ends with a slash, and leads to something else than a directory.
+        CagedIsADirectoryError: It ends with a slash.
+    """
+    checked = absolute(given, name)
+    if names_directory(given):
+        body = f'{variables(p=checked)}[ -d "$p" ]||[ ! -e "$p" ]||refuse \'Not a directory\'\n'
+        yield from work_on(binding, action, checked, body)
+    return absolute_file(given, name)
 
 
 #: `$d` becomes the directory of `$p`, made if it does not exist.
@@ -75,6 +105,15 @@ while [ -L "$p" ];do
   case $r in /*) p=$r;; *) p=${p%/*}/$r;; esac
 done
 """
+
+
+def removal(path: str, name: str) -> str:
+    """Shell that removes what a call has made beside a path, or in it, as `.caged-NAME`."""
+    return (
+        f"(refuse() {{ exit 1;}}\n{variables(p=path)}{FOLLOW}"
+        f'rm -rf -- "${{p%/*}}/.caged-{name}" "${{p%/}}/.caged-{name}") 2>/dev/null'
+    )
+
 
 #: Fails where `$p` cannot be written as a regular file.
 CHECK_WRITABLE = """\

@@ -23,6 +23,9 @@ SandboxPath = Union[str, PurePosixPath]
 #: Relative paths are below it.
 ROOT = "/workspace"
 
+#: Bytes of one name, and of a path with the NUL at its end; no file system of Linux takes more.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096
+
 # How the operating system's reasons read in the C locale: glibc's words are musl's, too.
 _ERRORS: dict[str, type[CagedPathError]] = {
     "no such file or directory": CagedFileNotFoundError,
@@ -32,6 +35,8 @@ _ERRORS: dict[str, type[CagedPathError]] = {
     "directory not empty": CagedDirectoryNotEmptyError,
     "permission denied": CagedPermissionError,
     "operation not permitted": CagedPermissionError,
+    "file name too long": CagedPathError,
+    "filename too long": CagedPathError,  # musl
 }
 
 
@@ -53,14 +58,37 @@ def absolute(path: Any, name: str = "path") -> str:
     return text.rstrip("/") or "/"
 
 
+def names_directory(path: Any) -> bool:
+    """Whether a path, which is one, ends with a slash: what it leads to has to be a directory."""
+    return bool(os.fspath(path).endswith("/"))
+
+
+def absolute_new(path: Any, name: str = "path") -> str:
+    """As `absolute`, for what is made.
+
+    Raises:
+        CagedPathError: A name in it is longer than any can be; nothing is sent, so no directory above it is made.
+    """
+    checked = absolute(path, name)
+    longest = max(map(len, checked.encode().split(b"/")))
+    if longest > _LONGEST_NAME or len(checked.encode()) >= _LONGEST_PATH:
+        what = f"a name of {longest} bytes" if longest > _LONGEST_NAME else f"{len(checked.encode())} bytes"
+        raise CagedPathError(
+            f"{name} {checked!r}: file name too long: it has {what}; a name has {_LONGEST_NAME} at most, and a path "
+            f"{_LONGEST_PATH - 1}",
+            checked,
+        )
+    return checked
+
+
 def absolute_file(path: Any, name: str = "path") -> str:
-    """As `absolute`, for a file that is written.
+    """As `absolute_new`, for a file that is written.
 
     Raises:
         CagedIsADirectoryError: The path ends with a slash, or is the root's.
     """
-    checked = absolute(path, name)
-    if os.fspath(path).endswith("/"):
+    checked = absolute_new(path, name)
+    if names_directory(path):
         raise CagedIsADirectoryError(f"{name} {os.fspath(path)!r} ends with a slash, so it names a directory", checked)
     return checked
 

@@ -66,10 +66,15 @@ def send(binding: Binding, piece: bytes, script: str, reported: str) -> Plan[Non
         CagedPathError: The script failed.
     """
     encoded = f"{SCRATCH}/{new_name()}.b"
+    yield from binding.interruptible(_send(binding, piece, script, reported, encoded), f"rm -f {encoded}")
+
+
+def _send(binding: Binding, piece: bytes, script: str, reported: str, encoded: str) -> Plan[None]:
     text = yield from locally(lambda: base64.b64encode(piece).decode("ascii"))
     try:
         yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
-        body = f"({script}) <{encoded};s=$?;rm -f {encoded};exit $s\n"
+        body = f'[ "$(wc -c <{encoded})" -eq {len(text)} ]||refuse "{encoded} was changed after it had been sent"\n'
+        body += f"({script}) <{encoded};s=$?;rm -f {encoded};exit $s\n"
         yield from work_on(binding, "cannot write", reported, body)
     except Exception:
         yield from discard(binding, encoded)

@@ -18,9 +18,9 @@ from .files import first_piece, next_piece, write_pieces
 from .files import stat as stat_of
 from .globs import ignoring
 from .local_target import StagedDirectory, staged_file
-from .local_tree import KEPT_MODE, Part, entries, parts, size_of
-from .path_scripts import MAKE_PARENTS, variables, work_on
-from .paths import SandboxPath, absolute, absolute_file
+from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
+from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
+from .paths import SandboxPath, absolute, absolute_new
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
 from .transfer import PIECE, discard, send
 
@@ -34,9 +34,10 @@ def upload(binding: Binding, local: Any, remote: Any, ignore: Any, progress: Any
     source, patterns, report = _checked(local, ignore, progress)
     status = yield from locally(lambda: os.stat(source))
     if stat.S_ISDIR(status.st_mode):
-        yield from _upload_directory(binding, source, absolute(remote, "remote"), patterns, report)
+        yield from _upload_directory(binding, source, absolute_new(remote, "remote"), patterns, report)
     elif stat.S_ISREG(status.st_mode):
-        yield from _upload_file(binding, source, absolute_file(remote, "remote"), status, report)
+        target = yield from written_file(binding, "cannot write", remote, "remote")
+        yield from _upload_file(binding, source, target, status, report)
     else:
         raise CagedError(f"{source!r} is neither a file nor a directory")
 
@@ -96,9 +97,16 @@ def _upload_directory(
     binding: Binding, source: str, target: str, patterns: Sequence[str], report: Progress
 ) -> Plan[None]:
     found = yield from locally(lambda: entries(source, ignoring(patterns)))
+    name = new_name()
+    yield from binding.interruptible(_upload(binding, source, target, found, report, name), removal(target, name))
+
+
+def _upload(
+    binding: Binding, source: str, target: str, found: Sequence[LocalEntry], report: Progress, name: str
+) -> Plan[None]:
     total, done = size_of(found), 0
     # A file system that is mounted on the target itself has its own names.
-    body = f"{variables(p=target, n=new_name())}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
+    body = f"{variables(p=target, n=name)}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
     staging = yield from work_on(binding, "cannot write", target, body)
     try:
         yield from binding.execute("prepare", MAKE_SCRATCH)
@@ -119,7 +127,12 @@ def _upload_directory(
 def _sink(part: Part, staging: str) -> str:
     """The script that reads a part in base64."""
     if part.file is None:
-        return f"unset TAR_OPTIONS;base64 -d|tar -xopf - -C {shlex.quote(staging)}"
+        # A shell knows only how the last program of a pipe ended, and an archive that ends early may look whole.
+        return (
+            "unset TAR_OPTIONS;f=$({ { base64 -d||echo base64 >&4;}|"
+            f"tar -xopf - -C {shlex.quote(staging)} 4>&-||echo tar >&4;}} 4>&1 >&2)\n"
+            "case $f in base64) refuse 'base64 failed';; ?*) exit 1;; esac\n"
+        )
     path = shlex.quote(f"{staging}/{part.file.path}")
     script = f'f={path};mkdir -p -- "${{f%/*}}"&&base64 -d >>"$f"'
     if part.last:
@@ -132,7 +145,7 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
     """Copy a file or directory of the sandbox to this machine."""
     target, patterns, report = _checked(local, ignore, progress)
     path = absolute(remote, "remote")
-    known = yield from stat_of(binding, path, True)
+    known = yield from stat_of(binding, remote, True)
     if known.is_dir:
         yield from _download_directory(binding, path, target, patterns, report)
     elif known.is_file:

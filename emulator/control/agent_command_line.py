@@ -1,8 +1,8 @@
-"""The command lines of agent programs: the prompt and the model in them."""
+"""The command lines of agent programs: the prompt, the model and the sessions in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Optional
 
 #: Options of the agents' command lines that take a value, so that the value is not taken for the prompt.
@@ -93,7 +93,23 @@ def _without_session(words: Sequence[str]) -> list[str]:
 
 def model_name(program: str, arguments: Sequence[str]) -> Optional[str]:
     """Find the value of `--model` (`-m`, where that is not the prompt) in an agent's command line."""
-    names = {"--model", "-m"} - set(_PROMPT_OPTION.get(program, ()))
+    return _value(arguments, {"--model", "-m"} - set(_PROMPT_OPTION.get(program, ())))
+
+
+def resumed_session(program: str, arguments: Sequence[str]) -> Optional[str]:
+    """Find the session that a command line of claude goes on with, `--resume SESSION`."""
+    session = _value(arguments, {"--resume", "-r"}) if program == "claude" else None
+    # Without a session, the option opens a menu.
+    return None if session is None or session.startswith("-") else session
+
+
+def chosen_session(program: str, arguments: Sequence[str]) -> Optional[str]:
+    """Find the id that a command line of claude gives to its session, `--session-id ID`."""
+    return _value(arguments, {"--session-id"}) if program == "claude" else None
+
+
+def _value(arguments: Sequence[str], names: Collection[str]) -> Optional[str]:
+    """The value of the first option of these names; None without one."""
     for index, word in enumerate(arguments):
         name, equals, value = word.partition("=")
         if word == "--":

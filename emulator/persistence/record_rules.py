@@ -195,11 +195,12 @@ RULES: dict[type, Fields] = {
                 ),
                 _NAME.secret(),
             ),
+            "has_restored": FLAG,
             "session_id": ID.or_none(),
             ALERT_CAUSES: list_of(TEXT),
         },
         optional={"allowlist", "env", "secrets", "packages", "agents", "repo", "budget", "init_script", "config", "ip"}
-        | {"status", "started_at", "stopped_at", "spent_compute", "spent_llm", "running_since"},
+        | {"status", "started_at", "stopped_at", "spent_compute", "spent_llm", "running_since", "has_restored"},
     ),
     AgentSession: Fields(
         {
@@ -229,9 +230,10 @@ RULES: dict[type, Fields] = {
                 ),
             ),
             "deletions": list_of(EPOCH),
+            "chosen_id": TEXT.or_none(),
         },
         optional={"status", "ended_at", "tokens_in", "tokens_out", "llm_cost", "compute_cost", "trust_score"}
-        | {"trust_updated_at", "deletions"},
+        | {"trust_updated_at", "deletions", "chosen_id"},
     ),
     Snapshot: Fields(
         {

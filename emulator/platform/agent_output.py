@@ -47,7 +47,7 @@ class JsonOutput(TextOutput):
             "duration_api_ms": round(milliseconds),
             "num_turns": 1,
             "result": reply.whole.rstrip("\n"),
-            "session_id": self._session.id,
+            "session_id": self._session_id(),
             "total_cost_usd": max(0.0, reply.cost_usd),
             "usage": self._usage(),
         }
@@ -55,6 +55,9 @@ class JsonOutput(TextOutput):
 
     def _usage(self) -> dict[str, int]:
         return {"input_tokens": max(0, self._reply.tokens_in), "output_tokens": max(0, self._reply.tokens_out)}
+
+    def _session_id(self) -> str:
+        return self._session.chosen_id or self._session.id
 
     def _model(self) -> str:
         return self._reply.model or self._session.model or "emulated"
@@ -69,7 +72,7 @@ class StreamJsonOutput(JsonOutput):
                 "type": "system",
                 "subtype": "init",
                 "cwd": self._prompt.cwd,
-                "session_id": self._session.id,
+                "session_id": self._session_id(),
                 "tools": [],
                 "mcp_servers": [],
                 "model": self._model(),
@@ -85,7 +88,7 @@ class StreamJsonOutput(JsonOutput):
             "content": [{"type": "text", "text": text}],
             "usage": self._usage(),
         }
-        return _line({"type": "assistant", "message": message, "session_id": self._session.id})
+        return _line({"type": "assistant", "message": message, "session_id": self._session_id()})
 
 
 class CodexJsonOutput(TextOutput):

@@ -15,7 +15,7 @@ from caged import __version__
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import ShimReply
 from ..control import near_misses
-from ..control.agent_command_line import model_name, prompt_text
+from ..control.agent_command_line import chosen_session, model_name, prompt_text, resumed_session
 from ..control.agent_replies import AgentReply
 from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
 from ..control.callbacks import CallbackRaised
@@ -124,6 +124,9 @@ class AgentRuns:
     async def _reply(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> Optional[int]:
         """Answer with the reply that applies to the prompt. Return the exit code; None when the program has become the
         host's own."""
+        resumed = resumed_session(prompt.program, prompt.arguments)
+        if resumed is not None and not self._can_resume(sandbox, prompt.agent, resumed):
+            return self._refuse_session(sandbox, prompt, resumed, answer)
         try:
             script = self._agent_replies.take(sandbox.account_id, prompt.agent, prompt.text)
         except NoReplyLeft as error:
@@ -135,6 +138,27 @@ class AgentRuns:
             self._pass_through(sandbox, prompt, answer)
             return None
         return await self._run(sandbox, prompt, script.reply, answer, script)
+
+    def _can_resume(self, sandbox: Sandbox, agent: str, session: str) -> bool:
+        """Whether the agent has this session. Those of the host's own program are not known here."""
+        passes_through = self._agent_replies.passthrough(sandbox.account_id, agent) is not None
+        return passes_through or self._sessions.has_conversation(sandbox, agent, session)
+
+    def _refuse_session(self, sandbox: Sandbox, prompt: Prompt, session: str, answer: ShimReply) -> int:
+        """Fail as the agent does that has no such session (platform-behaviour.md A, Agents). No reply is used."""
+        failure = Reply(f"No conversation found with session ID: {session}\n", 1)
+        self._recorder.log(sandbox, f"{prompt.agent} has no session {session}", "agent")
+        record = self._record_prompt(sandbox, prompt, failure)
+        self._steps.add(
+            "prompt",
+            f"{prompt.agent}: {record.prompt}",
+            outcome="error",
+            account=sandbox.account_id,
+            sandbox=sandbox.id,
+            **_detail(record, model=""),
+        )
+        answer.write(failure.whole)
+        return failure.exit_code
 
     def _pass_through(self, sandbox: Sandbox, prompt: Prompt, answer: ShimReply) -> None:
         """Let the host's own program run. There is no session: what that program sends and prints is not seen here."""
@@ -168,7 +192,9 @@ class AgentRuns:
             script: The control that it is of; its function makes another reply.
         """
         self._recorder.log(sandbox, f"{prompt.agent} received the prompt: {prompt.text}", "agent")
-        session = self._sessions.begin(sandbox, prompt.agent, model_name(prompt.program, prompt.arguments))
+        model = model_name(prompt.program, prompt.arguments)
+        chosen = chosen_session(prompt.program, prompt.arguments)
+        session = self._sessions.begin(sandbox, prompt.agent, model, chosen)
         prompt = replace(prompt, session_id=session.id)
         done = Reply("", NO_EXIT_CODE)
         start = self._clock.stopwatch()

@@ -13,6 +13,8 @@ from .signals import Signals
 
 #: Sessions of an account that are kept; the oldest that are over go first.
 MOST = 10_000
+#: Characters of an id that a command line gives to a session. Those of agents are UUIDs.
+_LONGEST_ID = 100
 
 
 class AgentSessions:
@@ -41,6 +43,20 @@ class AgentSessions:
         sessions = reversed(list(self._store.sessions.values()))
         return [session for session in sessions if session.sandbox_id == sandbox.id]
 
+    def has_conversation(self, sandbox: Sandbox, agent_type: str, name: str) -> bool:
+        """Whether an agent can go on with a session, by its id or by the one that its command line gave to it.
+
+        It is one of the sandbox, or of any of the account where a snapshot was restored: what an agent knows of a
+        session is in files.
+        """
+        return any(
+            name in (session.id, session.chosen_id)
+            for session in self._store.sessions.values()
+            if session.agent_type == agent_type
+            and session.account_id == sandbox.account_id
+            and (session.sandbox_id == sandbox.id or sandbox.has_restored)
+        )
+
     def compute_cost(self, session: AgentSession) -> float:
         """Return the cost, in USD, of its sandbox's machine time while it was active, up to now."""
         sandbox = self._store.sandboxes.get(session.sandbox_id)
@@ -50,7 +66,9 @@ class AgentSessions:
 
     # --- beginning and ending
 
-    def begin(self, sandbox: Sandbox, agent_type: str, model: Optional[str]) -> AgentSession:
+    def begin(
+        self, sandbox: Sandbox, agent_type: str, model: Optional[str], chosen_id: Optional[str] = None
+    ) -> AgentSession:
         """Begin the sandbox's one active session. The caller holds the sandbox's `agent_lock`."""
         store, now = self._store, self._clock.time()
         session = AgentSession(
@@ -62,6 +80,7 @@ class AgentSessions:
             started_at=now,
             compute_before=cost.compute(sandbox, now),
             trust_updated_at=now,
+            chosen_id=chosen_id if chosen_id is not None and len(chosen_id) <= _LONGEST_ID else None,
         )
         store.sessions[session.id] = session
         sandbox.agent_session = session

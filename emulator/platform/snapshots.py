@@ -224,6 +224,7 @@ class Snapshots:
                 self._require_restorable(snapshot, target)
                 self._recorder.record_error(target, f"restore of {snapshot.id} failed: {error}")
                 raise ApiError(507, f"restoring {snapshot.id} failed, the files are untouched: {error}") from None
+        target.has_restored = True
         message = f"restored snapshot {snapshot.name} ({snapshot.id})"
         step = self._recorder.record_lifecycle(target, "restore", message, snapshot_id=snapshot.id)
         if restored.left_out:

@@ -134,6 +134,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
             *(None, [], {"x": "y"}, {"0": "y"}, {"-1": "y"}, {"65536": "y"}, {"080": "y"}, {"80.0": "y"}),
             *({"80": ""}, {"80": 5}, {"80": None}, MISSING),
         ],
+        "has_restored": FLAGS,
         "session_id": [*OPTIONAL_ID, MISSING],
         "told": [*LISTS_OF_TEXTS, MISSING],
     },
@@ -155,6 +156,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "trust_updated_at": EPOCHS,
         "charged": [None, "ab", ["ab"], [["a"]], [["a", "b", "c"]], [["a", 5]], [{"a": "b"}], {"a": "b"}, MISSING],
         "deletions": [None, 5, ["x"], [NAN], [None], [1e18], {}],
+        "chosen_id": OPTIONAL_TEXTS,
     },
     "snapshot": {
         "id": IDS,

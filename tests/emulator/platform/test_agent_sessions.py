@@ -1,5 +1,6 @@
 """Agent sessions and their replay: one for each interaction with an agent."""
 
+import json
 import re
 import threading
 
@@ -7,7 +8,7 @@ import pytest
 from emulator_testing import assert_problem, eventually
 from sessions_testing import answer_all, at_work, ingest, replay, script, session, sessions
 
-from caged.emulator.control.agent_command_line import model_name
+from caged.emulator.control.agent_command_line import chosen_session, model_name, resumed_session
 from caged.emulator.control.agents import Reply
 
 
@@ -91,6 +92,68 @@ def test_the_model_of_the_command_line_is_the_sessions(api, agent_box):
 def test_the_model_is_found_in_a_command_line(line, model):
     program, *arguments = line.split()
     assert model_name(program, arguments) == model
+
+
+# --- going on with a session
+
+
+def resume(api, box, session, options="--output-format json"):
+    """Resume a session of claude. Returns (what it printed, exit code)."""
+    done = api.run(box, f"claude -p more --resume '{session}' {options}")
+    return done["output"], done["exit_code"]
+
+
+def test_session_of_the_sandbox_can_be_resumed(api, agent_box):
+    printed = json.loads(api.output(agent_box, "claude -p hi --output-format json"))
+    output, code = resume(api, agent_box, printed["session_id"])
+    assert (code, json.loads(output)["is_error"]) == (0, False)
+    assert len(sessions(api, agent_box)) == 2
+    chosen = "6f1c1f0e-0000-4000-8000-000000000001"
+    printed = json.loads(api.output(agent_box, f"claude -p hi --session-id {chosen} --output-format json"))
+    assert printed["session_id"] == chosen
+    assert resume(api, agent_box, chosen)[1] == 0
+    assert api.run(agent_box, f"claude -r {chosen} -p more")["exit_code"] == 0
+    assert api.run(agent_box, f"claude --resume={chosen} -p more")["exit_code"] == 0
+
+
+def test_unknown_session_is_not_resumed(api, agent_box):
+    codex = json.loads(api.output(agent_box, "codex exec --json hi").splitlines()[0])["thread_id"]
+    before = sessions(api, agent_box)
+    for name in ("sess_00000000", codex, "it is none"):
+        for options in ("", "--output-format json"):
+            expected = (f"No conversation found with session ID: {name}\n", 1)
+            assert resume(api, agent_box, name, options) == expected
+    assert sessions(api, agent_box) == before
+
+
+def test_session_of_another_sandbox_can_be_resumed_where_a_snapshot_was_restored(api, agent_box):
+    name = json.loads(api.output(agent_box, "claude -p hi --output-format json"))["session_id"]
+    other = api.sandbox(agents=["claude"])
+    assert resume(api, other, name)[1] == 1
+    snapshot = api.post(f"/sandboxes/{agent_box}/snapshots").json()["id"]
+    eventually(lambda: api.get(f"/snapshots/{snapshot}").json()["status"] == "completed", "the snapshot")
+    assert api.post(f"/snapshots/{snapshot}/restore", json={"sandbox_id": other}).status_code < 300
+    assert resume(api, other, name)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "resumed", "chosen"),
+    [
+        ("claude -p hi", None, None),
+        ("claude --resume s -p hi", "s", None),
+        ("claude -r s hi", "s", None),
+        ("claude --resume=s hi", "s", None),
+        ("claude --resume -p hi", None, None),
+        ("claude --resume", None, None),
+        ("claude -p hi -- --resume s", None, None),
+        ("claude -p hi --session-id u", None, "u"),
+        ("codex exec resume s hi", None, None),
+        ("aider --resume s -m hi", None, None),
+    ],
+)
+def test_the_session_is_found_in_a_command_line(line, resumed, chosen):
+    program, *arguments = line.split()
+    assert (resumed_session(program, arguments), chosen_session(program, arguments)) == (resumed, chosen)
 
 
 def test_an_active_session_has_no_end_yet(timed):

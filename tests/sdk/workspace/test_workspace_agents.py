@@ -73,16 +73,34 @@ def test_prompt_arrives_whole_with_model_session_and_options(box, emulator, agen
 
     async def use(box):
         bound = box.agent(agent, options=[option, "a b"], env={"A": "b"}, cwd="/tmp")
-        return await result(bound.ask(prompt, model="some-model", session="ses_of_before"))
+        session = (await result(bound.ask("Begin"))).session_id
+        return session, await result(bound.ask(prompt, model="some-model", session=session))
 
     with emulator.agent(agent).reply("ok"):
-        assert box(use).text == "ok"
+        session, reply = box(use)
+    assert reply.text == "ok"
     record = emulator.agent(agent).prompts[-1]
     assert (record.prompt, record.cwd) == (prompt, "/tmp")
     words = list(record.arguments)
     assert words[words.index("--model") + 1] == "some-model"
     assert words[words.index(option) + 1] == "a b"
-    assert words[words.index("--resume" if agent == "claude" else "resume") + 1] == "ses_of_before"
+    assert words[words.index("--resume" if agent == "claude" else "resume") + 1] == session
+
+
+@pytest.mark.parametrize("options", [{}, {"json": False}, {"stream": True}])
+def test_session_that_claude_does_not_have_is_an_error(box, emulator, options):
+    async def use(box):
+        reply = box.agent("claude").ask("Go on", session="sess_of_another", **options)
+        if "stream" in options:
+            return [event async for event in items(reply)]
+        return await result(reply)
+
+    with emulator.agent("claude").reply("never", optional=True) as script:
+        with pytest.raises(CagedAgentError, match="No conversation found with session ID: sess_of_another") as caught:
+            box(use)
+        assert script.used == 0
+    assert caught.value.exit_code == 1
+    assert emulator.agent("claude").prompts[-1].prompt == "Go on"
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -294,6 +312,7 @@ def test_reply_is_read(dialect, output):
     [
         (Claude(), json.dumps({**CLAUDE, "is_error": True, "result": "Invalid API key"}), "Invalid API key"),
         (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": True}), "error_max_turns"),
+        (Claude(), json.dumps({"type": "result", "is_error": True, "errors": ["No such", "thing"]}), "No such; thing"),
         (Codex(), lines({"type": "turn.failed", "error": {"message": "no credit"}}), "no credit"),
         (Codex(), lines({"type": "error", "message": "no connection"}), "no connection"),
         (Codex(), lines({"type": "turn.failed"}), "the turn failed"),
@@ -324,6 +343,36 @@ def test_member_of_another_type_is_left_out(member, wrong):
     assert reply.cost is None or isinstance(reply.cost, float)
 
 
+@each("count", [-1, 1.5, "12", True, [1], -1e300])
+@each("member", ["input_tokens", "cache_read_input_tokens", "output_tokens"])
+def test_number_of_tokens_that_is_none_is_an_error(count, member):
+    with pytest.raises(UnreadableOutput, match=f"{member}, which is not a number of tokens"):
+        Claude().read(json.dumps({**CLAUDE, "usage": {**CLAUDE["usage"], member: count}}))
+    if not member.startswith("cache"):
+        last = {**CODEX[-1], "usage": {**CODEX[-1]["usage"], member: count}}
+        with pytest.raises(UnreadableOutput, match=f"{member}, which is not a number of tokens"):
+            Codex().read(lines(*CODEX[:-1], last))
+
+
+def test_cost_below_zero_is_an_error_and_one_of_zero_is_not():
+    for cost in (-0.01, -1):
+        with pytest.raises(UnreadableOutput, match=f"{cost} as total_cost_usd, which is below 0"):
+            Claude().read(json.dumps({**CLAUDE, "total_cost_usd": cost}))
+    assert Claude().read(json.dumps({**CLAUDE, "total_cost_usd": 0})).cost == 0
+
+
+def test_numbers_that_make_no_sense_are_an_agents_error(box):
+    printed = json.dumps({**CLAUDE, "usage": {"input_tokens": -4, "output_tokens": 1}})
+    with pytest.raises(CagedAgentError, match=r"'claude' failed: its output has -4 as input_tokens") as caught:
+        with_program(box, "claude", f"#!/bin/sh\necho '{printed}'")
+    assert "The answer" in caught.value.stdout
+
+
+def test_missing_numbers_of_tokens_are_unknown_or_nothing():
+    reply = Claude().read(json.dumps({**CLAUDE, "usage": {"input_tokens": 3, "cache_read_input_tokens": None}}))
+    assert (reply.tokens_in, reply.tokens_out) == (3, None)
+
+
 def test_numbers_that_are_no_numbers_and_too_deep_json_are_no_reply():
     whole = json.dumps({**CLAUDE, "total_cost_usd": 1.5})
     for output in (whole.replace("1.5", "NaN"), whole.replace("1.5", "1e999"), "[" * 100_000):
@@ -336,7 +385,7 @@ def test_arguments_are_checked_before_any_request(driver):
         (
             {"name": "cladue"},
             {},
-            "agent 'cladue' is not known; did you mean 'claude'.*Known: claude, claude-code, codex",
+            "agent 'cladue' is not known; did you mean 'claude'\\? Known: claude, claude-code, codex",
         ),
         ({"name": "aider"}, {}, r"agent 'aider' is not known. Known: .*; others can be called with run\(\)"),
         ({"name": None}, {}, "agent None is not known"),

@@ -10,14 +10,17 @@ import os
 import re
 import shlex
 import stat
+import sys
 import tarfile
 import tracemalloc
+from datetime import datetime, timezone
 
 import pytest
 from cases import each
 
 from caged import (
     AsyncCaged,
+    Caged,
     CagedError,
     CagedFileNotFoundError,
     CagedIsADirectoryError,
@@ -25,6 +28,10 @@ from caged import (
     CagedPathError,
 )
 from caged._workspace import directory_listing, files, local_tree, remote_tree, transfer, transfers
+from caged._workspace.binding import SCRATCH
+from caged._workspace.file_stat import FileStat
+from caged._workspace.local_target import StagedDirectory
+from caged._workspace.remote_tree import RemoteTree
 from caged._workspace.transfer import PIECE
 
 SMALL = 64 * 1024
@@ -47,6 +54,14 @@ def cheap(process_box):
     path = f"/workspace/cheap-{next(_numbers)}"
     yield path
     process_box.remove(path, recursive=True, missing_ok=True)
+
+
+@pytest.fixture
+def single(namespace_box):
+    """The same, in the sandbox that sees no processes but its own alone."""
+    path = f"/workspace/single-{next(_numbers)}"
+    yield path
+    namespace_box.remove(path, recursive=True, missing_ok=True)
 
 
 @pytest.fixture
@@ -220,6 +235,31 @@ def test_set_user_id_is_not_kept(process_box, cheap, tmp_path):
 
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "d" / "f").stat().st_mode) == 0o755
+
+
+def test_directory_of_any_depth_is_removed_when_a_download_ends(tmp_path):
+    depth = sys.getrecursionlimit() + 100
+    directory = FileStat("", "directory", 0, 0o755, datetime.now(timezone.utc), 0, 0, "root", "root")
+    tree = RemoteTree("/", {"/".join("d" * (level + 1)): directory for level in range(depth)})
+
+    with StagedDirectory(str(tmp_path / "new"), tree):
+        assert os.listdir(tmp_path) != []
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_directory_that_is_deeper_than_a_path_is_an_error(namespace_box, single, tmp_path):
+    namespace_box.mkdir(single)
+    namespace_box.run(["mkdir", "-p", f".{single}/{'/'.join(['n' * 250] * 18)}"], check=True, cwd="/")
+
+    for call in (
+        lambda: namespace_box.download(single, tmp_path / "x"),
+        lambda: namespace_box.list(single, recursive=True),
+    ):
+        with pytest.raises(CagedPathError, match="file name too long") as caught:
+            call()
+        assert caught.value.path == single
+    assert not (tmp_path / "x").exists()
 
 
 # What is left out, and what is reported
@@ -429,6 +469,104 @@ def test_file_that_becomes_shorter_is_an_error(small_pieces, process_box, cheap,
 
     assert not (tmp_path / "f").exists()
     assert not process_box.exists(f"{cheap}/d")
+
+
+def test_interrupted_upload_or_write_leaves_nothing(small_pieces, namespace_box, single, tmp_path):
+    box, source = namespace_box, tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(bytes(SMALL + 1))
+    box.write(f"{single}/d/f", "old")
+    box.run(f"ln -s d/f {single}/link", check=True)
+
+    class Interrupted(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > SMALL:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    for call in (
+        lambda: box.upload(source / "large", f"{single}/new", progress=failing(KeyboardInterrupt)),
+        lambda: box.upload(source, f"{single}/new", progress=failing(KeyboardInterrupt)),
+        lambda: box.upload(source, f"{single}/d", progress=failing(KeyboardInterrupt)),
+        lambda: box.write(f"{single}/link", Interrupted(bytes(2 * SMALL))),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            call()
+
+        found = box.list(single, recursive=True)
+        assert [entry.path[len(single) + 1 :] for entry in found] == ["d", "d/f", "link"]
+    assert box.read_text(f"{single}/d/f") == "old"
+    assert not [entry.name for entry in box.list(SCRATCH) if entry.name.endswith(".b")]
+
+
+def test_interruption_of_a_closed_client_is_raised_as_it_is(small_pieces, places, namespace_box, single, tmp_path):
+    settings = places.served("namespace-sync").client._session.settings
+    client = Caged(api_key=settings.api_key, base_url=settings.base_url)
+    (tmp_path / "large").write_bytes(bytes(SMALL + 1))
+
+    def close(_done, _total):
+        client.close()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.sandboxes.bind(namespace_box.id).upload(tmp_path / "large", f"{single}/f", progress=close)
+
+
+def test_cancelled_upload_leaves_nothing(small_pieces, places, namespace_box, single, tmp_path):
+    served = places.served("namespace-sync")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large").write_bytes(bytes(20 * SMALL))
+    namespace_box.mkdir(single)
+
+    async def main():
+        async with AsyncCaged(api_key=served.api_key, base_url=served.base_url) as client:
+            box = client.sandboxes.bind(namespace_box.id)
+            for local in ("source", "source/large"):
+                begun = asyncio.Event()
+                upload = asyncio.create_task(
+                    box.upload(tmp_path / local, f"{single}/new", progress=lambda *_, begun=begun: begun.set())
+                )
+                await begun.wait()
+                upload.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await upload
+                assert await box.list(single) == []
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_archive_that_is_unpacked_in_part_is_an_error(namespace_box, single, tmp_path):
+    """At each multiple of 4096 bytes one of these files is complete, so what is there of the archive looks whole."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(20):
+        (source / str(number)).write_text("x")
+    for last in ("exit 1", "kill -9 $$"):
+        stopping = f'[ "$1" = -d ]||exec /usr/bin/base64 "$@"\n/usr/bin/base64 -d|head -c 4096\n{last}\n'
+        replace_program(namespace_box, "base64", stopping)
+        try:
+            with pytest.raises(CagedPathError, match="base64 failed") as caught:
+                namespace_box.upload(source, single)
+        finally:
+            namespace_box.run("rm /root/.local/bin/base64", check=True)
+
+        assert caught.value.path == single
+        assert not namespace_box.exists(single)
+
+
+def test_piece_that_arrives_in_part_is_an_error(namespace_box, single, tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(bytes(3000))
+    whole = transfer.write
+    monkeypatch.setattr(transfer, "write", lambda box, path, text: whole(box, path, text[: len(text) // 8 * 4]))
+
+    for call in (
+        lambda: namespace_box.upload(tmp_path / "f", f"{single}/f"),
+        lambda: namespace_box.upload(tmp_path, f"{single}/d"),
+    ):
+        with pytest.raises(CagedPathError, match="was changed after it had been sent"):
+            call()
+
+    assert namespace_box.list(single) == []
 
 
 # What a hostile sandbox does
