@@ -14,9 +14,10 @@ from caged import __version__
 
 from .cage.cgroups import MemoryGroups
 from .cage.inside.limits import kernel_counts
-from .cage.isolation import LEVELS, ROOT_DESCRIPTIONS, IsolationLevel, ProbeResult
+from .cage.isolation import LEVELS, ROOT_DESCRIPTIONS, IsolationLevel
 from .cage.probe import is_automatic, probe
 from .cage.probe_failures import overlay_remedy
+from .cage.probe_result import ProbeResult
 from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError

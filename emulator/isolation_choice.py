@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .cage.chosen_isolation import ChosenIsolation
-from .cage.isolation import can_be_hidden, key_directory
+from .cage.hidden_directories import can_be_hidden, key_directory
 from .cage.probe import choose, describe
 from .cage.zygote import Zygote
 from .config import ConfigError, EmulatorConfig

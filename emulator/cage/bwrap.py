@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
-from .isolation import PYTHON, below, interpreter
+from .host_view import is_below
+from .init_spec import InitSpec
+from .interpreter import PYTHON, interpreter
 from .paths import WRITABLE, Layout
 from .zygote import python_words
 
@@ -18,7 +19,7 @@ ERRORS = "bwrap-errors"
 CONTROL_FD = "@FD@"
 
 
-def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
+def command(bwrap: str, spec: InitSpec, layout: Layout) -> list[str]:
     """Return the command that builds a sandbox's isolation and then becomes its init.
 
     Where init may mount after bwrap, bwrap only makes the namespaces, and init builds the root as it does at level
@@ -49,7 +50,7 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
         *_root(spec, layout),
         *_own_directories(layout),
         *_hiding_mounts(spec),
-        *_visible_mounts({*spec["show"], *(() if python or below(prefix, "/usr") else (prefix,))}),
+        *_visible_mounts({*spec["show"], *(() if python or is_below(prefix, "/usr") else (prefix,))}),
         *_resolver(),
         *_programs(layout, python),
         *("--chdir", "/workspace", "--"),
@@ -57,18 +58,18 @@ def command(bwrap: str, spec: dict[str, Any], layout: Layout) -> list[str]:
     ]
 
 
-def _main(spec: dict[str, Any]) -> str:
+def _main(spec: InitSpec) -> str:
     return f"it.main_of_bwrap({CONTROL_FD}, {spec!r})"
 
 
-def _namespaces(spec: dict[str, Any]) -> Iterator[str]:
+def _namespaces(spec: InitSpec) -> Iterator[str]:
     yield from ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--uid", "0", "--gid", "0")
     if spec["network"] != "full":
         yield "--unshare-net"
     yield from ("--hostname", spec["id"], "--die-with-parent", "--as-pid-1")
 
 
-def _root(spec: dict[str, Any], layout: Layout) -> Iterator[str]:
+def _root(spec: InitSpec, layout: Layout) -> Iterator[str]:
     """The sandbox's root, with the host's directories and the sandbox's copies in it; see `copies.py`."""
     yield from ("--bind", str(layout.top), "/")
     for name in spec["programs"]:
@@ -95,7 +96,7 @@ def _own_directories(layout: Layout) -> Iterator[str]:
         yield from ("--bind", f"{layout.directory}/{name}", f"/{name}")
 
 
-def _hiding_mounts(spec: dict[str, Any]) -> Iterator[str]:
+def _hiding_mounts(spec: InitSpec) -> Iterator[str]:
     for path in spec["hide"]:
         if path.split("/")[1] in spec["programs"] and os.path.isdir(path):
             yield from ("--tmpfs", path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from .isolation import IsolationLevel, ProbeResult
+from .isolation import IsolationLevel
+from .probe_result import ProbeResult
 
 
 class ChosenIsolation:

@@ -56,7 +56,7 @@ def make_plan(hide: Sequence[str]) -> Plan:
         hide: Directories of the host that no sandbox sees.
     """
     plan = Plan()
-    hidden = {*host_view.masked(), *(path.strip("/") for path in hide)}
+    hidden = {*host_view.find_hidden_paths(), *(path.strip("/") for path in hide)}
     for top in COPIED:
         if os.path.isdir(f"/{top}"):
             _plan(plan, top, hidden, whole=top == "etc")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .cage import Cage
-from .isolation import interpreter
+from .interpreter import interpreter
 from .zygote import python_words
 
 #: `inside/fetch.py` returns base64 in JSON, with the headers.

@@ -102,7 +102,7 @@ ALWAYS: dict[str, int] = {
 }
 
 
-def overlaid() -> tuple[str, ...]:
+def overlaid_directories() -> tuple[str, ...]:
     """Return the names of the top-level directories that are mounted as overlays."""
     programs = [name for name in PROGRAM_DIRECTORIES if _is_directory(f"/{name}")]
     return tuple(sorted((*programs, *FILTERED_DIRECTORIES)))
@@ -134,7 +134,12 @@ def is_listed(path: str) -> bool:
             names, patterns = _allowed(directory)
             if parts[depth] not in names and not patterns.match(parts[depth]):
                 return False
-    return not any(path == refused or path.startswith(refused + "/") for refused in REFUSED)
+    return not any(is_below(path, refused) for refused in REFUSED)
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether a path is a directory or lies in it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 @functools.cache
@@ -146,7 +151,7 @@ def _allowed(directory: str) -> tuple[frozenset[str], re.Pattern[str]]:
     return frozenset(ALLOWED[directory]) - set(patterns), re.compile(expression)
 
 
-def masked() -> Iterator[str]:
+def find_hidden_paths() -> Iterator[str]:
     """Yield the paths of this host that are not seen, as `is_listed` has them: the topmost of each tree. Those of
     REFUSED are among them even if they do not exist yet: a mask is not made anew when a secret is written."""
     hidden = set(_hidden_entries())
@@ -196,7 +201,7 @@ def _is_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
 
 
-def described() -> str:
+def markdown_table() -> str:
     """Return the table in Markdown, for the documentation."""
     lines = ["| of the host's | a sandbox sees |", "| --- | --- |"]
     lines.append(f"| {_words(PROGRAM_DIRECTORIES, '/')} | everything |")

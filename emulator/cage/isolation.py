@@ -1,29 +1,28 @@
-"""The isolation levels: what each passes to the init of a sandbox, and which host directories it hides."""
+"""The isolation levels: what each is on this machine, and what it passes to the init of a sandbox."""
 
 from __future__ import annotations
 
 import functools
 import os
-import pwd
 import shutil
-import sys
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from . import host_view, proxy
+from .hidden_directories import hidden_directories
+from .host_view import is_below
+from .init_spec import InitSpec
 from .inside.root_filesystem import is_own
+from .interpreter import PYTHON, interpreter
 from .paths import Layout
 from .root_calls import RootCalls
 from .subordinate_ids import SubordinateIds
 
 #: Strongest first. `auto` takes the first that works; `namespace` by name takes the first two.
 LEVELS = ("namespace", "bwrap", "process")
-#: Where the emulator's programs inside find an interpreter whose own directory is hidden.
-PYTHON = "/opt/caged/python"
 #: How the root of a sandbox is made, best first: everything can be written; or a part, see `copies.py`.
 ROOTS = ("overlays", "copies")
 ROOT_DESCRIPTIONS = {
@@ -91,11 +90,11 @@ class IsolationLevel:
 
     def _may_show(self, path: str) -> bool:
         """Whether a toolchain's directory may be shown: never a whole home (the prefix of a ~/bin/node)."""
-        return not below(path, "/usr") and not any(below(hidden, path) for hidden in self.hide)
+        return not is_below(path, "/usr") and not any(is_below(hidden, path) for hidden in self.hide)
 
     def _must_show(self, path: str) -> bool:
         """Whether a directory that may be shown is not seen without that."""
-        hidden = any(below(path, directory) for directory in self.hide)
+        hidden = any(is_below(path, directory) for directory in self.hide)
         return hidden or not host_view.is_listed(path.strip("/"))
 
     def shim_socket_dir(self, layout: Layout) -> str:
@@ -106,19 +105,19 @@ class IsolationLevel:
         """The prefix of the emulator's interpreter if it has to be shown as PYTHON, because its own directory is hidden
         or covered by one of the sandbox's; else ""."""
         prefix = interpreter()[1]
-        hidden = is_own(prefix) or any(below(prefix, path) for path in self.hide)
+        hidden = is_own(prefix) or any(is_below(prefix, path) for path in self.hide)
         hidden = hidden or (self.own_root and self._must_show(prefix))
         return prefix if self.level != "process" and hidden and self._may_show(prefix) else ""
 
     def python(self) -> str:
         """The path by which the emulator's programs inside have to call its interpreter."""
         program, prefix = interpreter()
-        if self._shown_as_python() and below(program, prefix):
+        if self._shown_as_python() and is_below(program, prefix):
             return PYTHON + program[len(prefix) :]
         return program
 
-    def spec(self, sandbox_id: str, layout: Layout, network: str, show: Sequence[str]) -> dict[str, Any]:
-        """Return what the zygote and init need to know of a sandbox, as JSON.
+    def spec(self, sandbox_id: str, layout: Layout, network: str, show: Sequence[str]) -> InitSpec:
+        """Return what the zygote and init need to know of a sandbox.
 
         Args:
             sandbox_id: Its id, which is also its host name.
@@ -126,7 +125,7 @@ class IsolationLevel:
             network: "full", "none" or "allowlist".
             show: Host directories that must be seen although they may be below a hidden one.
         """
-        spec: dict[str, Any] = {
+        return {
             "id": sandbox_id,
             "isolation": self.level,
             "directory": str(layout.directory),
@@ -136,21 +135,14 @@ class IsolationLevel:
             "root_kind": self.root,
             "own_user": self.in_user_namespace,
             "users": self.ids.as_json() if self.ids is not None else None,
-            # Selects the first of its cores. Any number that differs from sandbox to sandbox distributes them.
             "core": sum(sandbox_id.encode()),
             "python": self._shown_as_python(),
-            # Whether root inside is the machine's own, who may change kernel settings.
             "real_root": os.geteuid() == 0,
             "proxy_port": proxy.PORT,
-            # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace, and
-            # not where a sandbox has several users, because each has the limit for itself.
             "counted": self.level != "process" and os.geteuid() != 0 and self.ids is None,
-            # Without namespaces: whether its processes are kept from signalling others; and candidate user ids. Init
-            # switches to the first that exists on this machine, where root could signal other sandboxes.
             "confine": self.level == "process" and self.confine,
             "own_users": _own_users(sandbox_id),
         }
-        return spec
 
 
 #: User numbers that are normally unused: above those that systemd and subuid give to containers, and, for a container
@@ -203,93 +195,3 @@ def isolation_for(
     if level == "bwrap":
         return IsolationLevel(level, hide, shutil.which("bwrap") or "", root=root)
     return IsolationLevel(level, hide, root=root, ids=ids, root_calls=RootCalls(ids, held) if ids else None)
-
-
-#: System directories. Some service accounts have one of them as their home.
-_SHARED_TOP = ("", "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr")
-
-#: Those of them that hold nothing but programs and libraries.
-_PROGRAMS = ("bin", "boot", "lib", "lib32", "lib64", "sbin")
-
-
-def hidden_directories(run_dir: Path, key_directories: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the developer's homes, the directories of emulators (this one's and, beside it, others'), and those with
-    keys.
-
-    A file with a key is hidden by hiding its directory: what is mounted over a file disappears when the file is
-    replaced, and nothing can be mounted over one that does not exist yet. Root in a sandbox reads a file of mode 0600.
-    """
-    homes = {os.path.expanduser("~"), "/home", "/root", str(run_dir.parent), tempfile.gettempdir()}
-    try:
-        homes.add(pwd.getpwuid(os.geteuid()).pw_dir)
-    except KeyError:
-        pass
-    resolved = {os.path.realpath(path) for path in homes if path}
-    hidden = {p for p in resolved if p.split("/")[1] not in _SHARED_TOP and p not in ("/var", "/opt")}
-    hidden.update(path for path in key_directories if can_be_hidden(path) and not is_never_visible(path))
-    return tuple(sorted(path for path in hidden if not any(below(path, other) for other in hidden - {path})))
-
-
-def is_never_visible(directory: str) -> bool:
-    """Whether a directory is never seen inside: a sandbox has one of its own there, or (/, /opt) shows no files."""
-    return directory in ("/", "/opt") or is_own(directory)
-
-
-def can_be_hidden(directory: str) -> bool:
-    """Whether a sandbox works without a directory: not one with the system's programs, libraries or settings."""
-    parts = directory.strip("/").split("/")
-    if is_never_visible(directory):
-        return True
-    if parts[0] == "usr":  # /usr/local/share and its like are shared, what is below /usr/bin and /usr/lib is in use
-        return len(parts) > 3 and parts[1] in ("local", "share") and parts[2] not in ("bin", "lib", "sbin")
-    return parts[0] not in _PROGRAMS and (len(parts) > 1 or parts[0] not in (*_SHARED_TOP, "var"))
-
-
-def key_directory(path: Path) -> str:
-    """Return the directory that has to be hidden to hide a file: its own, or the deepest of its parents that exists."""
-    directory = os.path.realpath(path.parent)
-    while not os.path.isdir(directory):
-        directory = os.path.dirname(directory)
-    return directory
-
-
-def below(path: str, directory: str) -> bool:
-    """Whether a path is a directory or lies in it."""
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
-
-
-@functools.lru_cache(maxsize=1)
-def interpreter() -> tuple[str, str]:
-    """Return program and prefix of the Python that runs the emulator's programs inside a sandbox: the base of a virtual
-    environment."""
-    program = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    return program, sys.base_prefix
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """Whether a level works on this machine.
-
-    Attributes:
-        level: One of LEVELS.
-        works: Whether it does.
-        reason: Why it does not; for one that works, what it consists of.
-        fix: What to do about it; "" when that is not known or not needed.
-        confined: Whether the signals of a command reach its own sandbox only.
-        root: How the root of a sandbox is made; one of ROOTS, and "" at level `process`.
-        root_refused: Why it is not made in the better way; "" if it is.
-        ids: The users of a sandbox's user namespace; None for root alone, or without such a namespace.
-        ids_refused: Why it has root alone; "" if it does not.
-        ids_fix: What to do about that; "" when that is not known or not needed.
-    """
-
-    level: str
-    works: bool
-    reason: str
-    fix: str = ""
-    confined: bool = True
-    root: str = ""
-    root_refused: str = ""
-    ids: Optional[SubordinateIds] = None
-    ids_refused: str = ""
-    ids_fix: str = ""

@@ -51,12 +51,12 @@ def freeze(
     if not has_system:
         return
     (layer / "changed").mkdir(mode=0o755)
-    for name in host_view.overlaid():
+    for name in host_view.overlaid_directories():
         target = layer / "changed" / name
         copy_tree(str(layout.changed / name), str(target), host_view.OWN_FILES.get(name, ()))
         _remove_if_empty(target)
     _remove_if_empty(layer / "changed")
-    elsewhere = (*MOUNT_POINTS, *host_view.overlaid(), *host_view.links())
+    elsewhere = (*MOUNT_POINTS, *host_view.overlaid_directories(), *host_view.links())
     copy_tree(str(layout.top), str(layer / "top"), elsewhere)
     for name in host_view.EMPTY_DIRECTORIES:
         _remove_if_empty(layer / "top" / name)
@@ -102,7 +102,7 @@ def mounted_parts(layers: Sequence[Path]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for layer in layers:
         parts = {"root": layer / "root", "top": layer / "top"}
-        parts.update((name, layer / "changed" / name) for name in host_view.overlaid())
+        parts.update((name, layer / "changed" / name) for name in host_view.overlaid_directories())
         for name, directory in parts.items():
             if directory.is_dir():
                 found.setdefault(name, []).append(str(directory))
@@ -127,7 +127,7 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
                 copy_tree(str(layer / name), layout.roots()[name], is_lowest=True)
         if not everything or not layout.own_root:
             continue
-        for name in host_view.overlaid():
+        for name in host_view.overlaid_directories():
             if (layer / "changed" / name).is_dir():
                 if copies.are_made(layout):  # the layer has complete ones, too
                     disk.remove(layout.changed / name)
@@ -160,7 +160,7 @@ def flattened(layout: Layout, names: Collection[str]) -> Iterator[Layout]:
         if "system" in copied:
             _merge(layout, Path("top"), layout.top, place / "system" / "top", is_lowest=True)
             (place / "system" / "changed").mkdir()
-            for name in host_view.overlaid():
+            for name in host_view.overlaid_directories():
                 own, merged = layout.changed / name, place / "system" / "changed" / name
                 _merge(layout, Path("changed", name), own, merged, is_lowest=False)
         yield layout.with_places(**{name: place / name for name in copied})

@@ -62,7 +62,7 @@ class Mask:
         self._renew()
         if self._current is None or any(_time(path) != time for path, time in self._times.items()):
             times = {path: _time(path) for path in host_view.ALLOWED}
-            hidden, others = list(host_view.masked()), self._look()
+            hidden, others = list(host_view.find_hidden_paths()), self._look()
             if self._current is None or (self._whiteouts(hidden), others) != self._entries:
                 self._current = self._find_or_make()  # an earlier one stays: sandboxes have mounted it
                 self._entries = (self._whiteouts(hidden), others)
@@ -110,13 +110,13 @@ class Mask:
     def _make(self, place: Path) -> str:
         root = tempfile.mkdtemp(prefix="mask-", dir=place)
         os.chmod(root, 0o755)
-        for name in host_view.overlaid():
+        for name in host_view.overlaid_directories():
             make_directory(root, name, self._user)
         for path, mode in host_view.ALWAYS.items():
             make_directory(root, path, self._user)
             os.chmod(f"{root}/{path}", mode)
         opaque = [path for path, names in host_view.ALLOWED.items() if not names and self._make_opaque(root, path)]
-        for path in host_view.masked():
+        for path in host_view.find_hidden_paths():
             if os.path.dirname(path) not in opaque:
                 self._white_out(root, path)
         for path in self._hide:

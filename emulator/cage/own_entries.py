@@ -14,7 +14,7 @@ import shutil
 from typing import Callable
 
 from . import disk, host_view, overlay_marks
-from .isolation import below
+from .host_view import is_below
 from .mask_directory import make_directory
 
 #: How many levels of directories are made below a directory; the deepest that is listed counts.
@@ -56,7 +56,7 @@ def make(root: str, is_hidden: Callable[[str], bool]) -> None:
         root: Its directory.
         is_hidden: Whether a path, relative to the root, is one that the mask hides, or replaces as a whole.
     """
-    for top in host_view.overlaid():
+    for top in host_view.overlaid_directories():
         if top in _DEPTHS:
             _make(root, top, _DEPTHS[top], is_hidden)
 
@@ -76,7 +76,7 @@ def _make(root: str, path: str, depth: int, is_hidden: Callable[[str], bool]) ->
             overlay_marks.make_opaque(target, overlay_marks.opaque_attribute(own_user=True))
             return
     depth = _DEPTHS.get(path, depth)
-    changed_in_place = any(below(path, place) for place in _CHANGED)
+    changed_in_place = any(is_below(path, place) for place in _CHANGED)
     if not depth and not changed_in_place:
         return
     for entry in disk.entries(f"/{path}"):
@@ -87,7 +87,7 @@ def _make(root: str, path: str, depth: int, is_hidden: Callable[[str], bool]) ->
             if depth:
                 _make(root, below_path, depth - 1, is_hidden)
         elif changed_in_place and entry.is_file():
-            _copy(root, below_path, entry.stat(), not any(below(path, place) for place in _REPLACED))
+            _copy(root, below_path, entry.stat(), not any(is_below(path, place) for place in _REPLACED))
 
 
 def _copy(root: str, path: str, status: os.stat_result, with_content: bool) -> None:

@@ -14,9 +14,9 @@ At the levels `namespace` and `bwrap` also:
                                       deleted entry is a character device 0:0
     <directory>/system/work/NAME      overlayfs's own
 
-NAME is one of `host_view.overlaid()`: etc, opt, usr, var, and bin, sbin, lib* where the host has directories of these
-names. The lower layers are the emulator's mask (`mask.py`) and the host's directory. Where overlays cannot be mounted,
-`changed` holds copies (`copies.py`).
+NAME is one of `host_view.overlaid_directories()`: etc, opt, usr, var, and bin, sbin, lib* where the host has
+directories of these names. The lower layers are the emulator's mask (`mask.py`) and the host's directory. Where
+overlays cannot be mounted, `changed` holds copies (`copies.py`).
 
 At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.
 
@@ -138,7 +138,7 @@ class Layout:
         """
         if not self.own_root:
             return
-        system, overlaid = str(self.system), host_view.overlaid()
+        system, overlaid = str(self.system), host_view.overlaid_directories()
         is_new = not os.path.lexists(system)
         paths = [f"{system}/{part}" for part in ("top", "changed", "work")]
         paths += [f"{system}/{part}/{name}" for part in ("top", "changed", "work") for name in overlaid]

@@ -15,8 +15,9 @@ from typing import Union
 from . import disk
 from .chosen_isolation import ChosenIsolation
 from .init_client import SandboxGone
-from .isolation import LEVELS, ROOTS, IsolationLevel, ProbeResult, isolation_for
+from .isolation import LEVELS, ROOTS, IsolationLevel, isolation_for
 from .probe_failures import explain
+from .probe_result import ProbeResult
 from .provisioning import Provisioner, SandboxSpec
 from .subordinate_ids import SubordinateIds, Unavailable
 from .subordinate_ids import find as find_ids

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from .isolation import ProbeResult
+from .probe_result import ProbeResult
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import toolchains
-from .isolation import PYTHON, interpreter
+from .interpreter import PYTHON, interpreter
 from .paths import Layout
 from .toolchains import Toolchain
 from .zygote import python_words

@@ -19,6 +19,7 @@ from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
 from .crash_recovery import recover_directory
 from .init_client import InitClient, SandboxGone
+from .init_spec import InitSpec, RootSpec
 from .inside.processes import descendants
 from .isolation import IsolationLevel
 from .mask import mask_of
@@ -179,18 +180,19 @@ class Provisioner:
             return ""
         return mask_of(self._run_dir, isolation.hide, isolation.in_user_namespace).current()
 
-    def _prepare_root(self, layout: Layout) -> dict[str, object]:
+    def _prepare_root(self, layout: Layout) -> RootSpec:
         """Make what the root of a sandbox consists of, and return what init needs to know of it."""
         isolation = self.isolation
         if isolation.own_root:
             sudo.install(layout.bin, isolation.in_user_namespace)
         if isolation.root == "overlays":
-            return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid())}
+            return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid_directories())}
         if isolation.root == "copies":
             if self._plan is None:
                 self._plan = copies.make_plan(isolation.hide)
             copies.fill(layout, self._plan, isolation.in_user_namespace)
-            programs = [name for name in host_view.overlaid() if name in host_view.PROGRAM_DIRECTORIES]
+            names = host_view.overlaid_directories()
+            programs = [name for name in names if name in host_view.PROGRAM_DIRECTORIES]
             bound = [f"/{path}" for path in self._plan.bound]
             return {"programs": programs, "copied": list(copies.COPIED), "bound": bound}
         return {}
@@ -389,11 +391,11 @@ class Provisioner:
         """Remove a directory, also when the caller is cancelled meanwhile."""
         await asyncio.shield(self._workers.walk.run(disk.remove, directory))
 
-    def _spec(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, object]:
+    def _spec(self, layout: Layout, sandbox: SandboxSpec) -> InitSpec:
         spec = self.isolation.spec(sandbox.sandbox_id, layout, sandbox.network, sandbox.show)
         spec["root"] = str(self._root)
         if layout.own_root:
-            spec.update(self._prepare_root(layout))
+            spec = {**spec, **self._prepare_root(layout)}
             spec["layers"] = self._layers(layout, sandbox)
             if not sandbox.again:
                 hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)

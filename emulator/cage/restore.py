@@ -73,7 +73,7 @@ class _Paths:
 
     def kept(self, name: str) -> frozenset[str]:
         """The entries of a directory that stay, because something is mounted on them."""
-        return frozenset((*MOUNT_POINTS, *host_view.overlaid())) if name == _TOP else frozenset()
+        return frozenset((*MOUNT_POINTS, *host_view.overlaid_directories())) if name == _TOP else frozenset()
 
     def write_note(self, after: dict[str, TarMember]) -> None:
         before = {name: os.lstat(self.live(name)) for name in after}
@@ -210,7 +210,7 @@ def stage_system(tree: Path, target: Path, extracted: ExtractionResult) -> None:
     """
     for name in _REPLACED:
         (target / name).mkdir()
-    for name in host_view.overlaid():
+    for name in host_view.overlaid_directories():
         if (tree / name).is_symlink():
             raise OSError(errno.EINVAL, f"/{name} is a link in the archive, and a directory of this host")
         if (tree / name).is_dir():

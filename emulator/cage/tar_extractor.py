@@ -111,7 +111,9 @@ class _Extraction:
     def __init__(self, target: Path, layout: Layout) -> None:
         self._top = os.open(target, DIRECTORY)
         self._layout = layout
-        self._overlaid = frozenset(name.encode() for name in host_view.overlaid()) if layout.overlays else frozenset()
+        self._overlaid = (
+            frozenset(name.encode() for name in host_view.overlaid_directories()) if layout.overlays else frozenset()
+        )
         self._cursor = DirectoryCursor(str(target))
         self._path: list[TarMember] = []
         #: Directories that keep their owner out. They get their modes last, so that later hard links can be made.
@@ -263,7 +265,7 @@ def _is_change(member: TarMember) -> bool:
     links of the root, and the files that name the sandbox."""
     if len(member.parts) > 1:
         return member.parts not in _OWN_FILES
-    usual = (*_USUAL, *host_view.overlaid(), *host_view.links())
+    usual = (*_USUAL, *host_view.overlaid_directories(), *host_view.links())
     return os.fsdecode(member.parts[0]) not in usual
 
 

@@ -208,7 +208,7 @@ class _Packer:
         first.pax_headers = {**first.pax_headers, "comment": comment.decode("ascii")}
         self._archive.addfile(first)
         directories = {} if system_only else {name.encode(): _directory(layout, name) for name in layout.roots()}
-        overlaid = [name.encode() for name in host_view.overlaid()] if layout.overlays else []
+        overlaid = [name.encode() for name in host_view.overlaid_directories()] if layout.overlays else []
         for name in sorted({*directories, *overlaid, *self._top_names()}):
             if name in directories:
                 self.pack(directories[name], b"./" + name)
@@ -222,7 +222,7 @@ class _Packer:
         """The entries of the sandbox's own root, apart from what is mounted there, and the marks of what is missing."""
         if not self._layout.overlays:
             return []
-        elsewhere = {name.encode() for name in (*MOUNT_POINTS, *host_view.overlaid())}
+        elsewhere = {name.encode() for name in (*MOUNT_POINTS, *host_view.overlaid_directories())}
         found = {os.fsencode(name) for name in os.listdir(self._layout.top) if not TEMPORARY.match(name)}
         expected = {name.encode() for name in (*host_view.links(), *host_view.EMPTY_DIRECTORIES)}
         return [*(found - elsewhere), *(archive_form.WHITEOUT + name for name in expected - found)]

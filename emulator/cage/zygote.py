@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from ..descriptors import ordinary_limit
 from .channel import Channel
+from .init_spec import InitSpec
 from .inside import frames
 
 logger = logging.getLogger(__name__)
@@ -132,11 +133,11 @@ class Zygote:
         if self._ready is not None and not self._ready.done():
             self._ready.cancel()
 
-    async def create(self, spec: dict[str, Any]) -> socket.socket:
+    async def create(self, spec: InitSpec) -> socket.socket:
         """Fork a new init. It reports `ready` or `failed` on its control socket.
 
         Args:
-            spec: What the zygote and init need to know; see `IsolationLevel.spec`.
+            spec: What the zygote and init need to know; see `init_spec.py`.
 
         Returns:
             The emulator's end of the control socket.

@@ -1,4 +1,21 @@
-"""Redaction of secrets: the newest values of an account's sandboxes are replaced wherever a text is kept or shown."""
+"""Redaction of secrets: the newest values of an account's sandboxes are replaced wherever a text is kept or shown.
+
+Which module redacts what, and when:
+
+| module                        | when                               | what                                            |
+|-------------------------------|------------------------------------|-------------------------------------------------|
+| `control/redaction.py`        | before the journal keeps a request | declared secrets of the account's sandboxes, in |
+|                               |                                    | every encoding                                  |
+| `control/credentials.py`      | wherever a module of this table    | API keys, passwords, tickets of the platform    |
+|                               | redacts                            |                                                 |
+| `platform/redaction.py`       | before a text of one sandbox is    | declared secrets of that sandbox                |
+|                               | kept: its log, commands, output    |                                                 |
+| `platform/event_redaction.py` | before an event is kept            | the same in its data                            |
+| `control/step_redaction.py`   | when steps are shown: lists,       | all values of environments, declared or not,    |
+|                               | streams, pages, traces             | apart from paths and short words                |
+| `trace/redaction.py`          | when a trace is written            | the same in the failure, and the SDK's calls    |
+| `inspector/public_api.py`     | when a page of the inspector reads | the same in records and logs                    |
+"""
 
 from __future__ import annotations
 

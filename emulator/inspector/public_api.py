@@ -1,4 +1,9 @@
-"""What pages know of the emulator: the answers of its public API."""
+"""What pages know of the emulator: the answers of its public API.
+
+Records of the past keep the values of environments that are not declared as secrets (`control/redaction.py` has the
+table of what is redacted when), so they are redacted here. Which answers are records is decided by their paths: who
+adds a page that reads another record adds its path to `_is_record`.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +43,17 @@ class PublicApi:
         """
         with observing():
             found = await self._caller.perform("GET", path, query=query)
-        is_record = path.startswith("/_emulator/journal/") or path.endswith(("/logs", "/replay"))
-        return redact_value(found, self._shown_text) if is_record else found
+        return redact_value(found, self._shown_text) if _is_record(path) else found
 
     async def read(self, path: str, /, **query: Union[str, int, None]) -> bytes:
         """Return the body of an answer that is not JSON. Arguments and errors are those of `get`."""
         with observing():
             return await self._caller.content("GET", path, query=query)
+
+
+def _is_record(path: str) -> bool:
+    """Whether the answer of a path says what happened before, so that it may hold values of environments."""
+    return path.startswith("/_emulator/journal/") or path.endswith(("/logs", "/replay"))
 
 
 def segment(text: str) -> str:

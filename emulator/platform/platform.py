@@ -9,7 +9,8 @@ from typing import Any, Callable, Optional
 
 from ..cage.cgroups import MemoryGroups
 from ..cage.chosen_isolation import ChosenIsolation
-from ..cage.isolation import IsolationLevel, ProbeResult
+from ..cage.isolation import IsolationLevel
+from ..cage.probe_result import ProbeResult
 from ..cage.provisioning import Provisioner
 from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote

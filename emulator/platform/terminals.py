@@ -1,4 +1,8 @@
-"""Terminals of sandboxes: opening and listing."""
+"""Terminals of sandboxes: opening and listing.
+
+The states of a terminal, and what of its input is a command, are in `prompt_transcript.py` (a person's terminal) and
+`stream_transcript.py` (a streaming client's).
+"""
 
 from __future__ import annotations
 

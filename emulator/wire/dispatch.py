@@ -1,9 +1,12 @@
-"""What happens to a request: the steps before and after its operation, in the order in which they run. Each is a file
-in `request_path/`.
+"""What happens to a request whose operation is known: the handlers before and after the operation, in the order in
+which they run. Each is a file in `request_path/`.
 
-A step raises ApiError to reject the request, or sets `exchange.response` to answer it; later steps of its list do not
-run then. With the response of an HTTP request, the steps of the second list run, whatever the response is. A WebSocket
-has no second list: its end is recorded by `SocketDispatcher` itself.
+Before that, `front_door.py` checks Host and Origin and serves previews and the inspector's host name, and the routes of
+`app.py` select the dispatcher of the path; a path without one gets a 404 there.
+
+A handler raises ApiError to reject the request, or sets `exchange.response` to answer it; later handlers of its list do
+not run then. With the response of an HTTP request, the handlers of the second list run, whatever the response is. A
+WebSocket has no second list: its end is recorded by `SocketDispatcher` itself.
 """
 
 from __future__ import annotations

@@ -201,7 +201,9 @@ def test_readme_has_table_of_set_up_commands() -> None:
 
 
 def test_documentation_has_list_of_what_is_seen() -> None:
-    assert host_view.described() in (DOCS / "own-root.md").read_text(encoding="utf-8"), "run scripts/isolation-table"
+    assert host_view.markdown_table() in (DOCS / "own-root.md").read_text(encoding="utf-8"), (
+        "run scripts/isolation-table"
+    )
 
 
 def test_installed_sudo_is_a_valid_shell_script() -> None:

@@ -25,7 +25,7 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
     """Set the limits that the kernel enforces.
 
     Args:
-        spec: `limits`, `core` and `counted`; see `IsolationLevel.spec`.
+        spec: `limits`, `core` and `counted`; see `init_spec.py`.
         own_table: Whether the sandbox has a process table of its own.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Run the operation."""
+"""Run the operation: one handler of a request. `wire/dispatch.py` lists those that run before and after it."""
 
 from __future__ import annotations
 

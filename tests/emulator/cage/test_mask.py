@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 def mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mask:
     """A mask whose table has one directory with names, and one without, instead of the host's /etc and /var."""
     monkeypatch.setattr(host_view, "ALLOWED", {"var/lib": ("seen",), "var/tmp": ()})
-    monkeypatch.setattr(host_view, "overlaid", lambda: ("etc", "var"))
+    monkeypatch.setattr(host_view, "overlaid_directories", lambda: ("etc", "var"))
     monkeypatch.setattr(host_view, "ALWAYS", {"var/lib": 0o755, "var/tmp": 0o1777})
     monkeypatch.setattr(mask_cache, "find_or_make", lambda *_: None)
     (tmp_path / "masks").mkdir()
@@ -53,7 +53,7 @@ def test_mask_stays_when_a_directory_that_is_hidden_whole_changes(mask: Mask, mo
 
 def test_refused_names_are_hidden_before_they_exist(mask: Mask, tmp_path: Path) -> None:
     missing = [path for path in host_view.REFUSED if os.path.isdir(f"/{os.path.dirname(path)}")]
-    hidden = set(host_view.masked())
+    hidden = set(host_view.find_hidden_paths())
     for path in missing:
         if os.path.dirname(path) in ("etc/apt", "etc/ssl") and not os.path.islink(f"/{os.path.dirname(path)}"):
             assert path in hidden
