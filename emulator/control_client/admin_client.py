@@ -12,8 +12,8 @@ from urllib.parse import quote
 from ..control.identifiers import IdOrObject, id_of
 from ..control.records import SharedControl
 from ..platform.shared_controls import shared_controls
+from .call_notes import ControlUsage
 from .transport import SECONDS, AdminRequest, AdminRequestError, AdminResponse, EmulatorError, Transport
-from .usage import ControlUsage
 
 if TYPE_CHECKING:
     from ..platform.platform import Platform
