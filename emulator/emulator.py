@@ -224,11 +224,11 @@ class Emulator(BaseEmulator):
         if self._allow_unused:
             return
         for control in shared_controls(platform):  # nothing can use them any more, whoever added them
-            self._admin.usage.added_for_all_accounts[control.path] = None
+            self._admin.notes.added_for_all_accounts[control.path] = None
         first = platform.accounts.first()
         has_controls = first is not None and any(one.list(first.id) for one in platform.registries)
         texts = self.unused() if has_controls else []
-        for account in list(self._control.usage.created_accounts) if self._control is not None else ():
+        for account in list(self._control.notes.shared.created_accounts) if self._control is not None else ():
             if account in platform.store.accounts:
                 texts += [f"in account {account}: {text}" for text in self.for_account(account).unused()]
         if texts:

@@ -29,8 +29,11 @@ class AllAccounts:
 
 def accounts_with_functions(emulator: BaseEmulator) -> list[Any]:
     """All accounts of an emulator in this process if a function was added there; it is a function of this process."""
-    admin = emulator._admin if has_started(emulator) else None
-    return [AllAccounts(emulator)] if admin is not None and admin.is_local and admin.usage.callbacks_possible else []
+    if not has_started(emulator):
+        return []
+    admin = emulator._admin
+    is_possible = admin.is_local and admin.notes.shared.callbacks_possible
+    return [AllAccounts(emulator)] if is_possible else []
 
 
 def fail_on_callback_errors(accounts: Sequence[Any], who: str) -> None:

@@ -43,10 +43,10 @@ class EmulatorScope:
         self.is_excused = False
         #: Whether the controls of the emulator as a whole were untouched when the test began.
         self._was_untouched = not _is_touched(account.emulator)
-        for _owner, names in self._consulted_of_first_account():
+        for _owner, names in self._calls_without_account():
             names.clear()
         #: Accounts that existed when the test began.
-        self._earlier = set(account.emulator._admin.usage.created_accounts)
+        self._earlier = set(account.emulator._admin.notes.shared.created_accounts)
         self.fixtures: set[str] = set()
         self.closing = ExitStack()
 
@@ -66,9 +66,9 @@ class EmulatorScope:
         from caged.emulator import EmulatorError
 
         self.is_checked = True
-        self.account._admin.usage.changed = False
+        self.account._admin.notes.changed = False
         try:
-            with self.account.emulator._admin.usage.paused():
+            with self.account.emulator._admin.notes.paused():
                 return self._unused(self._claim())
         except EmulatorError:  # the test stopped it
             return []
@@ -83,17 +83,17 @@ class EmulatorScope:
     def _claim(self) -> list[SharedControl]:
         """Let the controls for all accounts that the test has added, by whatever way, be those of its account, and
         return them."""
-        for usage in (self.account.emulator._admin.usage, self.account._admin.usage):
-            usage.added_for_all_accounts.clear()
+        for notes in (self.account.emulator._admin.notes, self.account._admin.notes):
+            notes.added_for_all_accounts.clear()
         new = self._shared.new()
-        self.account._admin.usage.added_for_all_accounts.update((one.path, None) for one in new)
+        self.account._admin.notes.added_for_all_accounts.update((one.path, None) for one in new)
         self._claimed = {one.id for one in new}
         return new
 
     def _of_first_account(self) -> list[str]:
         """Texts about the use of the emulator's first account, which belongs to no test."""
         found = []
-        for owner, names in self._consulted_of_first_account():
+        for owner, names in self._calls_without_account():
             found += [
                 f"{owner}.{name} is that of the emulator's first account, which no test uses; use"
                 f" caged_emulator.{name}, or another account: `with caged_emulator.emulator.account() as other:`"
@@ -102,13 +102,13 @@ class EmulatorScope:
             names.clear()
         return found
 
-    def _consulted_of_first_account(self) -> list[tuple[str, dict[str, None]]]:
+    def _calls_without_account(self) -> list[tuple[str, dict[str, None]]]:
         """Through what objects the test used controls and queries of the emulator's first account, and which."""
-        from caged.emulator.control_client.remote import consulted_of_first_account
+        from caged.emulator.control_client.remote import calls_without_account
 
         return [
-            ("caged_emulator.emulator", self.account.emulator._admin.usage.consulted),
-            ("RemoteEmulator(...)", consulted_of_first_account(self.base_url)),
+            ("caged_emulator.emulator", self.account.emulator._admin.notes.calls_without_account),
+            ("RemoteEmulator(...)", calls_without_account(self.base_url)),
         ]
 
     def _unused_elsewhere(self) -> list[str]:
@@ -117,10 +117,10 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         found: list[str] = []
-        for id in [one for one in emulator._admin.usage.created_accounts if one not in self._earlier]:
+        for id in [one for one in emulator._admin.notes.shared.created_accounts if one not in self._earlier]:
             try:
                 view = emulator.for_account(id)
-                view._admin.usage.added_for_all_accounts.clear()  # they are among the test's own
+                view._admin.notes.added_for_all_accounts.clear()  # they are among the test's own
                 texts = view.unused()
             except EmulatorError:  # it was deleted
                 continue
@@ -129,7 +129,7 @@ class EmulatorScope:
 
     def has_new_controls(self) -> bool:
         """Whether the test has added something, or used the first account, since `unused` was called."""
-        if self.account._admin.usage.changed or any(names for _owner, names in self._consulted_of_first_account()):
+        if self.account._admin.notes.changed or any(names for _owner, names in self._calls_without_account()):
             return True
         return any(one.id not in self._claimed for one in self._shared.new())
 
@@ -145,7 +145,7 @@ class EmulatorScope:
         """The account, and the whole emulator if the test used its controls; nothing without stubs and replies. Of an
         emulator in this process all accounts: functions of any are functions of this test or its fixtures."""
         emulator = self.account.emulator
-        if not has_started(emulator) or not emulator._admin.usage.callbacks_possible:
+        if not has_started(emulator) or not emulator._admin.notes.shared.callbacks_possible:
             return []
         if emulator._admin.is_local:
             return accounts_with_functions(emulator)
@@ -163,10 +163,10 @@ class EmulatorScope:
         try:
             self._shared.remove(self._shared.new())
             if self._touched_emulator():
-                with emulator._admin.usage.paused():
+                with emulator._admin.notes.paused():
                     emulator.reset_controls()
                     emulator.clear_callback_errors()
-                emulator._admin.usage.changed = False
+                emulator._admin.notes.changed = False
         except EmulatorError:
             pass
 
@@ -186,7 +186,7 @@ class EmulatorScope:
     def _describe_unused(self) -> list[UnusedControl]:
         """The controls of `unused`, each with the line that added it and with what came nearest to it."""
         emulator = self.account.emulator
-        with emulator._admin.usage.paused():
+        with emulator._admin.notes.paused():
             self._claim()
             return self._described_unused()
 
@@ -195,7 +195,7 @@ class EmulatorScope:
 
         emulator = self.account.emulator
         found = self.account.describe_unused()
-        for id in [one for one in emulator._admin.usage.created_accounts if one not in self._earlier]:
+        for id in [one for one in emulator._admin.notes.shared.created_accounts if one not in self._earlier]:
             try:
                 found += emulator.for_account(id).describe_unused() if id != self.account.id else []
             except EmulatorError:  # it was deleted
@@ -290,4 +290,4 @@ def _is_running(emulator: Any) -> bool:
 
 def _is_touched(emulator: Any) -> bool:
     """Whether controls were added through the emulator itself, not through an account's view."""
-    return bool(emulator._admin.usage.changed)
+    return bool(emulator._admin.notes.changed)

@@ -67,7 +67,7 @@ class CagedFactory:
         assert emulator is not None
         failed = self._session.testsfailed
         account = create_account(emulator, config, name)
-        emulator._admin.usage.created_accounts.pop(account.id, None)  # this block deletes it
+        emulator._admin.notes.shared.created_accounts.pop(account.id, None)  # this block deletes it
         traces = traces_of(config)
         if traces is not None:
             traces.add_account(account, name)
@@ -114,7 +114,7 @@ def _callback_error(account: EmulatorAccount) -> Optional[CallbackError]:
     from caged.emulator import CallbackError, EmulatorError
 
     try:
-        if account._admin.usage.callbacks_possible:
+        if account._admin.notes.shared.callbacks_possible:
             account.raise_callback_errors()
     except CallbackError as error:
         return error

@@ -57,14 +57,14 @@ class StepSource:
         self._deleted: dict[str, Callable[[], list[Step]]] = {}
         #: Names of the accounts that fixtures made, by id.
         self.names: dict[str, str] = {}
-        usage = emulator._admin.usage
-        usage.before_deletion.append(self._keep)
-        self._created = usage.created_accounts
+        notes = emulator._admin.notes.shared
+        notes.before_deletion.append(self._keep)
+        self._created = notes.created_accounts
 
     def close(self) -> None:
         """Keep no more steps."""
         try:
-            self._emulator._admin.usage.before_deletion.remove(self._keep)
+            self._emulator._admin.notes.shared.before_deletion.remove(self._keep)
         except (EmulatorError, ValueError):  # a test stopped it, or it was restarted
             pass
 
@@ -85,7 +85,7 @@ class StepSource:
         steps: list[Step] = []
         try:
             if self._fetch:
-                with link.usage.paused():
+                with link.notes.paused():
                     steps = self._emulator.for_account(account).journal.steps()
         except (EmulatorError, ValueError):
             pass
@@ -113,7 +113,7 @@ class StepSource:
                 return
             known = {one.id for one in self._emulator.accounts()}
             for account in [one for one in (*self.names, *self._created) if one in known]:
-                with self._emulator._admin.usage.paused():
+                with self._emulator._admin.notes.paused():
                     steps = self._emulator.journal.steps(account=account)
                 yield from steps
         except (EmulatorError, ValueError):

@@ -95,7 +95,10 @@ class CagedEnvironment(BaseEnvironment):  # type: ignore[misc,unused-ignore]
         path = self.environment_dir / DOCKERFILE_NAME
         if not path.exists():
             if self.task_env_config.docker_image is None:
-                raise ValueError(f"{self.environment_dir} has no {DOCKERFILE_NAME}, and Caged runs no Docker Compose")
+                raise ValueError(
+                    f"{self.environment_dir} has no {DOCKERFILE_NAME}, and Caged does not run Docker Compose; add a"
+                    f" {DOCKERFILE_NAME}, or set docker_image in task.toml"
+                )
             return
         self._steps = _steps(path)
 
@@ -209,7 +212,7 @@ class CagedEnvironment(BaseEnvironment):  # type: ignore[misc,unused-ignore]
         try:
             result = await self.box.run(command, cwd=directory, env=variables, user=name, timeout=limit)
         except CagedCommandTimeoutError as error:
-            raise RuntimeError(f"Command timed out after {timeout_sec} seconds: {error}") from error
+            raise RuntimeError(f"Command timed out after {limit} seconds: {error}") from error
         return ExecResult(stdout=result.stdout, stderr=result.stderr, return_code=result.exit_code)
 
     async def _user_name(self, user: Optional[Union[str, int]]) -> Optional[str]:

@@ -153,7 +153,10 @@ class CagedSandboxEnvironment(SandboxEnvironment):  # type: ignore[misc,unused-i
     async def cli_cleanup(cls, id: Optional[str]) -> None:
         """Destroy a sandbox that an evaluation with ``--no-sandbox-cleanup`` has left."""
         if id is None:
-            raise SystemExit("Name the sandbox: inspect sandbox cleanup caged ID. Others of the account are not known.")
+            raise SystemExit(
+                "Cleanup of all sandboxes is not supported, because others may use the account; pass the id of one:"
+                " inspect sandbox cleanup caged ID"
+            )
         async with AsyncCaged() as client:
             await client.sandboxes.destroy(id)
 

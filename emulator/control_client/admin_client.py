@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ..control.identifiers import IdOrObject, id_of
 from ..control.records import SharedControl
 from ..platform.shared_controls import shared_controls
-from .call_notes import ControlUsage
+from .call_notes import CallNotes
 from .transport import SECONDS, AdminRequest, AdminRequestError, AdminResponse, EmulatorError, Transport
 
 if TYPE_CHECKING:
@@ -27,24 +27,24 @@ class AdminClient:
     Args:
         transport: How the calls reach the emulator; shared by the clients that `scoped` returns.
         account: Default account id of calls; `*`: all accounts. None: the emulator's first account.
-        usage: The notes on its calls.
+        notes: The notes on its calls; new ones by default.
         is_confined: Whether controls and sandboxes are addressed by id in that account only.
 
     Attributes:
-        usage: The notes on its calls.
+        notes: The notes on its calls.
     """
 
     def __init__(
         self,
         transport: Transport,
         account: Optional[str] = None,
-        usage: Optional[ControlUsage] = None,
+        notes: Optional[CallNotes] = None,
         is_confined: bool = False,
     ) -> None:
         self._transport = transport
         self._account = account
         self._is_confined = is_confined
-        self.usage = usage or ControlUsage(account)
+        self.notes = notes or CallNotes(account)
 
     @property
     def account(self) -> Optional[str]:
@@ -69,7 +69,7 @@ class AdminClient:
     def scoped(self, account: str, *, is_confined: bool = False) -> AdminClient:
         """Create a client of the same transport for another account. `is_confined`: whether controls and sandboxes are
         addressed by id in that account only."""
-        return AdminClient(self._transport, account, self.usage.scoped(account), is_confined)
+        return AdminClient(self._transport, account, self.notes.shared.of_account(account), is_confined)
 
     def shared_controls(self) -> list[SharedControl]:
         """List what applies to all accounts, whoever has added it."""
@@ -155,7 +155,7 @@ class AdminClient:
                 f"what answers at {self.url} is not an emulator; check base_url: `caged-emulator env` prints that of a"
                 " running emulator"
             ) from None
-        self.usage.note(method, path, self.account_of_call(account), decoded)
+        self.notes.note(method, path, self.account_of_call(account), decoded)
         return decoded
 
     def records(
@@ -215,13 +215,13 @@ class AdminClient:
         with self._transport.stream(request) as answer:
             if answer.status >= 300:
                 AdminResponse(answer.status, b"".join(answer.pieces)).raise_for_status()
-            self.usage.note("GET", path, selected, None)
+            self.notes.note("GET", path, selected, None)
             yield answer.pieces
 
     def remove_shared_controls(self) -> None:
         """Remove the controls that were added for all accounts through this client, and reset all accounts' time if it
         was changed through it. Controls of single accounts stay."""
-        added = self.usage.added_for_all_accounts
+        added = self.notes.added_for_all_accounts
         while added:
             path = next(iter(added))
             del added[path]

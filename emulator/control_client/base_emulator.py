@@ -181,7 +181,7 @@ class BaseEmulator(Controls):
 
     def _note_client(self, name: str, api_key: Optional[str]) -> None:
         if api_key is None:
-            self._admin.usage.note_consulted(name)
+            self._admin.notes.note_call_without_account(name)
 
     # --- accounts
 
@@ -223,7 +223,7 @@ class BaseEmulator(Controls):
             CallbackError: It ended without an exception, and a function of a stub or reply had raised one.
         """
         view = AccountView(self, self.create_account(name))
-        self._admin.usage.created_accounts.pop(view.id, None)  # this block deletes it
+        self._admin.notes.shared.created_accounts.pop(view.id, None)  # this block deletes it
         unused: list[str] = []
         try:
             yield view
@@ -279,7 +279,7 @@ class BaseEmulator(Controls):
         """
         options = {"record_file_changes": True} if record_file_changes else {}
         answer = self._admin.call("POST", "/accounts", {"name": name, **options}, account="*")
-        self._admin.usage.created_accounts[answer["id"]] = None
+        self._admin.notes.shared.created_accounts[answer["id"]] = None
         return Account(answer["id"], answer["api_key"])
 
     def delete_account(self, account_id: IdOrObject) -> None:
@@ -294,14 +294,14 @@ class BaseEmulator(Controls):
         """
         if account_id is None or not isinstance(id_of(account_id), str):
             raise TypeError(f"account_id: must be an account or its id, not {type(account_id).__name__}")
-        usage = self._admin.usage
-        usage.before_deletion_of(str(id_of(account_id)))
+        notes = self._admin.notes.shared
+        notes.before_deletion_of(str(id_of(account_id)))
         try:
             self._admin.call("DELETE", f"/accounts/{id_of(account_id)}", account="*")
         except AdminRequestError as error:
             if error.status != 404:
                 raise
-        usage.forget(str(id_of(account_id)))
+        notes.forget(str(id_of(account_id)))
 
     def key_for(self, sandbox: str) -> str:
         """Get a full API key of the account that a sandbox belongs to.

@@ -219,7 +219,7 @@ class Controls(PreparedMethods[PreparedHandle]):
         found += [UnusedControl(one.id, one.described, nearest=["no sandbox used it"]) for one in repositories]
         found += [UnusedControl(one.id, one.described, nearest=["no sandbox used it"]) for one in prepared]
         for one in found:
-            path, line = self._admin.usage.sources.get(one.id, ("", 0))
+            path, line = self._admin.notes.shared.sources.get(one.id, ("", 0))
             one.source = f"{path}:{line}" if path else ""
         return found
 
@@ -243,7 +243,7 @@ class Controls(PreparedMethods[PreparedHandle]):
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
         """Those of the account, and of those for all accounts the ones that were added through this object: the others
         may still be used in other accounts."""
-        added = self._admin.usage.added_for_all_accounts
+        added = self._admin.notes.added_for_all_accounts
         return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
 
     def callback_errors(

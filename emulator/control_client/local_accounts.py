@@ -24,7 +24,7 @@ def create(admin: AdminClient, name: str, record_file_changes: bool) -> tuple[st
         EmulatorError: The emulator does not run, or cannot write its state.
     """
     created = admin.run(functools.partial(_create, name=name, record_file_changes=record_file_changes))
-    admin.usage.created_accounts[created[0]] = None
+    admin.notes.shared.created_accounts[created[0]] = None
     return created
 
 
@@ -34,9 +34,9 @@ def delete(admin: AdminClient, account: str) -> None:
     Raises:
         EmulatorError: The emulator does not run, or cannot write its state.
     """
-    admin.usage.before_deletion_of(account)
+    admin.notes.shared.before_deletion_of(account)
     admin.run(functools.partial(_delete, identifier=account))
-    admin.usage.forget(account)
+    admin.notes.shared.forget(account)
 
 
 async def _create(platform: Platform, name: str, record_file_changes: bool) -> tuple[str, str]:

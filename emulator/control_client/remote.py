@@ -15,17 +15,17 @@ from .http_transport import HttpTransport
 from .transport import EmulatorError
 
 #: By host and port of an emulator: the controls and queries of its first account that objects without an account used.
-_consulted: dict[str, dict[str, None]] = {}
+_calls_without_account: dict[str, dict[str, None]] = {}
 
 
-def consulted_of_first_account(url: str) -> dict[str, None]:
-    """The names of the controls and queries that a RemoteEmulator without an account used: the first account's.
+def calls_without_account(url: str) -> dict[str, None]:
+    """Return the names of the controls and queries that a RemoteEmulator without an account used: the first account's.
 
     Args:
         url: The emulator's URL; `localhost` and `127.0.0.1` are the same host.
     """
     host = urlsplit(url).netloc.lower().replace("localhost", "127.0.0.1")
-    return _consulted.setdefault(host, {})
+    return _calls_without_account.setdefault(host, {})
 
 
 class RemoteEmulator(BaseEmulator):
@@ -74,7 +74,7 @@ class RemoteEmulator(BaseEmulator):
         self._transport = HttpTransport(self._url, key, verify)
         self._client = AdminClient(self._transport)
         if account is None:
-            self._client.usage.consulted = consulted_of_first_account(self._url)
+            self._client.notes.calls_without_account = calls_without_account(self._url)
         else:
             self._client = self._client.scoped(str(id_of(account)), is_confined=True)
         self._key: Optional[str] = None

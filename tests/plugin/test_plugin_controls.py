@@ -211,7 +211,7 @@ WHERE_NO_TEST_WORKS = """
     def test_first_account_is_cleared__passes(caged_emulator):
         emulator = caged_emulator.emulator
         first = emulator.for_account(emulator._admin.account or emulator.accounts()[0])
-        with emulator._admin.usage.paused():
+        with emulator._admin.notes.paused():
             assert first.faults.list() == []
             assert first.journal.requests() == []
             assert first.clock.now().year < 2031

@@ -102,7 +102,7 @@ def test_other_instructions_are_refused(definition: Definition, line: str) -> No
 
 def test_compose_is_refused(definition: Definition) -> None:
     (definition.folder / "docker-compose.yaml").write_text("services: {}\n")
-    with pytest.raises(ValueError, match="no Docker Compose"):
+    with pytest.raises(ValueError, match="does not run Docker Compose; add a Dockerfile"):
         CagedEnvironment(definition.folder, "task", "session", definition.trial, EnvironmentConfig())
 
 

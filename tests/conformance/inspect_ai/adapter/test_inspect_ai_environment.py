@@ -189,7 +189,7 @@ async def test_environment_of_a_callers_sandbox_leaves_it(caged: Caged, async_ca
 async def test_cleanup_command_destroys_the_named_sandbox(caged: Caged) -> None:
     kept, named = caged.sandboxes.create().id, caged.sandboxes.create().id
     await CagedSandboxEnvironment.cli_cleanup(named)
-    with pytest.raises(SystemExit, match="Name the sandbox"):
+    with pytest.raises(SystemExit, match="pass the id of one: inspect sandbox cleanup caged ID"):
         await CagedSandboxEnvironment.cli_cleanup(None)
     assert [sandbox.id for sandbox in caged.sandboxes.list()] == [kept]
     with pytest.raises(CagedNotFoundError):
