@@ -1,6 +1,6 @@
-"""Which files of a workspace were changed between two looks at it, with the texts before and after.
+"""Which files of a workspace were changed between two scans, with the texts before and after.
 
-A look is bounded in entries and time, because it delays the answer of the command before which and after which it
+A scan is bounded in entries and time, because it delays the answer of the command before which and after which it
 takes place. Directories are walked by descriptors and links are not followed, as in `safe_files.py`: a command may
 replace any of them meanwhile.
 """
@@ -18,19 +18,27 @@ from .bytecode import CACHE
 from .paths import WORKSPACE, Layout
 from .safe_files import TEMPORARY
 
-#: Of one look: entries, processor time, and how deep directories are entered.
-ENTRIES, SECONDS, DEPTH = 2000, 0.020, 32
-#: Of one look, when the thread has to wait for a processor or a disk.
+#: Most entries of one scan.
+ENTRIES = 2000
+#: Most seconds of processor time of one scan.
+SECONDS = 0.020
+#: Most seconds of one scan, when the thread has to wait for a processor or a disk.
 LONGEST_SECONDS = 0.2
-#: Bytes of a text that is kept, and of all texts of one look.
-TEXT_BYTES, TEXTS_BYTES = 64 * 1024, 2 * 1024**2
-#: Of one comparison: changes that are listed, and characters of their texts.
-CHANGES, CHANGES_CHARACTERS = 200, 256 * 1024
-#: Directories that are not looked into.
+#: Most levels of directories that are entered.
+DEPTH = 32
+#: Most bytes of a text that is kept.
+TEXT_BYTES = 64 * 1024
+#: Most bytes of all texts of one scan.
+TEXTS_BYTES = 2 * 1024**2
+#: Most changes that one comparison lists.
+CHANGES = 200
+#: Most characters of their texts.
+CHANGES_CHARACTERS = 256 * 1024
+#: Directories that are not scanned.
 SKIPPED = (".git", "node_modules", CACHE)
-#: A file that was changed so shortly before a look may be changed again without another time.
+#: A file that was changed so shortly before a scan may be changed again without another time.
 _SETTLED_NS = 20_000_000
-#: A look that took less is repeated on the event loop: a thread would take longer.
+#: A scan that took less is repeated on the event loop: a thread would take longer.
 _QUICK_SECONDS = 0.001
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0)
@@ -45,7 +53,7 @@ Change = Literal["added", "changed", "removed"]
 
 @dataclass(frozen=True)
 class FileState:
-    """A file at one look.
+    """A file at one scan.
 
     Attributes:
         size: Bytes.
@@ -71,11 +79,11 @@ class FileState:
 
 
 @dataclass
-class Look:
+class Scan:
     """The files of a workspace at one time, by path.
 
     Attributes:
-        notes: What was not looked at.
+        notes: What was not scanned.
         is_complete: Whether all files were, apart from those in skipped directories.
         seconds: How long it took.
     """
@@ -88,7 +96,7 @@ class Look:
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that was changed between two looks.
+    """A file that was changed between two scans.
 
     Attributes:
         path: Its path in the sandbox.
@@ -105,30 +113,30 @@ class FileChange:
 
 
 class FileChanges:
-    """Looks at the workspace of one sandbox. Its texts are not read again as long as a file is the same."""
+    """Scans the workspace of one sandbox. Its texts are not read again as long as a file is the same."""
 
     def __init__(self, layout: Layout) -> None:
         self._root = layout.roots()["workspace"]
-        self._last = Look()
+        self._last = Scan()
 
     @property
     def is_quick(self) -> bool:
-        """Whether a look is expected to take well under a millisecond."""
+        """Whether a scan is expected to take well under a millisecond."""
         return 0 < self._last.seconds < _QUICK_SECONDS
 
-    def look(self) -> Look:
-        """Look at all files. Blocks, about SECONDS, LONGEST_SECONDS at most."""
+    def scan(self) -> Scan:
+        """Scan all files. Blocks, about SECONDS, LONGEST_SECONDS at most."""
         self._last = _Walk(self._root, self._last.files).run()
         return self._last
 
 
 class _Walk:
-    """One look."""
+    """One scan."""
 
     def __init__(self, root: str, known: dict[str, FileState]) -> None:
         self._root = root
         self._known = known
-        self._look = Look()
+        self._scan = Scan()
         self._begun = time.perf_counter()
         self._worked = time.thread_time()
         self._entries = 0
@@ -141,22 +149,22 @@ class _Walk:
             return True
         return time.perf_counter() - self._begun > LONGEST_SECONDS * part
 
-    def run(self) -> Look:
-        look = self._look
+    def run(self) -> Scan:
+        scan = self._scan
         try:
             fd = os.open(self._root, _DIRECTORY)
         except OSError:
-            look.is_complete = False
-            look.notes.append(f"{WORKSPACE} could not be looked at")
+            scan.is_complete = False
+            scan.notes.append(f"{WORKSPACE} could not be scanned")
         else:
             self._enter(fd, WORKSPACE, 0)
         if self._skipped:
-            look.notes.append(f"not looked into: {', '.join(sorted(self._skipped))}")
-        look.seconds = time.perf_counter() - self._begun
-        return look
+            scan.notes.append(f"not scanned: {', '.join(sorted(self._skipped))}")
+        scan.seconds = time.perf_counter() - self._begun
+        return scan
 
     def _enter(self, fd: int, path: str, depth: int) -> bool:
-        """Look at a directory, and close its descriptor. False: the bounds are reached."""
+        """Scan a directory, and close its descriptor. False: the bounds are reached."""
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
@@ -165,7 +173,7 @@ class _Walk:
                     if not TEMPORARY.match(entry.name) and not self._entry(fd, entry, f"{path}/{entry.name}", depth):
                         return False
         except OSError:
-            self._cut(f"{_shown(path)} could not be looked into")
+            self._cut(f"{_shown(path)} could not be scanned")
         finally:
             os.close(fd)
         return True
@@ -174,7 +182,7 @@ class _Walk:
         self._entries += 1
         try:
             if not entry.is_dir(follow_symlinks=False):
-                self._look.files[path] = self._file(directory, entry.name, path, entry.stat(follow_symlinks=False))
+                self._scan.files[path] = self._file(directory, entry.name, path, entry.stat(follow_symlinks=False))
                 return True
         except OSError:
             return True  # it was removed meanwhile
@@ -182,30 +190,30 @@ class _Walk:
             self._skipped.add(entry.name)
             return True
         if depth == DEPTH:
-            self._cut(f"not looked into: directories more than {DEPTH} deep")
+            self._cut(f"not scanned: directories more than {DEPTH} deep")
             return True
         try:
             below = os.open(entry.name, _DIRECTORY, dir_fd=directory)
         except FileNotFoundError:
             return True
         except OSError:
-            self._cut(f"{_shown(path)} could not be looked into")
+            self._cut(f"{_shown(path)} could not be scanned")
             return True
         return self._enter(below, path, depth + 1)
 
     def _has_room(self) -> bool:
         if self._entries >= ENTRIES:
-            self._cut(f"only {ENTRIES:,} entries of {WORKSPACE} were looked at")
+            self._cut(f"only {ENTRIES:,} entries of {WORKSPACE} were scanned")
             return False
         if self._is_out_of_time(1.0):
-            self._cut(f"{WORKSPACE} was looked at for {SECONDS * 1000:g} ms only")
+            self._cut(f"{WORKSPACE} was scanned for {SECONDS * 1000:g} ms only")
             return False
         return True
 
     def _cut(self, note: str) -> None:
-        self._look.is_complete = False
-        if note not in self._look.notes:
-            self._look.notes.append(note)
+        self._scan.is_complete = False
+        if note not in self._scan.notes:
+            self._scan.notes.append(note)
 
     def _file(self, directory: int, name: str, path: str, status: os.stat_result) -> FileState:
         known = self._known.get(path)
@@ -257,8 +265,8 @@ def _content(directory: int, name: str, status: os.stat_result, room: int) -> tu
         return None, _NOT_TEXT
 
 
-def compare(before: Look, after: Look) -> tuple[list[FileChange], list[str]]:
-    """Return the changes between two looks, by path, and what is not known about them."""
+def compare(before: Scan, after: Scan) -> tuple[list[FileChange], list[str]]:
+    """Return the changes between two scans, by path, and what is not known about them."""
     notes = list(dict.fromkeys([*before.notes, *after.notes]))
     changes: list[FileChange] = []
     characters = 0
@@ -275,7 +283,7 @@ def compare(before: Look, after: Look) -> tuple[list[FileChange], list[str]]:
     return changes, notes
 
 
-def _changes(before: Look, after: Look) -> Iterator[FileChange]:
+def _changes(before: Scan, after: Scan) -> Iterator[FileChange]:
     for path in sorted({*before.files, *after.files}):
         old, new = before.files.get(path), after.files.get(path)
         if old is not None and new is not None:

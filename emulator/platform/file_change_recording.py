@@ -15,14 +15,14 @@ from .live_sandboxes import LiveSandboxes
 from .redaction import redact_for
 
 if TYPE_CHECKING:
-    from ..cage.file_changes import FileChange, Look
+    from ..cage.file_changes import FileChange, Scan
 
 #: Characters of a path or a note that a step keeps.
 PATH_CHARACTERS = 4096
 
 
 class FileChangeRecording:
-    """Looks at a sandbox's workspace before and after something, and adds the difference to its step. It is off until
+    """Scans a sandbox's workspace before and after something, and adds the difference to its step. It is off until
     an account switches it on."""
 
     def __init__(self, live: LiveSandboxes, steps: Steps) -> None:
@@ -49,26 +49,26 @@ class FileChangeRecording:
         if not self._accounts:
             yield
             return
-        before = await self.look(sandbox)
+        before = await self.scan(sandbox)
         yield
-        self.add(sandbox, step, before, await self.look(sandbox))
+        self.add(sandbox, step, before, await self.scan(sandbox))
 
-    async def look(self, sandbox: Sandbox) -> Optional[Look]:
-        """Look at the workspace; None when it is off, or when the sandbox has no processes."""
+    async def scan(self, sandbox: Sandbox) -> Optional[Scan]:
+        """Scan the workspace; None when it is off, or when the sandbox has no processes."""
         cage = self._watched(sandbox)
         if cage is None:
             return None
         if cage.file_changes.is_quick:
-            return cage.file_changes.look()
-        return await cage.workers.walk.run(cage.file_changes.look)
+            return cage.file_changes.scan()
+        return await cage.workers.walk.run(cage.file_changes.scan)
 
-    def look_now(self, sandbox: Sandbox) -> Optional[Look]:
-        """As `look`, on the event loop. Blocks for a few milliseconds."""
+    def scan_now(self, sandbox: Sandbox) -> Optional[Scan]:
+        """As `scan`, on the event loop. Blocks for a few milliseconds."""
         cage = self._watched(sandbox)
-        return None if cage is None else cage.file_changes.look()
+        return None if cage is None else cage.file_changes.scan()
 
-    def add(self, sandbox: Sandbox, step: Optional[Step], before: Optional[Look], after: Optional[Look]) -> None:
-        """Add the changes between two looks to a step."""
+    def add(self, sandbox: Sandbox, step: Optional[Step], before: Optional[Scan], after: Optional[Scan]) -> None:
+        """Add the changes between two scans to a step."""
         if step is None or before is None or after is None:
             return
         from ..cage.file_changes import compare

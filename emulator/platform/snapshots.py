@@ -208,7 +208,7 @@ class Snapshots:
         cage = live.cage
         async with live.workspace_lock:
             self._require_restorable(snapshot, target)
-            before = await self._recorder.file_changes.look(target)
+            before = await self._recorder.file_changes.scan(target)
             try:
                 await cage.freeze()
                 stop = self._restoring[target.id] = StopToken()
@@ -231,7 +231,7 @@ class Snapshots:
             names = ", ".join(f"/{name}" for name in restored.left_out)
             reason = "only /workspace, /root and /tmp can be restored without overlays (see `caged-emulator doctor`)"
             self._recorder.log(target, f"not restored from {snapshot.id}: {names}: {reason}")
-        after = None if before is None else await self._recorder.file_changes.look(target)
+        after = None if before is None else await self._recorder.file_changes.scan(target)
         self._recorder.file_changes.add(target, step, before, after)
 
     def _require_restorable(self, snapshot: Snapshot, target: Sandbox) -> None:

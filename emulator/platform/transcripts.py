@@ -15,7 +15,7 @@ from .recorder import RunningCommand, SandboxRecorder
 from .redaction import redact_for
 
 if TYPE_CHECKING:
-    from ..cage.file_changes import Look
+    from ..cage.file_changes import Scan
 
 #: Characters of what a terminal shows after one command that are kept: of its beginning, and of its end.
 PRINTED_CHARACTERS = 128 * 1024
@@ -38,8 +38,8 @@ class Transcript:
         #: The command that was typed last, and what was shown since then, with its times.
         self._run: Optional[RunningCommand] = None
         self._printed = _Printed()
-        self._files_before: Optional[Look] = None
-        self._files_ahead: Optional[Look] = None
+        self._files_before: Optional[Scan] = None
+        self._files_ahead: Optional[Scan] = None
 
     async def handle_input(self, text: str) -> tuple[str, str]:
         """Take what the client has typed. Return what the client is shown at once (shells show what is typed
@@ -72,8 +72,8 @@ class Transcript:
         """Record what is left: the terminal is closed."""
 
     def _look_ahead(self) -> None:
-        """Look at the files before a command of which a part is passed on before the whole is known."""
-        self._files_ahead = self._recorder.file_changes.look_now(self._sandbox)
+        """Scan the files before a command of which a part is passed on before the whole is known."""
+        self._files_ahead = self._recorder.file_changes.scan_now(self._sandbox)
 
     def _begin(self, command: str) -> None:
         """Note that a command begins."""
@@ -82,7 +82,7 @@ class Transcript:
             self._finish_output()
         self._run = self._recorder.begin_command(self._sandbox, command, self.source)
         ahead, self._files_ahead = self._files_ahead, None
-        self._files_before = ahead if ahead is not None else self._recorder.file_changes.look_now(self._sandbox)
+        self._files_before = ahead if ahead is not None else self._recorder.file_changes.scan_now(self._sandbox)
         self._printed = _Printed()
 
     def _note_printed(self, text: str) -> None:
@@ -113,7 +113,7 @@ class Transcript:
         before, self._files_before = self._files_before, None
         if run is not None and before is not None:
             files = self._recorder.file_changes
-            files.add(self._sandbox, run.step, before, files.look_now(self._sandbox))
+            files.add(self._sandbox, run.step, before, files.scan_now(self._sandbox))
         if run is not None and self._printed.size:
             self._recorder.record_output(run, self._printed.text, self._printed.size, self._printed.times)
 

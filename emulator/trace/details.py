@@ -46,7 +46,7 @@ class AnyDetail:
         "Files of /workspace that a command, a prompt or a restore changed; only where that is switched on.",
         default=None,
     )
-    changes_note: Optional[str] = value("What was not looked at for `changes`.", default=None)
+    changes_note: Optional[str] = value("What was not scanned for `changes`.", default=None)
     near_misses: Optional[list[str]] = value(
         "Why the faults, stubs or replies that were set up for it did not apply, the nearest first.", default=None
     )

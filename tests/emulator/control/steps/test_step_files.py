@@ -84,21 +84,21 @@ def test_recording_of_files_is_on_or_off(api: Api, enabled: Any):
         api.emulator.journal.record_file_changes(enabled)
 
 
-def test_what_was_not_looked_at_is_said(api: Api, controls: Any, box: str):
+def test_what_was_not_scanned_is_said(api: Api, controls: Any, box: str):
     controls.journal.record_file_changes()
     api.run(box, "mkdir .git node_modules; echo x > .git/x; head -c 70000 /dev/zero | tr '\\0' x > large; ln -s /etc l")
     step = only(steps_of(api), "command")
-    assert step.detail["changes_note"] == "not looked into: .git, node_modules"
+    assert step.detail["changes_note"] == "not scanned: .git, node_modules"
     assert changes(step) == {"large": ("added", None, None), "l": ("added", None, None)}
     notes = {one["path"]: one["note"] for one in step.detail["changes"]}
     assert notes == {"/workspace/large": "it has more than 64 KiB", "/workspace/l": "it is a link"}
 
 
-def test_a_large_workspace_is_looked_at_in_part(api: Api, controls: Any, box: str):
+def test_a_large_workspace_is_scanned_in_part(api: Api, controls: Any, box: str):
     controls.journal.record_file_changes()
     api.output(box, "mkdir many; cd many; for i in $(seq 3000); do : > f$i; done")
     api.output(box, "echo changed > many/f1; echo new > many/new")
     first, second = steps_of(api, kind="command")
     assert len(first.detail.get("changes", ())) <= 200
-    assert "looked at" in second.detail["changes_note"]
+    assert "scanned" in second.detail["changes_note"]
     assert all(one["change"] == "changed" for one in second.detail.get("changes", ()))
