@@ -15,6 +15,7 @@ import tracemalloc
 
 import pytest
 from cases import each
+from workspace_testing import on_shells
 
 from caged import (
     AsyncCaged,
@@ -121,6 +122,7 @@ def test_tree_comes_back_as_it_was(box, folder, tree, tmp_path):
     assert box.stat(f"{folder}/new/copy").mode == stat.S_IMODE(tree.stat().st_mode)
 
 
+@on_shells
 def test_file_comes_back_as_it_was(box, folder, tmp_path):
     content = os.urandom(PIECE * 2 + 777)
     (tmp_path / "file").write_bytes(content)
@@ -153,6 +155,7 @@ def test_sizes_around_limit_are_exact(small_pieces, process_box, cheap, tmp_path
     assert (tmp_path / "f").read_bytes() == (tmp_path / "d" / "f").read_bytes() == content
 
 
+@on_shells
 def test_directory_of_several_pieces_is_whole(small_pieces, box, folder, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
@@ -225,6 +228,7 @@ def test_set_user_id_is_not_kept(process_box, cheap, tmp_path):
 # What is left out, and what is reported
 
 
+@on_shells
 def test_patterns_leave_out_in_both_directions(box, folder, tmp_path):
     source = tmp_path / "source"
     for name in ("a.py", "a.pyc", "node_modules/x/y", "sub/node_modules/z", "sub/b.pyc", "doc/out/a", "sub/doc/out/b"):
@@ -266,6 +270,7 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
 # Joining what is there
 
 
+@on_shells
 def test_directories_join_what_is_there(box, folder, tree, tmp_path):
     box.write(f"{folder}/kept", "kept")
     box.write(f"{folder}/sub/kept", "kept")
