@@ -134,8 +134,19 @@ def _find(text: str, quote: str, start: int) -> int:
 
 
 def files_of(name: str) -> str:
-    """The beginning of the paths of a command's files: `.1` stdout, `.2` stderr, `.0` stdin, `.c` the command."""
+    """The beginning of the paths of a command's files.
+
+    `.1` stdout, `.2` stderr, `.0` stdin, `.c` the command, `.t` when its script was started, see `note_start`.
+    """
     return f"{SCRATCH}/{name}"
+
+
+def note_start(name: str) -> str:
+    """The line that keeps the line of /proc of the script's shell, which is older than each process of the command."""
+    return (
+        f'{{ read -r CAGED_SDK_STAT </proc/self/stat&&echo "$CAGED_SDK_STAT" >{files_of(name)}.t'
+        ";unset CAGED_SDK_STAT;} 2>/dev/null\n"
+    )
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     return (
         f"{run_header(name, spec.line)}"
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
+        f"{note_start(name)}"
         f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
         f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'
     )

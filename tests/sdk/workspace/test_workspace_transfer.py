@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 
 import pytest
 from cases import each
+from workspace_testing import on_shells
 
 from caged import (
     AsyncCaged,
@@ -136,6 +137,7 @@ def test_tree_comes_back_as_it_was(box, folder, tree, tmp_path):
     assert box.stat(f"{folder}/new/copy").mode == stat.S_IMODE(tree.stat().st_mode)
 
 
+@on_shells
 def test_file_comes_back_as_it_was(box, folder, tmp_path):
     content = os.urandom(PIECE * 2 + 777)
     (tmp_path / "file").write_bytes(content)
@@ -168,6 +170,7 @@ def test_sizes_around_limit_are_exact(small_pieces, process_box, cheap, tmp_path
     assert (tmp_path / "f").read_bytes() == (tmp_path / "d" / "f").read_bytes() == content
 
 
+@on_shells
 def test_directory_of_several_pieces_is_whole(small_pieces, box, folder, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
@@ -265,6 +268,7 @@ def test_directory_that_is_deeper_than_a_path_is_an_error(namespace_box, single,
 # What is left out, and what is reported
 
 
+@on_shells
 def test_patterns_leave_out_in_both_directions(box, folder, tmp_path):
     source = tmp_path / "source"
     for name in ("a.py", "a.pyc", "node_modules/x/y", "sub/node_modules/z", "sub/b.pyc", "doc/out/a", "sub/doc/out/b"):
@@ -306,6 +310,7 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
 # Joining what is there
 
 
+@on_shells
 def test_directories_join_what_is_there(box, folder, tree, tmp_path):
     box.write(f"{folder}/kept", "kept")
     box.write(f"{folder}/sub/kept", "kept")
