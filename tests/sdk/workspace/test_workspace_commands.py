@@ -23,6 +23,7 @@ from caged import (
     CagedSandboxError,
 )
 from caged._workspace import transfer
+from caged._workspace.binding import Binding
 
 SCRATCH = "/tmp/.caged-sdk"
 #: Seconds after which a command that would not end is ended, in tests whose commands need less.
@@ -269,6 +270,36 @@ def test_number_of_the_shell_is_that_of_the_process_of_the_command(box):
     assert box.run("echo $$; exec sh -c 'echo $$'").stdout.split()[0].isdigit()
     first, second = box.run("echo $$; exec sh -c 'echo $$'").stdout.split()
     assert first == second
+
+
+def test_number_of_the_shell_in_braces_is_that_of_the_command(namespace_box):
+    for form in ("${$}", "${$%x}"):
+        first, second = namespace_box.run(f"echo {form}; exec sh -c 'echo $$'").stdout.split()
+        assert first == second, form
+
+
+def test_no_script_is_longer_than_the_platform_is_known_to_run(namespace_box, monkeypatch):
+    lengths = []
+    send = Binding.send
+
+    def measured(binding, text, timeout):
+        lengths.append(len(text.encode()))
+        return send(binding, text, timeout)
+
+    monkeypatch.setattr(Binding, "send", measured)
+    for size in (20_000, 38_000, 62_000, 100_000):
+        for stdin in ("", "x" * 32 * 1024):
+            for filler in ("'", "\xe9"):
+                command = [":", filler * (size // len(filler.encode()))]
+                assert namespace_box.run([*command, ";"], stdin=stdin).ok
+                assert namespace_box.run(["sh", "-c", "cat", *command], stdin=stdin).stdout == stdin
+                assert namespace_box.start(["sh", "-c", "exit 3", *command], stdin=stdin).wait(30) == 3
+    for path in ("p", "/".join(["'\xe9\x01" * 50] * 18)):
+        namespace_box.write(f"long/{path}", "x" * 64 * 1024)
+        assert namespace_box.stat(f"long/{path}").size == 64 * 1024
+
+    namespace_box.remove("long", recursive=True)
+    assert 80 * 1024 < max(lengths) <= 96 * 1024
 
 
 def test_background_child_that_holds_the_output_is_not_waited_for(box):
@@ -550,6 +581,11 @@ def test_names_that_the_shell_sets_itself_are_refused(process_box):
     for name in ("BASH", "UID", "SHELLOPTS"):
         with pytest.raises(CagedError, match=f"env has the name '{name}', which the shell sets itself"):
             process_box.run("true", env={name: "7"})
+
+
+def test_name_of_the_mark_of_a_command_is_refused(namespace_box):
+    with pytest.raises(CagedError, match="'CAGED_SDK_RUN', by which the processes of a command are found"):
+        namespace_box.run("true", env={"CAGED_SDK_RUN": "7"})
 
 
 def test_first_word_that_begins_with_a_minus_is_a_program(process_box):

@@ -303,6 +303,21 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
             assert (done[-1], len(done) > 1) == (sizes[kind], True)
 
 
+def test_name_that_is_not_utf8_is_not_downloaded(namespace_box, single, tmp_path):
+    namespace_box.mkdir(single)
+    for script in ('mkdir "$n"', ': >"$n"', 'ln -s "$n" link', 'ln -s target "$n"'):
+        namespace_box.run(f"n=$(printf '\\377'); {script}", cwd=single, check=True)
+
+        with pytest.raises(CagedPathError, match="is not UTF-8; leave it out with ignore"):
+            namespace_box.download(single, tmp_path / "x")
+
+        assert not (tmp_path / "x").exists()
+        namespace_box.run(f"rm -rf {single}/*", check=True)
+    namespace_box.run("mkdir $(printf '\\377'); : >f", cwd=single, check=True)
+    namespace_box.download(single, tmp_path / "x", ignore=["*\ufffd*"])
+    assert os.listdir(tmp_path / "x") == ["f"]
+
+
 # Joining what is there
 
 
