@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import pickle
+import re
 import shlex
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -282,23 +283,30 @@ def test_no_script_is_longer_than_the_platform_is_known_to_run(namespace_box, mo
     lengths = []
     send = Binding.send
 
+    class Measured(Exception):
+        """Raised in place of running what is measured."""
+
     def measured(binding, text, timeout):
+        if not re.match(r"# caged-sdk (run|helper \"(start|write) )", text):
+            return send(binding, text, timeout)
         lengths.append(len(text.encode()))
-        return send(binding, text, timeout)
+        raise Measured
 
+    assert namespace_box.run(f"cat; : {'a' * 39_000}", stdin="x" * 32 * 1024).stdout == "x" * 32 * 1024
+    process = namespace_box.start(f"exit 3; : {'a' * 39_000}", stdin="x" * 32 * 1024)
+    assert process.wait(30) == 3
     monkeypatch.setattr(Binding, "send", measured)
-    for size in (20_000, 38_000, 62_000, 100_000):
+    for size in (9_000, 20_000, 38_000, 62_000):
         for stdin in ("", "x" * 32 * 1024):
-            for filler in ("'", "\xe9"):
+            for filler in ("a", "'", "\xe9"):
                 command = [":", filler * (size // len(filler.encode()))]
-                assert namespace_box.run([*command, ";"], stdin=stdin).ok
-                assert namespace_box.run(["sh", "-c", "cat", *command], stdin=stdin).stdout == stdin
-                assert namespace_box.start(["sh", "-c", "exit 3", *command], stdin=stdin).wait(30) == 3
+                for call in (namespace_box.run, namespace_box.start):
+                    with pytest.raises(Measured):
+                        call(command, stdin=stdin)
     for path in ("p", "/".join(["'\xe9\x01" * 50] * 18)):
-        namespace_box.write(f"long/{path}", "x" * 64 * 1024)
-        assert namespace_box.stat(f"long/{path}").size == 64 * 1024
+        with pytest.raises(Measured):
+            namespace_box.write(path, "x" * 64 * 1024)
 
-    namespace_box.remove("long", recursive=True)
     assert 80 * 1024 < max(lengths) <= 96 * 1024
 
 
