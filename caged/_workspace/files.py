@@ -21,6 +21,7 @@ from .binding import AsyncBound, Binding, Bound, decoded, new_name
 from .directory_listing import list_
 from .file_stat import EMIT, FileStat, parse
 from .path_scripts import (
+    CHECK_REPLACED,
     CHECK_WRITABLE,
     FOLLOW,
     MAKE_PARENTS,
@@ -270,6 +271,7 @@ def copy(binding: Binding, source: Any, target: Any) -> Plan[None]:
         "  [ -f \"$s\" ]||refuse 'it is a device, a named pipe or a socket'\n"
         '  cp -p -- "$s" "$t"\n'
         'fi&&mv -f -- "$t" "$p"||{ rm -rf -- "$t";exit 1;}\n'
+        f"c=3\n{CHECK_REPLACED}"
     )
     yield from binding.interruptible(work_on(binding, "cannot copy", old, body, new), removal(new, name))
 
