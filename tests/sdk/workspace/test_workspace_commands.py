@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import pickle
+import re
 import shlex
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from caged import (
     CagedSandboxError,
 )
 from caged._workspace import transfer
+from caged._workspace.binding import Binding
 
 SCRATCH = "/tmp/.caged-sdk"
 #: Seconds after which a command that would not end is ended, in tests whose commands need less.
@@ -280,6 +282,43 @@ def test_number_of_the_shell_is_that_of_the_process_of_the_command(box):
     assert box.run("echo $$; exec sh -c 'echo $$'").stdout.split()[0].isdigit()
     first, second = box.run("echo $$; exec sh -c 'echo $$'").stdout.split()
     assert first == second
+
+
+def test_number_of_the_shell_in_braces_is_that_of_the_command(namespace_box):
+    for form in ("${$}", "${$%x}"):
+        first, second = namespace_box.run(f"echo {form}; exec sh -c 'echo $$'").stdout.split()
+        assert first == second, form
+
+
+def test_no_script_is_longer_than_the_platform_is_known_to_run(namespace_box, monkeypatch):
+    lengths = []
+    send = Binding.send
+
+    class Measured(Exception):
+        """Raised in place of running what is measured."""
+
+    def measured(binding, text, timeout):
+        if not re.match(r"# caged-sdk (run|helper \"(start|write) )", text):
+            return send(binding, text, timeout)
+        lengths.append(len(text.encode()))
+        raise Measured
+
+    assert namespace_box.run(f"cat; : {'a' * 39_000}", stdin="x" * 32 * 1024).stdout == "x" * 32 * 1024
+    process = namespace_box.start(f"exit 3; : {'a' * 39_000}", stdin="x" * 32 * 1024)
+    assert process.wait(30) == 3
+    monkeypatch.setattr(Binding, "send", measured)
+    for size in (9_000, 20_000, 38_000, 62_000):
+        for stdin in ("", "x" * 32 * 1024):
+            for filler in ("a", "'", "\xe9"):
+                command = [":", filler * (size // len(filler.encode()))]
+                for call in (namespace_box.run, namespace_box.start):
+                    with pytest.raises(Measured):
+                        call(command, stdin=stdin)
+    for path in ("p", "/".join(["'\xe9\x01" * 50] * 18)):
+        with pytest.raises(Measured):
+            namespace_box.write(path, "x" * 64 * 1024)
+
+    assert 80 * 1024 < max(lengths) <= 96 * 1024
 
 
 def test_background_child_that_holds_the_output_is_not_waited_for(box):
@@ -556,6 +595,11 @@ def test_names_that_the_shell_sets_itself_are_refused(process_box):
     for name in ("BASH", "UID", "SHELLOPTS"):
         with pytest.raises(CagedError, match=f"env has the name '{name}', which the shell sets itself"):
             process_box.run("true", env={name: "7"})
+
+
+def test_name_of_the_mark_of_a_command_is_refused(namespace_box):
+    with pytest.raises(CagedError, match="'CAGED_SDK_RUN', by which the processes of a command are found"):
+        namespace_box.run("true", env={"CAGED_SDK_RUN": "7"})
 
 
 def test_first_word_that_begins_with_a_minus_is_a_program(process_box):

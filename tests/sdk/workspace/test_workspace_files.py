@@ -30,6 +30,7 @@ from caged import (
     CagedPermissionError,
     CagedSandboxError,
 )
+from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 from caged._workspace.paths import path_error
 from caged._workspace.transfer import PIECE
@@ -158,6 +159,21 @@ def test_open_file_that_cannot_be_read_leaves_old_content_and_nothing_else(proce
 
     assert process_box.read_text(f"{cheap}/f") == "old"
     assert names_of(process_box.list(cheap)) == ["f"]
+
+
+def test_file_that_becomes_shorter_while_it_is_read_has_no_piece_twice(namespace_box, single, monkeypatch):
+    content = os.urandom(7000)
+    namespace_box.write(f"{single}/f", content)
+    monkeypatch.setattr("caged._workspace.files.PIECE", 2000)
+    whole = caged._workspace.files.next_piece
+
+    def shortened(binding, path, number):
+        yield from binding.execute("become shorter", f"head -c 3000 {path} >{path}2;mv {path}2 {path}")
+        return (yield from whole(binding, path, number))
+
+    monkeypatch.setattr("caged._workspace.files.next_piece", shortened)
+
+    assert namespace_box.read_bytes(f"{single}/f") == content[:3000]
 
 
 def test_text_is_decoded(process_box, cheap):
@@ -541,6 +557,18 @@ def test_list_is_sorted_and_recursive_on_demand(box, folder):
     assert deep == [".h", ".h/z", "a", "a/b", "a/b/c", "a/x", "a.b", "b", "empty", "link"]
     assert names_of(box.list(f"{folder}/link")) == ["b", "x"]
     assert box.list(f"{folder}/empty") == []
+
+
+def test_list_has_each_name_that_is_not_utf8(namespace_box, single):
+    namespace_box.run('for o in 376 377; do : >"$(printf "\\\\$o")"; done', cwd=single, check=True)
+
+    assert names_of(namespace_box.list(single)) == ["\ufffd", "\ufffd"]
+
+
+@each("seconds, year", [(300_000_000_000, 9999), (-70_000_000_000, 1), (-1, 1969)])
+def test_time_that_no_datetime_has_is_the_nearest(seconds, year):
+    (known,) = parse(f"\nkeyS81a4 1 {seconds} 0 0 root root /x\n", "key")
+    assert known.mtime.year == year
 
 
 @on_shells

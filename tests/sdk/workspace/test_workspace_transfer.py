@@ -307,6 +307,21 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
             assert (done[-1], len(done) > 1) == (sizes[kind], True)
 
 
+def test_name_that_is_not_utf8_is_not_downloaded(namespace_box, single, tmp_path):
+    namespace_box.mkdir(single)
+    for script in ('mkdir "$n"', ': >"$n"', 'ln -s "$n" link', 'ln -s target "$n"'):
+        namespace_box.run(f"n=$(printf '\\377'); {script}", cwd=single, check=True)
+
+        with pytest.raises(CagedPathError, match="is not UTF-8; leave it out with ignore"):
+            namespace_box.download(single, tmp_path / "x")
+
+        assert not (tmp_path / "x").exists()
+        namespace_box.run(f"rm -rf {single}/*", check=True)
+    namespace_box.run("mkdir $(printf '\\377'); : >f", cwd=single, check=True)
+    namespace_box.download(single, tmp_path / "x", ignore=["*\ufffd*"])
+    assert os.listdir(tmp_path / "x") == ["f"]
+
+
 # Joining what is there
 
 
@@ -572,6 +587,33 @@ def test_piece_that_arrives_in_part_is_an_error(namespace_box, single, tmp_path,
             call()
 
     assert namespace_box.list(single) == []
+
+
+def test_directory_that_appears_at_the_last_moment_is_joined_or_refused(namespace_box, single, tmp_path):
+    """`mv` puts what it is to rename into a directory of this name."""
+    box = namespace_box
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("new")
+    box.write(f"{single}/source/g", "x")
+    replace_program(box, "mv", 'for last;do :;done\nmkdir -p "$last"\nexec /usr/bin/mv "$@"\n')
+    try:
+        box.upload(tmp_path / "d", f"{single}/joined")
+        for number, call in enumerate(
+            (
+                lambda path: box.write(path, "x"),
+                lambda path: box.upload(tmp_path / "d" / "f", path),
+                lambda path: box.copy(f"{single}/source", path),
+                lambda path: box.copy(f"{single}/source/g", path),
+            )
+        ):
+            with pytest.raises(CagedIsADirectoryError) as caught:
+                call(f"{single}/{number}")
+            assert caught.value.path == f"{single}/{number}"
+            assert box.list(f"{single}/{number}") == []
+    finally:
+        box.run("rm /root/.local/bin/mv", check=True)
+
+    assert [entry.name for entry in box.list(f"{single}/joined")] == ["f"]
 
 
 # What a hostile sandbox does
