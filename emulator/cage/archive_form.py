@@ -30,6 +30,11 @@ EXPECTED = LAYERED | frozenset(name.encode() for name in host_view.EMPTY_DIRECTO
 _NEVER = frozenset({(b"dev",), (b"proc",), (b"run",), (b"sys",), (b"opt", b"caged"), (b"opt", WHITEOUT + b"caged")})
 
 
+def describe(form: bytes) -> str:
+    """Return what an archive of this form holds, for messages."""
+    return {WHOLE: "a whole file system", WRITABLE_ONLY: "/workspace, /root and /tmp"}.get(form, "one directory")
+
+
 def refusal(parts: tuple[bytes, ...], kind: str, size: int, form: bytes) -> str:
     """Return why an archive of this form must not have a member; "" when it may.
 

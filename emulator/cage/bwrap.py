@@ -115,7 +115,8 @@ def _resolver() -> Iterator[str]:
 def _programs(layout: Layout, python: str) -> Iterator[str]:
     yield from ("--ro-bind", str(layout.opt), "/opt/caged")
     if python:
-        # Where it is built to look for its own library, there is nothing now. Commands get an environment of their own.
+        # The library path that is built into the interpreter does not exist inside. This applies to init and the
+        # emulator's programs: commands get an environment of their own.
         yield from ("--ro-bind", python, PYTHON, "--setenv", "LD_LIBRARY_PATH", f"{PYTHON}/lib")
 
 

@@ -37,7 +37,7 @@ from .zygote import Zygote
 
 if TYPE_CHECKING:
     from .file_changes import FileChanges
-    from .restore import Restored
+    from .restore import RestoreResult
 
 T = TypeVar("T")
 
@@ -349,7 +349,7 @@ class Cage:
         pack = tar_writer.pack_file_system
         return await self.workers.copy.run(self.layout.as_root, pack, self.layout, target, limit, stop=stop)
 
-    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> Restored:
+    async def restore(self, source: Path, stop: Optional[StopToken] = None) -> RestoreResult:
         """Replace its files by those of a tar file; see `restore.restore_files`.
 
         Args:
@@ -375,7 +375,7 @@ class Cage:
             asyncio.run_coroutine_threadsafe(remount_alive(), loop).result()
 
         arguments = (source, self.layout, remount, self._id)
-        restored: Restored = await self.workers.copy.run(
+        restored: RestoreResult = await self.workers.copy.run(
             self.layout.as_root, restore.restore_files, *arguments, stop=stop
         )
         if restored.has_system:

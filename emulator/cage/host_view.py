@@ -3,6 +3,10 @@
 Everything that is not listed here does not exist in a sandbox. The table is an allow-list, because no list can name
 what a developer's machine keeps where: databases, mail, tokens of agents, other users' files. Of /usr, of the
 directories of programs and libraries beside it, and of /nix and /gnu, everything is seen: they hold programs alone.
+
+Two lists of one emulator or sandbox change this: `hidden_directories.py` says which directories are hidden as well
+(homes, directories of emulators and of keys), and the spec's `show` which are seen all the same, read-only: those of
+the template's toolchain (`IsolationLevel.spec`).
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ PROGRAM_DIRECTORIES = ("bin", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "
 FILTERED_DIRECTORIES = ("etc", "opt", "var")
 #: Top-level directories that exist in every sandbox, and are empty in a new one.
 EMPTY_DIRECTORIES = ("boot", "home", "media", "mnt", "srv")
+#: By top-level directory, the files that name the sandbox: every sandbox has its own, so layers and archives have none.
+OWN_FILES = {"etc": ("hosts", "hostname")}
 
 #: By directory, patterns of the names that are seen in it. A directory that is not a key here is seen whole, apart
 #: from REFUSED and, in /etc, from what only its owner or group may read.

@@ -136,7 +136,8 @@ class IsolationLevel:
             "root_kind": self.root,
             "own_user": self.in_user_namespace,
             "users": self.ids.as_json() if self.ids is not None else None,
-            "number": sum(sandbox_id.encode()),
+            # Selects the first of its cores. Any number that differs from sandbox to sandbox distributes them.
+            "core": sum(sandbox_id.encode()),
             "python": self._shown_as_python(),
             # Whether root inside is the machine's own, who may change kernel settings.
             "real_root": os.geteuid() == 0,
@@ -144,8 +145,8 @@ class IsolationLevel:
             # Whether the kernel counts processes per sandbox: not for the machine's real root, whatever namespace, and
             # not where a sandbox has several users, because each has the limit for itself.
             "counted": self.level != "process" and os.geteuid() != 0 and self.ids is None,
-            # Without namespaces: whether its processes are kept from signalling others; and user numbers, the first of
-            # which that exists becomes its own user where root cannot be kept from that.
+            # Without namespaces: whether its processes are kept from signalling others; and candidate user ids. Init
+            # switches to the first that exists on this machine, where root could signal other sandboxes.
             "confine": self.level == "process" and self.confine,
             "own_users": _own_users(sandbox_id),
         }

@@ -29,8 +29,6 @@ from .tree_copy import copy_tree
 _COPIED = ("workspace", "tmp")
 #: A path that can stand in the options of a mount, where `:` and `,` separate.
 _MOUNTABLE = re.compile(r"[^:,\\]+\Z")
-#: What every sandbox has for itself.
-_OWN_FILES = {"etc": ("hosts", "hostname")}
 
 
 def freeze(
@@ -55,7 +53,7 @@ def freeze(
     (layer / "changed").mkdir(mode=0o755)
     for name in host_view.overlaid():
         target = layer / "changed" / name
-        copy_tree(str(layout.changed / name), str(target), _OWN_FILES.get(name, ()))
+        copy_tree(str(layout.changed / name), str(target), host_view.OWN_FILES.get(name, ()))
         _remove_if_empty(target)
     _remove_if_empty(layer / "changed")
     elsewhere = (*MOUNT_POINTS, *host_view.overlaid(), *host_view.links())
@@ -79,7 +77,9 @@ def require_present(layers: Sequence[Path]) -> None:
     for layer in layers:
         if not layer.is_dir():
             raise FileNotFoundError(
-                errno.ENOENT, "the layer of the sandbox's packages or preparation was removed", str(layer)
+                errno.ENOENT,
+                "the layer of the sandbox's packages or preparation was removed; create a new sandbox",
+                str(layer),
             )
 
 

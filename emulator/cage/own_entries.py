@@ -37,11 +37,13 @@ _DEPTHS: dict[str, int] = {
     "usr/share/man": 2,
     "var": 8,
 }
-#: Where files are copied, unless they are larger than this. Not where there are many that only get replaced.
+#: Directories whose files are copied, so that root inside can open them for writing.
 _CHANGED = ("etc", "var/cache/debconf", "var/lib")
+#: Directories among them whose files are not copied: package managers replace these files, and never write into them.
 _REPLACED = ("var/lib/apt/lists", "var/lib/dpkg/info")
+#: Larger files are not copied.
 _COPIED_BYTES = 256 * 1024
-#: Not this one, of which dpkg makes a hard link.
+#: Copied whatever its size: dpkg makes a hard link to it, which the owner of the file must be permitted.
 _COPIED_WHOLE = "var/lib/dpkg/status"
 #: What a mask depends on, besides the host.
 FORM = (1, _DEPTHS, _CHANGED, _REPLACED, _COPIED_BYTES, _COPIED_WHOLE)

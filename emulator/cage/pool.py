@@ -28,9 +28,12 @@ logger = logging.getLogger(__name__)
 
 #: How many are kept at most: of one kind, and of all kinds.
 MOST_OF_KIND, MOST = 4, 8
-#: Seconds in which requests are counted. The first REQUESTS_BEFORE of them make none; every REQUESTS_FOR_ONE after
-#: them, another one.
-COUNTED_SECONDS, REQUESTS_BEFORE, REQUESTS_FOR_ONE = 10.0, 1, 2
+#: Seconds in which requests are counted.
+COUNTED_SECONDS = 10.0
+#: Requests of a kind that are served without keeping a sandbox ready.
+REQUESTS_BEFORE = 1
+#: Further requests for each sandbox that is kept ready.
+REQUESTS_FOR_ONE = 2
 #: Seconds after a request before one is built, and the longest that further requests can put that off.
 BUILD_DELAY, LONGEST_DELAY = 0.02, 0.2
 #: Seconds without a request after which those of a kind are removed.

@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 
 from . import archive_form, disk, host_view, hosts_file, tar_extractor
 from .paths import MOUNT_POINTS, WORKSPACE, WRITABLE, Layout
-from .tar_extractor import Extracted
+from .tar_extractor import ExtractionResult
 from .tar_reader import ArchiveError, TarMember
 
 #: Directories of `Layout.system` that are replaced as a whole.
@@ -30,7 +30,7 @@ _TOP = "top"
 
 
 @dataclass
-class Restored:
+class RestoreResult:
     """What a restore has done.
 
     Attributes:
@@ -107,7 +107,7 @@ def restore_files(
     layout: Layout,
     remount: Callable[[], None] = lambda: None,
     host_name: Optional[str] = None,
-) -> Restored:
+) -> RestoreResult:
     """Replace the files of a sandbox by those of an archive.
 
     An archive of one directory is that of a workspace; an archive of a sandbox without a root of its own has
@@ -147,7 +147,7 @@ def restore_files(
             _unlock(places.live(name))
         _exchange(places, list(after), remount)
         left_out = sorted(os.fsdecode(name) for name in extracted.left_out)
-        return Restored(_TOP in after, left_out, not extracted.form)
+        return RestoreResult(_TOP in after, left_out, not extracted.form)
     finally:
         places.clear()
 
@@ -162,7 +162,7 @@ def _require_own_home(layout: Layout) -> None:
         )
 
 
-def _attributes(extracted: Extracted) -> dict[str, TarMember]:
+def _attributes(extracted: ExtractionResult) -> dict[str, TarMember]:
     """Return the directories in an archive that a sandbox has for itself, with the attributes that they get."""
     if not extracted.form:
         return {WORKSPACE[1:]: extracted.top}
@@ -173,7 +173,7 @@ def _attributes(extracted: Extracted) -> dict[str, TarMember]:
 # --- extracting
 
 
-def _stage(places: _Paths, source: Path) -> Extracted:
+def _stage(places: _Paths, source: Path) -> ExtractionResult:
     """Extract an archive, and arrange its directories as they are in a sandbox's own.
 
     Raises:
@@ -197,7 +197,7 @@ def _stage(places: _Paths, source: Path) -> Extracted:
     return extracted
 
 
-def stage_system(tree: Path, target: Path, extracted: Extracted) -> None:
+def stage_system(tree: Path, target: Path, extracted: ExtractionResult) -> None:
     """Arrange an extracted tree as the upper layers and the root of a sandbox.
 
     Args:

@@ -19,9 +19,9 @@ from .directory_cursor import DIRECTORY, DirectoryCursor, open_below
 from .paths import Layout
 from .tar_reader import ArchiveError, TarMember, TarReader
 
-#: What every sandbox has for itself.
-_OWN_FILES = ((b"etc", b"hosts"), (b"etc", b"hostname"))
-#: Directly below the root of a usual system.
+#: The paths of the files that name the sandbox, in an archive.
+_OWN_FILES = {(top.encode(), name.encode()) for top, names in host_view.OWN_FILES.items() for name in names}
+#: Names of the root that do not by themselves make an archive one with changes.
 _USUAL = (*host_view.EMPTY_DIRECTORIES, "bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr", "var")
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,7 +42,10 @@ def check(source: Path, form: Optional[bytes] = None) -> None:
         archive = TarReader(file)
         for member in archive:
             if form not in (None, archive.form):
-                raise ArchiveError("it is not of the form that it has to be of here")
+                raise ArchiveError(
+                    f"it is an archive of {archive_form.describe(archive.form)}, and one of"
+                    f" {archive_form.describe(form)} is needed; export again"
+                )
             if member.kind == "hard link":
                 wanted.add(b"/".join(member.target_parts))
     if not wanted:
@@ -60,7 +63,7 @@ def check(source: Path, form: Optional[bytes] = None) -> None:
 
 
 @dataclass
-class Extracted:
+class ExtractionResult:
     """What an archive held.
 
     Attributes:
@@ -79,7 +82,7 @@ class Extracted:
     left_out: set[bytes] = field(default_factory=set)
 
 
-def extract(source: Path, target: Path, layout: Layout) -> Extracted:
+def extract(source: Path, target: Path, layout: Layout) -> ExtractionResult:
     """Write the content of an archive into the empty directory `target`, and nothing anywhere else.
 
     Of an archive of the whole file system (`archive_form.py`), the directories that a sandbox shares with its host are
@@ -118,10 +121,10 @@ class _Extraction:
         self._cursor.close()
         os.close(self._top)
 
-    def run(self, archive: TarReader) -> Extracted:
+    def run(self, archive: TarReader) -> ExtractionResult:
         members = iter(archive)
         top = next(members)
-        result = Extracted(archive.form, top)
+        result = ExtractionResult(archive.form, top)
         for member in members:
             if archive.form and self._is_handled(member, result):
                 continue
@@ -141,7 +144,7 @@ class _Extraction:
                 os.close(directory)
         return result
 
-    def _is_handled(self, member: TarMember, result: Extracted) -> bool:
+    def _is_handled(self, member: TarMember, result: ExtractionResult) -> bool:
         """Note what is directly below the root. Returns whether the member is not to be extracted."""
         name = member.parts[0]
         if name not in archive_form.OWN and not self._layout.overlays:

@@ -13,9 +13,11 @@ from .paths import Layout
 
 #: One read takes no more; as JSON text at most six times as much, which is below 1 MiB.
 CHUNK = 64 * 1024
-#: A piece as large as the kernel makes them: the program writes faster than the emulator sends. Then reading is tried
-#: again this many times, because fewer and larger messages cost less.
-_FLOOD, _PATIENCE = 4000, 24
+#: A read that returns so many bytes got all that the kernel returns at once (a page): the program writes faster than
+#: the emulator sends.
+_FULL_READ_BYTES = 4000
+#: How often reading is repeated after such a read: fewer and larger messages cost less.
+_READ_RETRIES = 24
 _TIOCGSID = getattr(termios, "TIOCGSID", 0x5429)  # Python has it on some systems only
 
 
@@ -48,7 +50,7 @@ class Terminal:
     async def read(self) -> bytes:
         """Return the next piece of output, at most CHUNK bytes; b"" when the program has ended and all was read."""
         pieces: list[bytes] = [self._back] if self._back else []
-        size, patience, self._back = len(self._back), _PATIENCE, b""
+        size, retries, self._back = len(self._back), _READ_RETRIES, b""
         while self._fd >= 0:
             piece = self._read_now(CHUNK - size)
             if piece:
@@ -57,8 +59,8 @@ class Terminal:
                 size += len(piece)
                 if size < CHUNK:
                     continue
-            if pieces and piece is None and len(pieces[-1]) >= _FLOOD and patience:
-                patience -= 1
+            if pieces and piece is None and len(pieces[-1]) >= _FULL_READ_BYTES and retries:
+                retries -= 1
                 try:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:

@@ -27,9 +27,9 @@ class AdminClient:
 
     Args:
         transport: How the calls reach the emulator; shared by the clients that `scoped` returns.
-        account: Id of the account that calls are about which name none. None: the emulator's first account, `*`: all.
+        account: Default account id of calls; `*`: all accounts. None: the emulator's first account.
         usage: The notes on its calls.
-        is_confined: Whether ids that a call names have to be of that account.
+        is_confined: Whether controls and sandboxes are addressed by id in that account only.
 
     Attributes:
         usage: The notes on its calls.
@@ -49,7 +49,7 @@ class AdminClient:
 
     @property
     def account(self) -> Optional[str]:
-        """Id of the account that calls are about which name none; None: the emulator's first account, `*`: all."""
+        """Default account id of calls; `*`: all accounts. None: the emulator's first account."""
         return self._account
 
     @property
@@ -63,13 +63,13 @@ class AdminClient:
         return self._transport.is_local
 
     @property
-    def reach(self) -> str:
-        """The account of which a call may name controls and sandboxes by their ids; `*`: all."""
+    def allowed_account(self) -> str:
+        """Id of the account whose controls and sandboxes a call may address by id; `*`: all accounts."""
         return self._account if self._is_confined and self._account is not None else "*"
 
     def scoped(self, account: str, *, is_confined: bool = False) -> AdminClient:
-        """Create a client of the same transport for another account. `is_confined`: whether ids that a call names have
-        to be of that account."""
+        """Create a client of the same transport for another account. `is_confined`: whether controls and sandboxes are
+        addressed by id in that account only."""
         return AdminClient(self._transport, account, self.usage.scoped(account), is_confined)
 
     def shared_controls(self) -> list[SharedControl]:
@@ -95,14 +95,16 @@ class AdminClient:
         """The platform of an emulator in this process.
 
         Args:
-            what: What needs them, for the error.
+            what: What needs it, for the error.
 
         Raises:
             EmulatorError: The emulator runs in another process.
         """
         platform = self._transport.platform
         if platform is None:
-            raise EmulatorError(f"{what} needs an emulator in this process; this one is reached by its URL")
+            raise EmulatorError(
+                f"{what} needs an emulator in this process; use `Emulator()` instead of `RemoteEmulator`"
+            )
         return platform
 
     def run(self, work: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
@@ -113,8 +115,8 @@ class AdminClient:
         """
         return self._transport.run(work)
 
-    def about(self, account: Optional[IdOrObject]) -> Optional[str]:
-        """The id of the account that a call with `account=` is about; None: the emulator's first."""
+    def account_of_call(self, account: Optional[IdOrObject]) -> Optional[str]:
+        """Return the id of the account that a call with `account=` is for; None: the emulator's first."""
         return self._account if account is None else str(id_of(account))
 
     def call(
@@ -133,7 +135,7 @@ class AdminClient:
             method: GET, POST, PUT or DELETE.
             path: Below `/_emulator`, such as `/faults`.
             body: Sent as JSON. Objects that have an id are sent as their id.
-            account: The account that the call is about, or its id; `"*"`: all. None: the account of this client.
+            account: The account that the call is for, or its id; `"*"`: all. The default is this client's account.
             query: Other parameters; those that are None are left out.
             timeout: Seconds.
 
@@ -150,8 +152,11 @@ class AdminClient:
         try:
             decoded = json.loads(answer.body) if answer.body else None
         except ValueError:
-            raise EmulatorError(f"what answers at {self.url} is not an emulator") from None
-        self.usage.note(method, path, self.about(account), decoded)
+            raise EmulatorError(
+                f"what answers at {self.url} is not an emulator; check base_url: `caged-emulator env` prints that of a"
+                " running emulator"
+            ) from None
+        self.usage.note(method, path, self.account_of_call(account), decoded)
         return decoded
 
     def records(
@@ -206,12 +211,12 @@ class AdminClient:
             headers: Further headers.
             timeout: Seconds for each piece.
         """
-        about = self.about(account)
+        selected = self.account_of_call(account)
         request = replace(self._request("GET", path, account, query, b"", timeout), headers=headers or {})
         with self._transport.stream(request) as answer:
             if answer.status >= 300:
                 AdminResponse(answer.status, b"".join(answer.pieces)).raise_for_status()
-            self.usage.note("GET", path, about, None)
+            self.usage.note("GET", path, selected, None)
             yield answer.pieces
 
     def remove_shared_controls(self) -> None:
@@ -240,7 +245,7 @@ class AdminClient:
         content: Any,
         timeout: float,
     ) -> AdminRequest:
-        parameters = {"account": self.about(account), **(query or {})}
+        parameters = {"account": self.account_of_call(account), **(query or {})}
         return AdminRequest(
             method,
             quote(path, safe="/%:@!$&'()*+,;=~"),

@@ -315,7 +315,9 @@ class BaseEmulator(Controls):
         for held in self.inventory.sandboxes(account="*"):
             if held.id == sandbox:
                 return self.for_account(held.account).api_key
-        raise EmulatorError(f"there is no sandbox {sandbox} on this emulator")
+        raise EmulatorError(
+            f"there is no sandbox {sandbox} on this emulator; inventory.sandboxes(account='*') lists those that exist"
+        )
 
     # --- archives
 
@@ -348,7 +350,7 @@ class BaseEmulator(Controls):
         from .archives import download
 
         target = Path(path)
-        download(self._admin, target, self._admin.about(account) or "*", on_progress)
+        download(self._admin, target, self._admin.account_of_call(account) or "*", on_progress)
         warn_of_missing_sandboxes(target)
 
     def import_(self, path: Union[str, os.PathLike[str]], *, on_progress: Optional[OnProgress] = None) -> None:

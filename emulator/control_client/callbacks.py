@@ -29,8 +29,8 @@ def list_errors(
     return admin.records("/callback-errors", CallbackErrorRecord, account=account, query=query)
 
 
-def described(errors: Sequence[CallbackErrorRecord]) -> str:
-    """One text of all of them."""
+def describe_errors(errors: Sequence[CallbackErrorRecord]) -> str:
+    """Return one text of all of them."""
     return "\n".join(str(one) for one in errors)
 
 
@@ -45,7 +45,7 @@ def raise_errors(admin: AdminClient, *, control: Optional[str] = None, account: 
         return
     cause = _original(admin, errors[0])
     admin.call("DELETE", "/callback-errors", account=account, query={"control": control})
-    raise CallbackError(described(errors)) from cause
+    raise CallbackError(describe_errors(errors)) from cause
 
 
 def _original(admin: AdminClient, error: CallbackErrorRecord) -> Optional[BaseException]:

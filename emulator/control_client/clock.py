@@ -20,7 +20,12 @@ class Clock:
         self._admin = admin
 
     def now(self, account: Optional[IdOrObject] = None) -> datetime:
-        """Return the account's time, in UTC."""
+        """Return the account's time, in UTC.
+
+        Args:
+            account: An account or its id; `"*"`: the time of accounts without one of their own. The default is the
+                selected account.
+        """
         return _moment(self._admin.call("GET", "/clock", account=account))
 
     @property
@@ -33,6 +38,7 @@ class Clock:
 
         Args:
             at: A datetime with a time zone, seconds since the epoch, or a text in RFC 3339; now by default.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Returns:
             The time.
@@ -55,7 +61,14 @@ class Clock:
         return _moment(self._admin.call("POST", "/clock/freeze", body, account=account))
 
     def unfreeze(self, *, account: Optional[IdOrObject] = None) -> datetime:
-        """Let the time go on from where it stands."""
+        """Let the time go on from where it stands.
+
+        Args:
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The time.
+        """
         return _moment(self._admin.call("POST", "/clock/unfreeze", account=account))
 
     def advance(
@@ -73,6 +86,7 @@ class Clock:
         Args:
             seconds: Seconds, or a timedelta.
             minutes: Added to `seconds`, as are `hours` and `days`.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Returns:
             The time.
@@ -98,7 +112,14 @@ class Clock:
         return _moment(self._admin.call("POST", "/clock/tick", body, account=account))
 
     def reset(self, *, account: Optional[IdOrObject] = None) -> datetime:
-        """Return to the emulator's own time."""
+        """Return to the emulator's own time.
+
+        Args:
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            The time.
+        """
         return _moment(self._admin.call("DELETE", "/clock", account=account))
 
 

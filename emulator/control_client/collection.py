@@ -48,7 +48,7 @@ class Collection(Generic[Info]):
         Raises:
             EmulatorError: There is none with this id.
         """
-        return self._info(**self._admin.call("GET", f"{self._item_path}/{id}", account=self._admin.reach))
+        return self._info(**self._admin.call("GET", f"{self._item_path}/{id}", account=self._admin.allowed_account))
 
     def remove(self, id: str) -> None:
         """Remove one control that `get` returns. Requests that hang by a fault end, without an answer.
@@ -56,7 +56,7 @@ class Collection(Generic[Info]):
         Raises:
             EmulatorError: There is none with this id.
         """
-        self._admin.call("DELETE", f"{self._item_path}/{id}", account=self._admin.reach)
+        self._admin.call("DELETE", f"{self._item_path}/{id}", account=self._admin.allowed_account)
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove all that were added for exactly this account, or for `*`."""

@@ -127,7 +127,7 @@ class Controls(PreparedMethods[PreparedHandle]):
             EmulatorError: There is no such sandbox; of a view, none in its account.
         """
         path, body = f"/sandboxes/{id_of(sandbox)}/spend", {"usd": number("usd", usd)}
-        answer = self._admin.call("POST", path, body, account=self._admin.reach)
+        answer = self._admin.call("POST", path, body, account=self._admin.allowed_account)
         return float(answer["total_cost"])
 
     def load_scenario(

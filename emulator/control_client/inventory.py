@@ -35,7 +35,7 @@ class Inventory:
             EmulatorError: There is no such sandbox.
         """
         path = f"/sandboxes/{id_of(sandbox)}/logs"
-        return self._admin.records(path, LogLine, account=self._admin.reach, query={"last": last})
+        return self._admin.records(path, LogLine, account=self._admin.allowed_account, query={"last": last})
 
     def snapshots(
         self,

@@ -19,9 +19,9 @@ class Journal(JournalQueries):
     """The journal of one account: the selected one, unless `account` names another, or `"*"` for all. The newest 10,000
     entries of each kind, oldest first. As a sequence it is that of the requests.
 
-    A query for what cannot be there raises ValueError: an operation, method, agent, source or type that does not exist,
-    a path that is none, a status that HTTP does not have, a sandbox that the account never had. `sandbox` may also be a
-    glob, as may the others but `status`.
+    Queries raise ValueError for a value that can never match: an unknown operation, method, agent, source or type, a
+    path without its leading `/`, a status that HTTP does not have, a sandbox that the account never had.
+    `sandbox` may also be a glob, as may the others but `status`.
     """
 
     def record_file_changes(self, enabled: bool = True, *, account: Optional[IdOrObject] = None) -> None:
@@ -39,7 +39,11 @@ class Journal(JournalQueries):
         self._admin.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Remove all entries."""
+        """Remove all entries.
+
+        Args:
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
         self._admin.call("DELETE", "/journal", account=account)
 
     # --- as a sequence of requests

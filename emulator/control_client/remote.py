@@ -37,8 +37,9 @@ class RemoteEmulator(BaseEmulator):
         base_url: Such as `http://127.0.0.1:4747`. None: the environment variable CAGED_EMULATOR_URL. On another host
             use https: plain HTTP there raises an InsecureConnectionWarning.
         admin_key: The emulator's admin key. None: the environment variable CAGED_EMULATOR_ADMIN_KEY.
-        account: The account, or the id of the account, that calls are about which name none, and of which ids may be
-            named; `"*"`: all. None: the emulator's first, and ids of all.
+        account: The account that this object is scoped to, or its id: the default of `account=`, and the only account
+            whose controls and sandboxes can be addressed by id. `"*"`: all accounts. The default is the emulator's
+            first account, with ids of any account.
         verify: Whether an https certificate is verified (by the system's authorities, or those of SSL_CERT_FILE or
             SSL_CERT_DIR), the path of a file of authorities to trust, or an `ssl.SSLContext`. False accepts any
             certificate, and plain HTTP without a warning. It applies to this object's own requests; clients that

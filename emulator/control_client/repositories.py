@@ -118,7 +118,7 @@ class Repos(Collection[RepositoryInfo], RepositoryMethods[RepositoryHandle]):
         """
         account = self._admin.account
         known = self._admin.records(self._path, RepositoryInfo, account=account)
-        if self._admin.reach == "*":
+        if self._admin.allowed_account == "*":
             known += [RepositoryInfo(**one) for one in self._every()]
         try:
             key = parse(id).key

@@ -129,14 +129,19 @@ class Transport(ABC):
         Raises:
             EmulatorError: The emulator runs in another process, or has stopped.
         """
-        raise EmulatorError(f"the emulator at {self.url} does not run in this process")
+        raise EmulatorError(
+            f"the emulator at {self.url} does not run in this process; use `Emulator()` instead of `RemoteEmulator`"
+        )
 
     @abstractmethod
     def close(self) -> None:
         """Close it. Harmless to repeat."""
 
     def _closed(self) -> EmulatorError:
-        return EmulatorError(f"the connection to the emulator at {self.url}{ADMIN_PREFIX}/ was closed")
+        name = "Emulator" if self.is_local else "RemoteEmulator"
+        return EmulatorError(
+            f"the connection to the emulator at {self.url}{ADMIN_PREFIX}/ was closed; create a new {name}"
+        )
 
     def _no_answer(self, why: object) -> EmulatorError:
         return EmulatorError(f"the emulator at {self.url}{ADMIN_PREFIX}/ does not answer: {why}")

@@ -218,7 +218,7 @@ def _changed_names(packed: Path) -> list[str]:
     return sorted(names)
 
 
-def _extract(packed: Path, target: Path, layout: Layout) -> tar_extractor.Extracted:
+def _extract(packed: Path, target: Path, layout: Layout) -> tar_extractor.ExtractionResult:
     try:
         return tar_extractor.extract(packed, target, layout)
     except ArchiveError as error:

@@ -245,8 +245,8 @@ def test_export_has_the_whole_file_system_and_refuses_other_forms(tmp_path):
             assert api.post(f"/sandboxes/{box}/resume").status_code == 204
     with started(None) as emulator:
         for name, content, words in (
-            (f"sandboxes/{box}/system.tar", raw.tree(file(b"./x")), "form"),
-            (f"sandboxes/{box}/workspace.tar", whole(ETC), "form"),
+            (f"sandboxes/{box}/system.tar", raw.tree(file(b"./x")), "one of a whole file system is needed"),
+            (f"sandboxes/{box}/workspace.tar", whole(ETC), "one of one directory is needed"),
             (f"sandboxes/{box}/system.tar", whole(ETC, file(b"./etc/.wh.x")), "empty file"),
             (f"snapshots/{snapshot}.tar", whole(directory(b"./proc/")), "not part"),
         ):

@@ -13,7 +13,7 @@ from net_testing import SECONDS, api, emulator
 
 from caged.emulator.cage import restore
 
-Unpack = Callable[..., restore.Restored]
+Unpack = Callable[..., restore.RestoreResult]
 
 
 class Gate:
@@ -24,7 +24,7 @@ class Gate:
         self.reached = threading.Event()
         self._open = threading.Event()
 
-    def __call__(self, source: Path, *rest: Any) -> restore.Restored:
+    def __call__(self, source: Path, *rest: Any) -> restore.RestoreResult:
         self.reached.set()
         assert self._open.wait(SECONDS)
         return self._unpack(source, *rest)

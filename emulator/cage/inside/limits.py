@@ -25,7 +25,7 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
     """Set the limits that the kernel enforces.
 
     Args:
-        spec: `limits`, `number` and `counted`; see `IsolationLevel.spec`.
+        spec: `limits`, `core` and `counted`; see `IsolationLevel.spec`.
         own_table: Whether the sandbox has a process table of its own.
 
     Returns:
@@ -37,7 +37,7 @@ def apply(spec: dict[str, Any], own_table: bool) -> Optional[int]:
     if limits["memory_mb"]:
         _lower(resource.RLIMIT_DATA, limits["memory_mb"] * _MIB)
     _lower(resource.RLIMIT_FSIZE, limits["disk_gb"] * 1024 * _MIB)
-    _use_cores(limits["cpus"], spec["number"])
+    _use_cores(limits["cpus"], spec["core"])
     processes: int = limits["processes"]
     return None if own_table and _kernel_limits(processes, spec["counted"]) else processes
 
@@ -61,12 +61,12 @@ def _lower(which: int, value: int) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def _use_cores(count: int, number: int) -> None:
+def _use_cores(count: int, first: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         if count < len(cores):
             # Sandboxes are distributed over the cores.
-            chosen = {cores[(number + more) % len(cores)] for more in range(count)}
+            chosen = {cores[(first + more) % len(cores)] for more in range(count)}
             os.sched_setaffinity(0, chosen)
 
 

@@ -122,7 +122,9 @@ def test_shell_finds_the_running_emulator_and_the_sandboxs_account(env: dict[str
         done = run("shell", created["id"], env=env, input="echo $((40 + 2))\n")
         assert "42" in done.stdout, done.stderr
         done = run("shell", "cage_none", env=env)
-        assert (done.returncode, done.stderr) == (1, "Error: there is no sandbox cage_none on this emulator\n")
+        hint = "inventory.sandboxes(account='*') lists those that exist"
+        assert done.returncode == 1
+        assert done.stderr == f"Error: there is no sandbox cage_none on this emulator; {hint}\n"
     finally:
         served.process.terminate()
         served.end()

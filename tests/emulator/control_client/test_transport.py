@@ -491,7 +491,8 @@ def test_a_call_that_is_waiting_ends_when_the_emulator_stops(own_emulator: Any, 
     assert not thread.is_alive()
     assert [type(one) for one in raised] == [EmulatorError]
     assert "does not answer: it has stopped" in str(raised[0])
-    with pytest.raises(EmulatorError, match=r"the connection to the emulator at http://\S+/_emulator/ was closed"):
+    closed = r"the connection to the emulator at http://\S+/_emulator/ was closed; create a new Emulator$"
+    with pytest.raises(EmulatorError, match=closed):
         view.faults.list()
     with pytest.raises(EmulatorError, match="this emulator is not running"):
         emulator.faults.list()
