@@ -33,10 +33,11 @@ Command = Union[str, Sequence[str]]
 
 #: Bytes of each stream that come with the exit code.
 INLINE = 256 * 1024
-# The script is one argument of the shell that runs it, which is 128 KiB at most on Linux.
 #: Bytes of an input that is sent in the script.
 SENT_IN_SCRIPT = 32 * 1024
-_LONGEST_BODY = 64 * 1024
+#: Bytes of a script (platform-behaviour.md A, Helpers). It is one argument of the shell that runs it, which is 128 KiB
+#: at most on Linux.
+LONGEST_SCRIPT = 96 * 1024
 #: Every process of a command has it, apart from those that clear their environment.
 MARK = "CAGED_SDK_RUN"
 
@@ -46,6 +47,8 @@ _RESERVED = frozenset(
     | {"select", "then", "time", "until", "while"}
 )
 _OF_THE_SHELL = frozenset({"BASH", "BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
+# `$$`, as a command may write it.
+_NUMBER_OF_SHELL = re.compile(r"\$\$|\$\{[#!]?\$")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -77,6 +80,8 @@ def checked_command(command: Any, cwd: Any, env: Any, user: Any) -> CommandSpec:
             raise CagedError(f"env has the name {name!r}; a shell takes letters, digits and '_', not first a digit")
         if name in _OF_THE_SHELL:
             raise CagedError(f"env has the name {name!r}, which the shell sets itself; use another name")
+        if name == MARK:
+            raise CagedError(f"env has the name {name!r}, by which the processes of a command are found")
         _without_nul(f"env[{name!r}]", value)
     for name, given in (("cwd", cwd), ("user", user)):
         if given is not None and not _without_nul(name, arguments.text(name, given)):
@@ -134,8 +139,19 @@ def _find(text: str, quote: str, start: int) -> int:
 
 
 def files_of(name: str) -> str:
-    """The beginning of the paths of a command's files: `.1` stdout, `.2` stderr, `.0` stdin, `.c` the command."""
+    """The beginning of the paths of a command's files.
+
+    `.1` stdout, `.2` stderr, `.0` stdin, `.c` the command, `.t` when its script was started, see `note_start`.
+    """
     return f"{SCRATCH}/{name}"
+
+
+def note_start(name: str) -> str:
+    """The line that keeps the line of /proc of the script's shell, which is older than each process of the command."""
+    return (
+        f'{{ read -r CAGED_SDK_STAT </proc/self/stat&&echo "$CAGED_SDK_STAT" >{files_of(name)}.t'
+        ";unset CAGED_SDK_STAT;} 2>/dev/null\n"
+    )
 
 
 @dataclass(frozen=True)
@@ -156,11 +172,6 @@ def inline_input(name: str, content: bytes) -> StandardInput:
     path = f"{files_of(name)}.0"
     encoded = base64.b64encode(content).decode()
     return StandardInput(f"<{path}", f"printf %s {encoded}|base64 -d >{path}||exit 1\n")
-
-
-def is_long(spec: CommandSpec) -> bool:
-    """True when `long_program` has to be in a file. It is quoted twice for another user."""
-    return len(_body(spec, "", None).encode()) > _LONGEST_BODY
 
 
 def long_program(spec: CommandSpec) -> bytes:
@@ -184,6 +195,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     return (
         f"{run_header(name, spec.line)}"
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
+        f"{note_start(name)}"
         f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
         f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'
     )
@@ -211,7 +223,7 @@ _READ_PROGRAM = 'eval "$(cat <&8)"'
 def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
     # Descriptor 9 is a second mark, for a process that clears its environment, see `ending`.
     start = "echo @started >&9;exec 9>&2;"
-    if "$$" in spec.line:
+    if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
         # short command.
         return body(spec, name, file, start + exec_shell(spec, file))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Optional, Union
 
@@ -18,6 +18,7 @@ from .binding import AsyncBound, Binding, Bound, new_name
 from .command_output import STARTED, Streams, read_result
 from .command_script import (
     INLINE,
+    LONGEST_SCRIPT,
     SENT_IN_SCRIPT,
     Command,
     CommandSpec,
@@ -26,7 +27,6 @@ from .command_script import (
     command_line,
     files_of,
     inline_input,
-    is_long,
     long_program,
     script,
     streams,
@@ -76,9 +76,11 @@ def run(
     name = new_name()
     try:
         source = yield from send_stdin(binding, name, stdin)
-        long = yield from send_program(binding, name, spec)
+        finished = binding.take_finished()
+        sent = yield from fitting_script(
+            binding, name, spec, lambda long: script(spec, name, source, long, finished), LONGEST_SCRIPT
+        )
         begun = _timing.now()
-        sent = script(spec, name, source, long, binding.take_finished())
         try:
             answer = yield from binding.send(sent, limit)
         except CagedTimeoutError:
@@ -94,12 +96,20 @@ def run(
     return result
 
 
-def send_program(binding: Binding, name: str, spec: CommandSpec) -> Plan[bool]:
-    """Put a long command, or long variables, into a file. Returns whether they are there."""
-    if not is_long(spec):
-        return False
+def fitting_script(
+    binding: Binding, name: str, spec: CommandSpec, make: Callable[[bool], str], limit: int
+) -> Plan[str]:
+    """The script of a command. A long command, and long variables, are put into a file.
+
+    Args:
+        make: Makes the script; its argument is whether they are in the file.
+        limit: Bytes of the script.
+    """
+    made = make(False)
+    if len(made.encode()) <= limit:
+        return made
     yield from put(binding, f"{files_of(name)}.c", long_program(spec))
-    return True
+    return make(True)
 
 
 def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:

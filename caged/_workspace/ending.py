@@ -14,9 +14,13 @@ _TIMEOUT = 30.0
 # one. Those that start while one looks are found in the next round. Others are remembered: to read their environment
 # takes a process each. One that is just being replaced by another program has no environment, and is looked at again.
 # To look may take seconds, in which numbers are given to new processes. So a process is its number and the time at
-# which it was started, and both are compared again before a signal is sent.
+# which it was started, and both are compared again before a signal is sent. What was started before the script of the
+# command is not its own: a machine without namespaces has hundreds of those. A number that a shell cannot compare, or
+# none, leaves nothing out.
 _FIND = """\
 f={path}
+since=0
+{{ read -r line <$f.t;}} 2>/dev/null&&{{ set -- ${{line##*) }};since=${{20}};}}
 look_at() {{
   {{ read -r line <"/proc/$1/stat";}} 2>/dev/null||return 1
   set -- ${{line##*) }}
@@ -43,6 +47,7 @@ find_all() {{
       pid=${{d#/proc/}}
       [ "$pid" = $$ ]&&continue
       look_at "$pid"||continue
+      [ "$ticks" -lt "$since" ] 2>/dev/null&&continue
       one="$pid:$ticks"
       case " $all " in *" $one "*) continue;; esac
       case " $all " in
@@ -82,7 +87,7 @@ send {number}
 """
 _PRINT = """\
 tail -c {kept} $f.1 2>/dev/null|base64;echo @;tail -c {kept} $f.2 2>/dev/null|base64
-rm -f $f.[0-9c]
+rm -f $f.[0-9ct]
 """
 
 

@@ -11,6 +11,8 @@ from .._errors import CagedError
 from .._naming import public
 
 EntryType = Literal["file", "directory", "symlink", "other"]
+#: The first and the last second of a datetime, since 1970.
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
 
 
 @public
@@ -23,7 +25,7 @@ class FileStat:
         type: ``file``, ``directory``, ``symlink``, or ``other``: a device, a named pipe, a socket.
         size: Bytes.
         mode: Permission bits, e.g. ``0o644``; with set-user-ID, set-group-ID and sticky bit.
-        mtime: Time of the last change, UTC, to the second.
+        mtime: Time of the last change, UTC, to the second; for one before the year 1 or after 9999 the nearest.
         uid, gid: Owner and group.
         owner, group: Their names; ``UNKNOWN`` where the sandbox has none.
         target: Of a symbolic link, as it is written there; None for all else.
@@ -79,28 +81,29 @@ def parse(output: str, key: str) -> list[FileStat]:
     Raises:
         CagedError: Something else is among them.
     """
-    found: dict[str, FileStat] = {}
+    # Paths that are not UTF-8 may be the same here.
+    found: list[FileStat] = []
     targets: dict[str, str] = {}
     link = ""
     for record in f"\n{output.removesuffix(chr(10))}".split(f"\n{key}")[1:]:
         kind, text = record[:1], record[1:]
         if kind == "S":
-            made = _stat(text)
-            found[made.path] = made
+            found.append(_stat(text))
         elif kind == "L":
             link = text
         elif kind == "T":
             targets[link] = text
         else:
             raise CagedError(f"the sandbox's list of files is garbled: {record[:200]!r}")
-    return [replace(made, target=targets.get(made.path)) if made.is_symlink else made for made in found.values()]
+    return [replace(made, target=targets.get(made.path)) if made.is_symlink else made for made in found]
 
 
 def _stat(text: str) -> FileStat:
     try:
         mode_text, size, mtime, uid, gid, owner, group, path = text.split(" ", 7)
         mode = int(mode_text, 16)
-        changed = datetime.fromtimestamp(int(mtime), timezone.utc)
+        # Files can have times of which a datetime is not capable.
+        changed = datetime.fromtimestamp(min(max(_FIRST, int(mtime)), _LAST), timezone.utc)
         return FileStat(path, _type(mode), int(size), stat.S_IMODE(mode), changed, int(uid), int(gid), owner, group)
     except (ValueError, OverflowError, OSError):
         raise CagedError(f"the sandbox's list of files is garbled: {text[:200]!r}") from None

@@ -21,6 +21,7 @@ from .binding import AsyncBound, Binding, Bound, decoded, new_name
 from .directory_listing import list_
 from .file_stat import EMIT, FileStat, parse
 from .path_scripts import (
+    CHECK_REPLACED,
     CHECK_WRITABLE,
     FOLLOW,
     MAKE_PARENTS,
@@ -38,8 +39,10 @@ Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
 # The method named `list` hides the builtin inside the classes.
 FileStats = list[FileStat]
 
-#: Bytes of a file that are sent in the script that writes it.
+#: Bytes of a file that are sent in the script that writes it. Each of the path's, which is in it in several forms,
+#: takes the place of some.
 _SENT_IN_SCRIPT = 64 * 1024
+_BYTES_OF_PATH = 8
 
 
 def read_bytes(binding: Binding, path: Any) -> Plan[bytes]:
@@ -48,8 +51,9 @@ def read_bytes(binding: Binding, path: Any) -> Plan[bytes]:
     content = bytearray()
     size, piece = yield from first_piece(binding, checked, require_directory(path))
     content += piece
-    # A file of /proc has no size, and all of it comes with the first piece.
-    while len(content) < size and piece:
+    # A file of /proc has no size, and all of it comes with the first piece. One that is not whole is the last, also of
+    # a file that has become shorter.
+    while len(content) < size and len(piece) == PIECE:
         piece = yield from next_piece(binding, checked, len(content) // PIECE)
         content += piece
     return bytes(content)
@@ -111,7 +115,7 @@ def write(binding: Binding, path: Any, content: Any) -> Plan[None]:
         content = arguments.text("content", content).encode()
     if isinstance(content, (bytes, bytearray, memoryview)):
         content = bytes(content)
-        if len(content) <= _SENT_IN_SCRIPT:
+        if len(content) + _BYTES_OF_PATH * len(checked.encode()) <= _SENT_IN_SCRIPT:
             name = new_name()
             yield from binding.interruptible(_write_short(binding, checked, content, name), removal(checked, name))
             return
@@ -267,6 +271,7 @@ def copy(binding: Binding, source: Any, target: Any) -> Plan[None]:
         "  [ -f \"$s\" ]||refuse 'it is a device, a named pipe or a socket'\n"
         '  cp -p -- "$s" "$t"\n'
         'fi&&mv -f -- "$t" "$p"||{ rm -rf -- "$t";exit 1;}\n'
+        f"c=3\n{CHECK_REPLACED}"
     )
     yield from binding.interruptible(work_on(binding, "cannot copy", old, body, new), removal(new, name))
 

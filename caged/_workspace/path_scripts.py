@@ -124,9 +124,17 @@ if [ -e "$p" ];then
 fi
 """
 
+#: Fails where `$p` has become a directory just before `$t` was to take its place: then `mv` has put it in there.
+CHECK_REPLACED = """\
+t=$p/${t##*/}
+{ [ -e "$t" ]||[ -L "$t" ];}&&{ rm -rf -- "$t";refuse 'Is a directory';}
+:
+"""
+
 #: `$t` takes the place of `$p` in one step. It gets the owner of a file that was there, and the mode `$m`, or that of
 #: the file.
-REPLACE = """\
+REPLACE = (
+    """\
 if [ -f "$p" ];then
   chown "$(stat -L -c %u:%g -- "$p")" "$t" 2>/dev/null
   m=${m:-$(stat -L -c %a -- "$p")}
@@ -134,3 +142,5 @@ fi
 [ -z "$m" ]||chmod "$m" "$t"
 mv -f -- "$t" "$p"||{ rm -rf -- "$t";exit 1;}
 """
+    + CHECK_REPLACED
+)

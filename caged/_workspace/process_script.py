@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .binding import MAKE_SCRATCH, SCRATCH
-from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell, files_of, quoted
+from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell, files_of, note_start, quoted
 
 #: Bytes that a piece of output begins at a multiple of, and most of them that come at once.
 BLOCK = 4096
@@ -95,7 +95,7 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
     ]
     # From a file: the command line of the supervisor does not hold the command, by which programs look for processes.
     lines = [
-        f"{MAKE_SCRATCH}{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1",
+        f"{MAKE_SCRATCH}{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1\n{note_start(name)}",
         f"printf %s {quoted(chr(10).join(supervisor))} >{path}.s||exit 1",
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",

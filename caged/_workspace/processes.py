@@ -25,10 +25,11 @@ from .._naming import public
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, decoded, new_name
 from .command_output import Streams
-from .command_script import Command, checked_command, command_line, files_of
-from .commands import Input, check_marks, send_program, send_stdin
+from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
+from .commands import Input, check_marks, fitting_script, send_stdin
 from .ending import send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
+from .script_header import helper_header
 from .signals import signal_number
 from .transfer import fetch, put
 
@@ -90,14 +91,17 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     given = command_line(command)
     name = new_name()
     source = yield from send_stdin(binding, name, stdin)
-    long = yield from send_program(binding, name, spec)
     encoded = base64.b64encode(given.encode()).decode()
     if len(encoded) > _COMMAND_IN_SCRIPT:
         yield from put(binding, f"{files_of(name)}.l", encoded.encode())
         encoded = ""
-    script = start_script(spec, name, source, long, encoded)
+    title = f"start {given}"
+    limit = LONGEST_SCRIPT - len(helper_header(title))
+    script = yield from fitting_script(
+        binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
+    )
     try:
-        output = yield from binding.execute(f"start {given}", script, _START_TIMEOUT)
+        output = yield from binding.execute(title, script, _START_TIMEOUT)
     except CagedTimeoutError:
         yield from send_signal(binding, name, signal_number("KILL"))
         raise

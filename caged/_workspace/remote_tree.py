@@ -55,6 +55,14 @@ def tree(binding: Binding, root: str, ignore: Sequence[str]) -> Plan[RemoteTree]
         path = _below(prefix, entry)
         if ignored(path):
             continue
+        if "\ufffd" in path or "\ufffd" in (entry.target or ""):
+            raise CagedPathError(
+                f"cannot download {entry.path!r}: its name, or the target of the link, is not UTF-8; leave it out with "
+                "ignore",
+                entry.path,
+            )
+        if path in made.directories or path in made.files or path in made.links:
+            raise CagedError(f"the sandbox lists {entry.path!r} twice")
         if entry.is_dir:
             made.directories[path] = entry
         elif entry.is_file:
@@ -101,14 +109,11 @@ def _link(root: str, path: str, entry: FileStat) -> str:
 
 
 def _check(made: RemoteTree) -> None:
-    """Refuse a list that no directory has: what is in a directory that is not listed, or is listed twice."""
-    names = [*made.directories, *made.files, *made.links]
-    for path in names:
+    """Refuse a list that no directory has: what is in a directory that is not listed."""
+    for path in (*made.directories, *made.files, *made.links):
         above = posixpath.dirname(path)
         if above and above not in made.directories:
             raise CagedPathError(f"the sandbox lists {path!r}, and not the directory that it is in", path)
-    if len(set(names)) != len(names):
-        raise CagedError("the sandbox lists a path twice")
 
 
 def is_fetched_alone(file: FileStat) -> bool:

@@ -67,7 +67,12 @@ printf %s "$t"
 # What is in `$t` moves into `$p`, where that is a directory. `check` is the first pass: nothing is moved where a
 # directory would replace a file, or a file a directory.
 _JOIN = """\
-if [ ! -d "$p" ];then mv -- "$t" "$p";exit;fi
+if [ ! -d "$p" ];then
+  mv -- "$t" "$p"||exit 1
+  t=$p/${t##*/}
+  # Another call may have made the directory meanwhile.
+  [ -d "$t" ]||exit 0
+fi
 for pass in check go;do
   q0=;i=0;n=1
   while [ $i -lt $n ];do

@@ -9,7 +9,6 @@ from typing import Optional
 from . import tcp_table
 from .inside.processes import descendants
 
-_LISTEN = "0A"
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -36,8 +35,8 @@ def listening(init: Optional[int]) -> dict[int, str]:
         by_network.setdefault(network, (pid, set()))[1].update(sockets)
     found: dict[int, str] = {}
     for pid, sockets in by_network.values():
-        for columns, family in tcp_table.rows(pid):
-            if columns[3] == _LISTEN and columns[9] in sockets:
+        for columns, family in tcp_table.rows(pid, only_listening=True):
+            if columns[3] == tcp_table.LISTEN and columns[9] in sockets:
                 address, port = tcp_table.parse(columns[1], family)
                 found.setdefault(port, _ANY.get(address, address))
     return found

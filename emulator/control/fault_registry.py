@@ -24,10 +24,15 @@ class Injection:
     Args:
         fault: The fault.
         on_trigger: Called once, when the effect has happened.
+
+    Attributes:
+        delay: Seconds before the effect on this request. Effects read it here and not from the fault, so that what is
+            drawn for each request is drawn in one place.
     """
 
     def __init__(self, fault: Fault, on_trigger: Callable[[], None] = lambda: None) -> None:
         self.fault = fault
+        self.delay = fault.delay
         self._on_trigger = on_trigger
         self._is_open = True
         fault.pending += 1

@@ -50,9 +50,19 @@ def check_type(name: str, type_: Any, value: Any, also: str = "") -> None:
 
 
 def check_str(name: str, value: Any) -> None:
-    """Raise TypeError unless the value is a str."""
+    """Raise TypeError unless the value is a str, ValueError unless it can be written as UTF-8."""
     if not isinstance(value, str):
         raise TypeError(f"{name}: must be a str, not {value!r}")
+    check_characters(name, value)
+
+
+def check_characters(name: str, value: str) -> None:
+    """Raise ValueError for a text that cannot be written as UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = value[error.start]
+        raise ValueError(f"{name}: holds {half!r}, half of a surrogate pair, which is not a character") from None
 
 
 def check_bool(name: str, value: Any) -> None:
@@ -82,15 +92,18 @@ def number(name: str, value: Any) -> float:
 
 
 def check_text(name: str, value: Any, also: str = "") -> None:
-    """Raise TypeError unless the value is a str or a sequence of str; `also`: what else is accepted, for the text."""
+    """Raise TypeError unless the value is a str or a sequence of str; `also`: what else is accepted, for the text.
+    Raise ValueError where one cannot be written as UTF-8."""
     allowed = f"must be a str or a list of str{also}"
     if isinstance(value, str):
+        check_characters(name, value)
         return
     if isinstance(value, (bytes, bytearray)) or not isinstance(value, Sequence):
         raise TypeError(f"{name}: {allowed}, not {value!r}")
     for piece in value:
         if not isinstance(piece, str):
             raise TypeError(f"{name}: {allowed}; it contains {piece!r}")
+        check_characters(name, piece)
 
 
 def check_names(name: str, value: Any) -> None:

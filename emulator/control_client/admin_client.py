@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from ..control.identifiers import IdOrObject, id_of
 from ..control.records import SharedControl
+from ..control.values import check_characters
 from ..platform.shared_controls import shared_controls
 from .call_notes import CallNotes
 from .transport import SECONDS, AdminRequest, AdminRequestError, AdminResponse, EmulatorError, Transport
@@ -256,7 +257,13 @@ class AdminClient:
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     plain = {name: id_of(value) for name, value in body.items()}
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        for name, value in plain.items():
+            check_characters(name, json.dumps(value, ensure_ascii=False))
+        raise
 
 
 def _as_text(value: Any) -> str:

@@ -64,7 +64,7 @@ async def _kill_during(live: LiveSandbox, injection: Injection) -> AsyncIterator
     if injection.fault.outcome != "dies":
         yield
         return
-    loop, delay = asyncio.get_running_loop(), injection.fault.delay
+    loop, delay = asyncio.get_running_loop(), injection.delay
     dying = loop.call_later(delay, _crash, live, injection) if delay else loop.call_soon(_crash, live, injection)
     try:
         if not delay:

@@ -17,7 +17,7 @@ import httpx
 
 from caged import BoundSandbox, Caged, CagedCommandTimeoutError, CagedError, CagedFileNotFoundError
 from caged._workspace.binding import MAKE_SCRATCH, SCRATCH
-from caged._workspace.command_script import MARK, SENT_IN_SCRIPT
+from caged._workspace.command_script import LONGEST_SCRIPT, MARK
 from caged._workspace.transfer import PIECE
 
 from ..assertions import assert_contains, assert_equal, assert_status, assert_success, assert_true, read_object
@@ -36,7 +36,7 @@ _PROGRAMS = (
 )
 #: Base64 of a piece; JSON's quotes come with it.
 _LARGE = 4 * ((PIECE + 2) // 3)
-_LONG_SCRIPT = 3 * SENT_IN_SCRIPT
+_LONG_SCRIPT = LONGEST_SCRIPT
 
 
 def _output(context: Context, script: str) -> str:

@@ -25,9 +25,9 @@ async def before(injection: Injection, request: Request) -> Optional[Response]:
         ClientDisconnect: The client disconnected before the effect was complete.
     """
     fault = injection.fault
-    if fault.delay and fault.outcome != "dies":
+    if injection.delay and fault.outcome != "dies":
         trigger_if_only_delay(injection)
-        await cancel_on_disconnect(request, asyncio.sleep(fault.delay))
+        await cancel_on_disconnect(request, asyncio.sleep(injection.delay))
     if fault.hang:
         injection.trigger()
         await cancel_on_disconnect(request, until_removed(fault))

@@ -31,9 +31,9 @@ async def before_handshake(injection: Injection, socket: WebSocket) -> Optional[
     fault = injection.fault
     if fault.interrupts:
         return None
-    if fault.delay:
+    if injection.delay:
         trigger_if_only_delay(injection)
-        await _unless_disconnected(socket, asyncio.sleep(fault.delay))
+        await _unless_disconnected(socket, asyncio.sleep(injection.delay))
     if fault.hang:
         injection.trigger()
         await _unless_disconnected(socket, until_removed(fault))
@@ -100,7 +100,7 @@ class SocketInterruption:
         try:
             await asyncio.wait({working, opening}, return_when=asyncio.FIRST_COMPLETED)
             if self._opened.is_set() and self._fault.truncate is None:
-                await asyncio.wait({working}, timeout=self._fault.delay)
+                await asyncio.wait({working}, timeout=self._injection.delay)
                 if not working.done():
                     await self._end(working)
             await asyncio.wait({working})

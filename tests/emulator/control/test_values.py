@@ -98,9 +98,36 @@ def test_wrong_type_is_refused_with_a_sentence(either, act, text):
     assert not either.agents.list()
 
 
+HALVES = [
+    ("output", lambda e: e.commands.stub("x", "\ud800"), "output"),
+    ("a piece", lambda e: e.commands.stub("x", ["a", "\ud800"]), "output"),
+    ("match", lambda e: e.commands.stub("\ud800", "x"), "match"),
+    ("regular expression", lambda e: e.commands.stub(re.compile("\ud800"), "x"), "match"),
+    ("error", lambda e: e.commands.stub("x", error="\ud800"), "error"),
+    ("args", lambda e: e.commands.program("x", args="\ud800"), "args"),
+    ("reply", lambda e: e.agent("claude").reply("\ud800"), "text"),
+    ("file", lambda e: e.agent("claude").reply("x", files={"a": "\ud800"}), "files"),
+    ("path", lambda e: e.agent("claude").reply("x", files={"\ud800": "a"}), "files"),
+    ("prompt", lambda e: e.agent("claude").reply_to("\ud800", "x"), "prompt"),
+    ("body", lambda e: e.faults.add(status=500, body="\ud800"), "body"),
+]
+
+
+@each(("act", "name"), [(act, name) for _, act, name in HALVES])
+def test_half_of_a_surrogate_pair_is_refused(either, act, name):
+    with pytest.raises(ValueError, match=rf"^{name}: holds '\\ud800', half of a surrogate pair") as caught:
+        act(either)
+    assert type(caught.value) is ValueError
+    assert not either.faults.list()
+    assert not either.commands.list()
+    assert not either.agents.list()
+
+
 @each(
     ("path", "body"),
     [
+        ("/commands", r'{"match": "x", "output": "\ud800"}'),
+        ("/agents/claude/replies", r'{"text": "\ud800"}'),
         ("/faults", '{"status": 500, "probability": NaN}'),
         ("/faults", '{"delay": Infinity}'),
         ("/clock/advance", '{"seconds": NaN}'),

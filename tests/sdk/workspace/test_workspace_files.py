@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from cases import each
-from workspace_testing import new_sandbox
+from workspace_testing import new_sandbox, on_shells
 
 import caged
 from caged import (
@@ -30,6 +30,7 @@ from caged import (
     CagedPermissionError,
     CagedSandboxError,
 )
+from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 from caged._workspace.paths import path_error
 from caged._workspace.transfer import PIECE
@@ -80,6 +81,7 @@ def names_of(entries):
 # Contents
 
 
+@on_shells
 def test_bytes_are_exact(box, folder):
     contents = (b"", b"\0", b"\xff\xfe", b"no newline", b"a\r\nb\n", b"\n\n\n", b"@", bytes(range(256)) * 1000)
     for number, content in enumerate(contents):
@@ -89,6 +91,7 @@ def test_bytes_are_exact(box, folder):
         assert box.stat(f"{folder}/{number}").size == len(content)
 
 
+@on_shells
 def test_large_file_is_exact(box, folder):
     content = os.urandom(PIECE * 2 + 12345)
 
@@ -156,6 +159,21 @@ def test_open_file_that_cannot_be_read_leaves_old_content_and_nothing_else(proce
 
     assert process_box.read_text(f"{cheap}/f") == "old"
     assert names_of(process_box.list(cheap)) == ["f"]
+
+
+def test_file_that_becomes_shorter_while_it_is_read_has_no_piece_twice(namespace_box, single, monkeypatch):
+    content = os.urandom(7000)
+    namespace_box.write(f"{single}/f", content)
+    monkeypatch.setattr("caged._workspace.files.PIECE", 2000)
+    whole = caged._workspace.files.next_piece
+
+    def shortened(binding, path, number):
+        yield from binding.execute("become shorter", f"head -c 3000 {path} >{path}2;mv {path}2 {path}")
+        return (yield from whole(binding, path, number))
+
+    monkeypatch.setattr("caged._workspace.files.next_piece", shortened)
+
+    assert namespace_box.read_bytes(f"{single}/f") == content[:3000]
 
 
 def test_text_is_decoded(process_box, cheap):
@@ -245,6 +263,7 @@ def test_path_that_cannot_be_is_refused(process_box, path, message):
 # Writing
 
 
+@on_shells
 def test_write_makes_parents_and_keeps_mode_of_file(box, folder):
     box.write(f"{folder}/a/b/c", "1")
     assert box.stat(f"{folder}/a/b/c").mode == 0o644
@@ -258,6 +277,7 @@ def test_write_makes_parents_and_keeps_mode_of_file(box, folder):
     assert box.stat(f"{folder}/a/b/c").size == 100_000
 
 
+@on_shells
 def test_write_replaces_file_in_one_step(box, folder):
     box.write(f"{folder}/f", "old")
     # A program that has the file open keeps the old one, which is whole.
@@ -297,6 +317,7 @@ def test_readers_see_old_or_new_content(process_box, cheap):
     assert seen <= contents
 
 
+@on_shells
 def test_write_through_link_keeps_link(box, folder):
     box.write(f"{folder}/d/f\n", "old")
     box.run(["ln", "-s", "d/f\n", f"{folder}/link"], check=True)
@@ -313,7 +334,7 @@ def test_write_through_link_keeps_link(box, folder):
 # What cannot be
 
 
-@pytest.mark.parametrize("place", ["namespace-sync", "process-async", "busybox-sync"], indirect=True)
+@on_shells
 def test_wrong_paths_are_errors_with_pythons_own_types(box, folder):
     box.write(f"{folder}/f", "x")
     box.write(f"{folder}/d/e", "x")
@@ -513,6 +534,7 @@ def test_stat_tells_all(box, folder):
     assert box.list(folder)[0] == file
 
 
+@on_shells
 def test_exists_follows_links(box, folder):
     box.write(f"{folder}/f", "")
     box.run(f"cd {folder}; ln -s f l; ln -s none n; ln -s loop loop", check=True)
@@ -522,6 +544,7 @@ def test_exists_follows_links(box, folder):
     assert existing == ["f", "l", ".", ""]
 
 
+@on_shells
 def test_list_is_sorted_and_recursive_on_demand(box, folder):
     for path in ("b", "a/b/c", "a/x", "a.b", ".h/z"):
         box.write(f"{folder}/{path}", "")
@@ -536,6 +559,19 @@ def test_list_is_sorted_and_recursive_on_demand(box, folder):
     assert box.list(f"{folder}/empty") == []
 
 
+def test_list_has_each_name_that_is_not_utf8(namespace_box, single):
+    namespace_box.run('for o in 376 377; do : >"$(printf "\\\\$o")"; done', cwd=single, check=True)
+
+    assert names_of(namespace_box.list(single)) == ["\ufffd", "\ufffd"]
+
+
+@each("seconds, year", [(300_000_000_000, 9999), (-70_000_000_000, 1), (-1, 1969)])
+def test_time_that_no_datetime_has_is_the_nearest(seconds, year):
+    (known,) = parse(f"\nkeyS81a4 1 {seconds} 0 0 root root /x\n", "key")
+    assert known.mtime.year == year
+
+
+@on_shells
 def test_list_of_many_entries_is_complete(box, folder):
     box.run(f"cd {folder}; mkdir d; for i in $(seq 130); do : >$i; : >d/$i; done", check=True)
 
@@ -613,6 +649,7 @@ def test_mkdir_makes_parents_and_accepts_existing_on_demand(box, folder):
     assert box.stat(f"{folder}/a/b").is_dir
 
 
+@on_shells
 def test_remove_takes_links_and_not_their_targets(box, folder):
     box.write(f"{folder}/d/f", "x")
     box.run(f"cd {folder}; ln -s d l; ln -s none n; mkdir e; mkdir r; ln -s ../d r/l", check=True)
@@ -628,6 +665,7 @@ def test_remove_takes_links_and_not_their_targets(box, folder):
         box.remove("/", recursive=True)
 
 
+@on_shells
 def test_move_and_copy_replace_files_and_keep_modes(box, folder):
     box.write(f"{folder}/a", "1")
     box.run(f"chmod 751 {folder}/a; touch -d @1000000000 {folder}/a; ln -s a {folder}/l", check=True)
@@ -644,6 +682,7 @@ def test_move_and_copy_replace_files_and_keep_modes(box, folder):
     assert not [name for name in names_of(box.list(folder, recursive=True)) if name.startswith(".caged")]
 
 
+@on_shells
 def test_directories_are_moved_and_copied_whole(box, folder):
     box.write(f"{folder}/d/e/.f", "1")
     box.run(f"cd {folder}/d; chmod 711 .; mkdir empty; ln -s e/.f link; ln -s none n", check=True)

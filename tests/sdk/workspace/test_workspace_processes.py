@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from leftovers import processes_with, unique_seconds, until
+from workspace_testing import on_shells
 
 from caged import (
     Caged,
@@ -63,6 +64,7 @@ def test_process_runs_in_the_background_until_it_exits(box):
     assert (process.output().stdout, process.output().stderr) == (f"{process.pid}\nend\n", "err\n")
 
 
+@on_shells
 def test_process_of_a_word_list_with_options(box):
     box.run("mkdir -p 'a b'")
     words = ["sh", "-c", 'printf "%s|" "$A" "$@"; cat; touch here; echo $0', "it's", "$HOME", "a\nb"]
@@ -75,6 +77,7 @@ def test_process_of_a_word_list_with_options(box):
     assert "sh -c" in process.command
 
 
+@on_shells
 def test_exit_codes(box):
     cases = {
         "exit 0": 0,
@@ -97,6 +100,7 @@ def test_exit_codes(box):
         assert process.command == command
 
 
+@pytest.mark.parametrize("place", ["process-async", "busybox-sync"], indirect=True)
 def test_stdin_of_any_form_and_size(box):
     for content in (b"", b"short", b"\0\xff" * 50_000):
         for stdin in (content, io.BytesIO(content)):
@@ -108,6 +112,7 @@ def test_stdin_of_any_form_and_size(box):
     assert process.output().stdout == "end\n"
 
 
+@on_shells
 def test_process_that_cannot_start_is_an_error_and_leaves_nothing(box):
     for options, message in (
         ({"cwd": "/missing"}, "working directory '/missing' cannot be entered"),
@@ -147,6 +152,7 @@ def test_wait_ends_as_soon_as_the_process(process_box, busybox_box):
             assert waiting.result(60) == 3
 
 
+@on_shells
 def test_wait_that_is_too_short_says_what_was_printed(box):
     process = box.start("echo started; echo problem >&2; sleep 1000")
     until(lambda: process.output().stderr)
@@ -271,15 +277,16 @@ def test_stream_gives_both_streams_until_the_end(box):
     assert [chunk.stream for chunk in process.stream()] == ["stdout", "stderr"]
 
 
+@on_shells
 def test_stream_of_much_output_is_whole(box):
-    process = box.start("yes 0123456789abcde | head -c 5000001; yes err | head -c 1500000 >&2")
+    process = box.start("yes 0123456789abcde | head -c 2500001; yes err | head -c 1200000 >&2")
     received = {"stdout": b"", "stderr": b""}
 
     for chunk in process.stream():
         received[chunk.stream] += chunk.data
 
-    assert received["stdout"] == (b"0123456789abcde\n" * 312501)[:5000001]
-    assert received["stderr"] == b"err\n" * 375000
+    assert received["stdout"] == (b"0123456789abcde\n" * 156251)[:2500001]
+    assert received["stderr"] == b"err\n" * 300000
     output = process.output()
     assert (output.stdout_bytes, output.stderr_bytes) == (received["stdout"], received["stderr"])
 
@@ -343,6 +350,7 @@ def test_another_process_with_the_same_number_is_not_mistaken(process_box):
     assert process.poll() is None
 
 
+@on_shells
 def test_process_whose_supervisor_was_killed_runs_on_and_is_then_lost(box):
     process = box.start("echo started; while [ ! -e go ]; do sleep 0.02; done; echo end")
     path = files_of(box, process)

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 
 import pytest
 from cases import each
+from workspace_testing import on_shells
 
 from caged import (
     AsyncCaged,
@@ -136,6 +137,7 @@ def test_tree_comes_back_as_it_was(box, folder, tree, tmp_path):
     assert box.stat(f"{folder}/new/copy").mode == stat.S_IMODE(tree.stat().st_mode)
 
 
+@on_shells
 def test_file_comes_back_as_it_was(box, folder, tmp_path):
     content = os.urandom(PIECE * 2 + 777)
     (tmp_path / "file").write_bytes(content)
@@ -168,6 +170,7 @@ def test_sizes_around_limit_are_exact(small_pieces, process_box, cheap, tmp_path
     assert (tmp_path / "f").read_bytes() == (tmp_path / "d" / "f").read_bytes() == content
 
 
+@on_shells
 def test_directory_of_several_pieces_is_whole(small_pieces, box, folder, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
@@ -265,6 +268,7 @@ def test_directory_that_is_deeper_than_a_path_is_an_error(namespace_box, single,
 # What is left out, and what is reported
 
 
+@on_shells
 def test_patterns_leave_out_in_both_directions(box, folder, tmp_path):
     source = tmp_path / "source"
     for name in ("a.py", "a.pyc", "node_modules/x/y", "sub/node_modules/z", "sub/b.pyc", "doc/out/a", "sub/doc/out/b"):
@@ -303,9 +307,25 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
             assert (done[-1], len(done) > 1) == (sizes[kind], True)
 
 
+def test_name_that_is_not_utf8_is_not_downloaded(namespace_box, single, tmp_path):
+    namespace_box.mkdir(single)
+    for script in ('mkdir "$n"', ': >"$n"', 'ln -s "$n" link', 'ln -s target "$n"'):
+        namespace_box.run(f"n=$(printf '\\377'); {script}", cwd=single, check=True)
+
+        with pytest.raises(CagedPathError, match="is not UTF-8; leave it out with ignore"):
+            namespace_box.download(single, tmp_path / "x")
+
+        assert not (tmp_path / "x").exists()
+        namespace_box.run(f"rm -rf {single}/*", check=True)
+    namespace_box.run("mkdir $(printf '\\377'); : >f", cwd=single, check=True)
+    namespace_box.download(single, tmp_path / "x", ignore=["*\ufffd*"])
+    assert os.listdir(tmp_path / "x") == ["f"]
+
+
 # Joining what is there
 
 
+@on_shells
 def test_directories_join_what_is_there(box, folder, tree, tmp_path):
     box.write(f"{folder}/kept", "kept")
     box.write(f"{folder}/sub/kept", "kept")
@@ -567,6 +587,33 @@ def test_piece_that_arrives_in_part_is_an_error(namespace_box, single, tmp_path,
             call()
 
     assert namespace_box.list(single) == []
+
+
+def test_directory_that_appears_at_the_last_moment_is_joined_or_refused(namespace_box, single, tmp_path):
+    """`mv` puts what it is to rename into a directory of this name."""
+    box = namespace_box
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("new")
+    box.write(f"{single}/source/g", "x")
+    replace_program(box, "mv", 'for last;do :;done\nmkdir -p "$last"\nexec /usr/bin/mv "$@"\n')
+    try:
+        box.upload(tmp_path / "d", f"{single}/joined")
+        for number, call in enumerate(
+            (
+                lambda path: box.write(path, "x"),
+                lambda path: box.upload(tmp_path / "d" / "f", path),
+                lambda path: box.copy(f"{single}/source", path),
+                lambda path: box.copy(f"{single}/source/g", path),
+            )
+        ):
+            with pytest.raises(CagedIsADirectoryError) as caught:
+                call(f"{single}/{number}")
+            assert caught.value.path == f"{single}/{number}"
+            assert box.list(f"{single}/{number}") == []
+    finally:
+        box.run("rm /root/.local/bin/mv", check=True)
+
+    assert [entry.name for entry in box.list(f"{single}/joined")] == ["f"]
 
 
 # What a hostile sandbox does

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from cases import each
-from workspace_testing import PLACES, new_sandbox
+from workspace_testing import PLACES, new_sandbox, on_shells
 
 from caged import CagedAPIError, CagedError, CagedNotFoundError, CagedSandboxError, CagedTimeoutError
 
@@ -50,6 +50,7 @@ def test_wait_for_port_without_preview_returns_an_empty_url(box):
     process.kill()
 
 
+@on_shells
 def test_wait_for_port_ends_when_the_process_has_exited(box):
     process = box.start("echo starting; echo 'address in use' >&2; exit 3")
 
