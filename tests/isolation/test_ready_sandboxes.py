@@ -86,7 +86,7 @@ def take(emulator: Emulator, client: Caged, **options: object) -> str:
     """Create a sandbox that was made in advance."""
     for _ in range(50):
         fill(emulator, client, **options)
-        ready = {inode(one.layout.directory) for shelf in pool_of(emulator)._shelves.values() for one in shelf.ready}
+        ready = {inode(one.layout.directory) for kept in pool_of(emulator)._by_kind.values() for one in kept.ready}
         box = client.sandboxes.create(**options).id
         if inode(emulator._runtime.platform.files_dir / "sandboxes" / box) in ready:
             return box
@@ -271,7 +271,7 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
 
 def test_ready_made_sandbox_whose_shell_fails_is_discarded(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     provisioner = emulator._runtime.platform.provisioner
-    kind = next(iter(pool_of(emulator)._shelves))
+    kind = next(iter(pool_of(emulator)._by_kind))
     before = sorted(provisioner._run_dir.glob("ready-*"))
 
     def make_fails(kind: SandboxKind, message: str) -> None:
@@ -318,8 +318,8 @@ def test_they_are_removed_when_idle(emulator: Emulator) -> None:
     run_dir = emulator._runtime.platform.run_dir
 
     async def idle() -> None:
-        for shelf in pool_of(emulator)._shelves.values():
-            shelf.requests.clear()
+        for kept in pool_of(emulator)._by_kind.values():
+            kept.requests.clear()
         pool_of(emulator)._empty_idle()
         await asyncio.gather(*pool_of(emulator)._discarding)
 
