@@ -16,9 +16,9 @@ from .._tracebacks import short_tracebacks
 from .agent_dialects import AgentReply, event_of
 from .agent_prompts import AgentPrompt, read_reply
 from .binding import Binding
+from .cancellation import uninterrupted
 from .command_script import command_line
 from .commands import RunResult
-from .completion import uninterrupted
 from .processes import OutputReader, ProcessRecord, kill, look, start
 
 #: Seconds that one request waits for output.

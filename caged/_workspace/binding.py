@@ -16,8 +16,8 @@ from .._http import AsyncSession, Session
 from .._models.sandboxes import ExecResult, Sandbox
 from .._resources.sandbox_calls import exec_
 from .._settings import Settings
+from .cancellation import completed
 from .command_output import decode
-from .completion import completed
 from .script_header import helper_header
 
 T = TypeVar("T")

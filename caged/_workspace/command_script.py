@@ -221,7 +221,7 @@ _READ_PROGRAM = 'eval "$(cat <&8)"'
 
 
 def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
-    # Descriptor 9 is a second mark, for a process that clears its environment, see `ending`.
+    # Descriptor 9 is a second mark, for a process that clears its environment, see `process_scan.py`.
     start = "echo @started >&9;exec 9>&2;"
     if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a

@@ -33,7 +33,7 @@ from .path_scripts import (
     written_file,
 )
 from .paths import ROOT, SandboxPath, absolute, absolute_new, names_directory
-from .transfer import PIECE, append, discard
+from .pieces import PIECE, append, discard
 
 Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
 # The method named `list` hides the builtin inside the classes.

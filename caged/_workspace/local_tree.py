@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from .._errors import CagedError
-from .transfer import PIECE
+from .pieces import PIECE
 
 #: Of permission bits, what a transfer keeps: a file that runs as its owner does not in another place.
 KEPT_MODE = 0o777

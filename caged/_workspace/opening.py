@@ -16,8 +16,8 @@ from .._tracebacks import short_tracebacks
 from .async_bound_sandbox import AsyncBoundSandbox
 from .binding import Opened
 from .bound_sandbox import BoundSandbox
-from .completion import completed
-from .creation import CREATION_PATIENCE, creation_error, remove
+from .cancellation import completed
+from .failed_creation import CREATION_PATIENCE, creation_error, remove
 
 _log = logging.getLogger("caged.sandboxes")
 

@@ -27,11 +27,11 @@ from .binding import AsyncBound, Binding, Bound, decoded, new_name
 from .command_output import Streams
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
-from .ending import removal_of_processes, send_signal
+from .pieces import fetch, put
+from .process_kill import removal_of_processes, send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
 from .script_header import helper_header
 from .signals import signal_number
-from .transfer import fetch, put
 
 Signal = Union[int, str]
 

@@ -16,7 +16,7 @@ from .directory_listing import SKIP_NOTHING, records
 from .file_stat import FileStat
 from .globs import ignoring
 from .path_scripts import variables, work_on
-from .transfer import PIECE
+from .pieces import PIECE
 
 # Bytes of names in one script, which is an argument of a program: 128 KiB at most on Linux.
 _NAMES = 64 * 1024

@@ -19,8 +19,8 @@ from .._resources import files, snapshots
 from .._resources.sandbox_creation import create
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
-from .completion import uninterrupted
-from .creation import CREATION_PATIENCE, creation_error, remove
+from .cancellation import uninterrupted
+from .failed_creation import CREATION_PATIENCE, creation_error, remove
 from .lifecycle import info
 
 B = TypeVar("B", bound="WorkspaceSnapshots")

@@ -21,8 +21,8 @@ from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
 from .paths import SandboxPath, absolute, absolute_new
+from .pieces import PIECE, discard, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
-from .transfer import PIECE, discard, send
 
 LocalPath = Union[str, "os.PathLike[str]"]
 #: Called with the bytes of files that were transferred, and with those of all files.

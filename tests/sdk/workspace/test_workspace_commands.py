@@ -23,7 +23,7 @@ from caged import (
     CagedNotFoundError,
     CagedSandboxError,
 )
-from caged._workspace import transfer
+from caged._workspace import pieces
 from caged._workspace.binding import Binding
 
 SCRATCH = "/tmp/.caged-sdk"
@@ -586,7 +586,7 @@ def test_output_that_becomes_shorter_while_it_is_fetched_is_an_error(process_box
         return b""
         yield
 
-    monkeypatch.setattr(transfer, "fetch_piece", nothing)
+    monkeypatch.setattr(pieces, "fetch_piece", nothing)
     with pytest.raises(CagedError, match="became shorter while it was read: 0 of 600000 bytes"):
         process_box.run("head -c 600000 /dev/zero")
 

@@ -33,7 +33,7 @@ from caged import (
 from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 from caged._workspace.paths import path_error
-from caged._workspace.transfer import PIECE
+from caged._workspace.pieces import PIECE
 
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\U0001f600\n\nend\n"
 NAMES = (
