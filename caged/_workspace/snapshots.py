@@ -153,6 +153,10 @@ class WorkspaceSnapshots(Bound):
 
         Args:
             path: The work tree; None means ``/workspace``.
+
+        Raises:
+            CagedNotFoundError: The sandbox or the path does not exist.
+            CagedAPIError: 409, the sandbox is not running.
         """
         return self._session.send(files.git_diff(self.id, path))
 

@@ -128,7 +128,7 @@ class Provisioner:
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
-        self._plan: Optional[copies.Plan] = None
+        self._contents: Optional[copies.RootContents] = None
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._preparing = False
@@ -188,12 +188,12 @@ class Provisioner:
         if isolation.root == "overlays":
             return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid_directories())}
         if isolation.root == "copies":
-            if self._plan is None:
-                self._plan = copies.make_plan(isolation.hide)
-            copies.fill(layout, self._plan, isolation.in_user_namespace)
+            if self._contents is None:
+                self._contents = copies.list_contents(isolation.hide)
+            copies.fill(layout, self._contents, isolation.in_user_namespace)
             names = host_view.overlaid_directories()
             programs = [name for name in names if name in host_view.PROGRAM_DIRECTORIES]
-            bound = [f"/{path}" for path in self._plan.bound]
+            bound = [f"/{path}" for path in self._contents.bound]
             return {"programs": programs, "copied": list(copies.COPIED), "bound": bound}
         return {}
 
