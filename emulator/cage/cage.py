@@ -179,6 +179,8 @@ class Cage:
         result = await self._init.run(
             list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds, watch
         )
+        if self.layout.mounted:
+            return result  # the paths in it are the sandbox's own
         seen = self.layout.to_sandbox_text
         return replace(
             result,
