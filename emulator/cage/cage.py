@@ -104,7 +104,7 @@ class Cage:
             "HOME": layout.command_path("root"),
             "USER": "root",
             "SHELL": self._shell,
-            "LANG": "C.UTF-8",
+            "LANG": shells.LOCALE,
             "TERM": "dumb",
             "PATH": f"{layout.command_path('opt/caged')}/bin:{layout.command_path('root')}/.local/bin:{STANDARD_PATH}",
             "TMPDIR": layout.command_path("tmp"),
