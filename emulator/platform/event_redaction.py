@@ -86,6 +86,7 @@ class EventRedactor:
 
     def text(self, text: str) -> str:
         """Return one text, redacted and cut."""
-        text = redact(text, self._secrets, TEXT)
+        if text:
+            text = redact(text, self._secrets, TEXT)
         self.weight += len(text) + 8
         return text
