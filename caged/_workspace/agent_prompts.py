@@ -51,6 +51,8 @@ def checked_prompt(
     for name, value in (("model", model), ("session", session)):
         if value is not None and not arguments.text(name, value):
             raise CagedError(f"{name} is empty; leave it out for the agent's own")
+        if value is not None and value.startswith("-"):
+            raise CagedError(f"{name} begins with '-', so the agent would take it for an option")
     arguments.boolean("json", as_json)
     if arguments.boolean("stream", stream) and not as_json:
         raise CagedError("stream=True reads the agent's events, which are JSON; leave json=False out")

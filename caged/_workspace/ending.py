@@ -113,6 +113,11 @@ def send_signal(binding: Binding, name: str, number: int) -> Plan[None]:
     yield from binding.execute(f"send signal {number}", _find(name) + send, _TIMEOUT)
 
 
+def removal_of_processes(name: str) -> str:
+    """Shell that ends every process of a command that was being started, and removes its files."""
+    return f"({_find(name)}{_KILL}rm -f $f.*)"
+
+
 def _find(name: str) -> str:
     return _FIND.format(path=files_of(name), mark=MARK, name=name)
 

@@ -22,7 +22,7 @@ def staged_file(target: str, mode: int, mtime: float) -> Iterator[BinaryIO]:
     Raises:
         OSError: The target is a directory, or cannot be written.
     """
-    if os.path.isdir(target):
+    if os.path.isdir(target) or not os.path.basename(target):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     parent = os.path.dirname(os.path.abspath(target))
     os.makedirs(parent, exist_ok=True)

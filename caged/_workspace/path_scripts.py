@@ -111,7 +111,10 @@ def removal(path: str, name: str) -> str:
     """Shell that removes what a call has made beside a path, or in it, as `.caged-NAME`."""
     return (
         f"(refuse() {{ exit 1;}}\n{variables(p=path)}{FOLLOW}"
-        f'rm -rf -- "${{p%/*}}/.caged-{name}" "${{p%/}}/.caged-{name}") 2>/dev/null'
+        f"one=${{p%/*}}/.caged-{name};two=${{p%/}}/.caged-{name}\n"
+        # What the call was doing is ended at the same time, and may still write there.
+        'for i in 1 2 3 4 5 6 7 8 9;do rm -rf -- "$one" "$two";[ -e "$one" ]||[ -e "$two" ]||break;sleep 0.1;done'
+        ") 2>/dev/null"
     )
 
 

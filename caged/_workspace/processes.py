@@ -27,7 +27,7 @@ from .binding import AsyncBound, Binding, Bound, decoded, new_name
 from .command_output import Streams
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
-from .ending import send_signal
+from .ending import removal_of_processes, send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
 from .script_header import helper_header
 from .signals import signal_number
@@ -101,7 +101,8 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
         binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
     )
     try:
-        output = yield from binding.execute(title, script, _START_TIMEOUT)
+        begun = binding.execute(title, script, _START_TIMEOUT)
+        output = yield from binding.interruptible(begun, removal_of_processes(name))
     except CagedTimeoutError:
         yield from send_signal(binding, name, signal_number("KILL"))
         raise

@@ -395,6 +395,12 @@ def test_arguments_are_checked_before_any_request(driver):
         ({"name": "claude"}, {"prompt": b"x"}, "prompt must be a str"),
         ({"name": "claude"}, {"model": ""}, "model is empty"),
         ({"name": "claude"}, {"session": 3}, "session must be a str"),
+        (
+            {"name": "claude"},
+            {"session": "--verbose"},
+            "session begins with '-', so the agent would",
+        ),
+        ({"name": "codex"}, {"model": "-"}, "model begins with '-'"),
         ({"name": "claude"}, {"json": None}, "json must be True or False"),
         ({"name": "claude"}, {"timeout": 0}, "timeout must be above 0"),
         ({"name": "claude"}, {"stream": 1}, "stream must be True or False"),

@@ -434,3 +434,26 @@ def test_many_processes_at_once(namespace_box):
     assert codes == list(range(24))
     assert [process.output().stdout for process in processes] == [f"{number}\n" for number in range(24)]
     assert {process.pid for process in namespace_box.processes()} == {process.pid for process in processes}
+
+
+def test_interrupted_start_leaves_no_process(namespace_box, monkeypatch):
+    box, seconds = namespace_box, unique_seconds()
+    exchange = box._session._exchange
+
+    def interrupted(request):
+        answer = exchange(request)
+        if b"@started" in request.content:
+            # The process runs, and the answer that says so is lost.
+            until(lambda: processes_with(seconds))
+            raise KeyboardInterrupt
+        return answer
+
+    known = len(box.processes())
+    monkeypatch.setattr(box._session, "_exchange", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        box.start(f"setsid sleep {seconds}; sleep {seconds}")
+
+    monkeypatch.undo()
+    assert processes_with(seconds) == []
+    assert len(box.processes()) == known

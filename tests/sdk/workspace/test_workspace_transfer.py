@@ -382,8 +382,9 @@ def test_target_of_the_other_kind_is_an_error(process_box, cheap, tmp_path):
         process_box.upload(tmp_path / "d", f"{cheap}/f")
     with pytest.raises(CagedNotADirectoryError):
         process_box.upload(tmp_path / "d", f"{cheap}/f/x")
-    with pytest.raises(IsADirectoryError):
-        process_box.download(f"{cheap}/f", tmp_path / "d")
+    for target in (tmp_path / "d", f"{tmp_path}/none/"):
+        with pytest.raises(IsADirectoryError):
+            process_box.download(f"{cheap}/f", target)
     with pytest.raises(NotADirectoryError):
         process_box.download(f"{cheap}/d", tmp_path / "f")
 
