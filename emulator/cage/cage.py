@@ -329,7 +329,7 @@ class Cage:
 
     @property
     def file_changes(self) -> FileChanges:
-        """Looks at the workspace; made when it is first needed."""
+        """Scans of the workspace; made when it is first needed."""
         if self._file_changes is None:
             from .file_changes import FileChanges
 
