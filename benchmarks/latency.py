@@ -1,8 +1,15 @@
 """python benchmarks/latency.py [ROUNDS]: exec, create and destroy through the SDK, against a bare spawn and an empty
 round trip, all in turns.
 
-A pause follows each create and each destroy, in which the emulator does what it does while no client waits. So a bare
-spawn is not slowed down by that, and a create is a warm one.
+A pause comes before each create and each destroy, in which the emulator does what it does while no client waits: a bare
+spawn is not slowed down by that, and a create finds a sandbox that is ready. After a pause everything takes longer,
+because the processor's caches hold other things by then, a bare spawn and an empty round trip included. So like is
+compared with like:
+
+- exec comes right after a round trip, and is compared with the second of two bare spawns and that round trip.
+- create and destroy come right after a pause, and are compared with a bare spawn and a round trip, in this order, right
+  after a pause.
+- create + first exec come right after a pause, and are compared with a bare spawn right after a pause.
 """
 
 from __future__ import annotations
@@ -32,6 +39,10 @@ def main() -> int:
         def trip() -> None:
             http.get("/").raise_for_status()
 
+        def spawn_and_trip() -> None:
+            spawn()
+            trip()
+
         def create() -> None:
             boxes.append(caged.sandboxes.create().id)
 
@@ -43,12 +54,14 @@ def main() -> int:
             time.sleep(PAUSE)
 
         box = caged.sandboxes.create().id
-        _, bare, empty, execute, _, make, _, make_and_run, _, remove, _ = alternate(
+        paused_bare, bare, empty, execute, _, paused_both, _, make, _, make_and_run, _, remove, _ = alternate(
             rounds,
-            spawn,  # the first after a pause takes longer
+            spawn,  # after the pause at the end
             spawn,
             trip,
             lambda: caged.sandboxes.exec(box, "true"),
+            pause,
+            spawn_and_trip,
             pause,
             create,
             pause,
@@ -57,13 +70,14 @@ def main() -> int:
             lambda: caged.sandboxes.destroy(boxes.pop()),
             lambda: (caged.sandboxes.destroy(boxes.pop()), pause()),
         )
-        against = f"bash -c true {bare:.2f} + empty round trip {empty:.2f}"
+        warm = f"bash -c true {bare:.2f} + empty round trip {empty:.2f}"
+        paused = "bash -c true + empty round trip, after a pause"
         return report(
             [
-                Row('exec("true")', execute, bare + empty, against, 1.35),
-                Row("create", make, bare + empty, against, 2.5),
-                Row("create + first exec", make_and_run, bare, "bash -c true", 5.0),
-                Row("destroy", remove, bare + empty, against, 1.5),
+                Row('exec("true")', execute, bare + empty, warm, 1.35),
+                Row("create", make, paused_both, paused, 2.5),
+                Row("create + first exec", make_and_run, paused_bare, "bash -c true, after a pause", 5.0),
+                Row("destroy", remove, paused_both, paused, 1.5),
             ]
         )
 

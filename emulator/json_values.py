@@ -12,7 +12,8 @@ _PIECE = 1 << 18
 
 def has_more_values(text: Union[str, bytes], most: int) -> bool:
     """Whether a JSON text has more than about `most` values (elements, keys, objects and arrays)."""
-    return any(count > most for count in count_values(text, most))
+    # A value takes a character at least, so that short texts, which nearly all are, need not be searched.
+    return len(text) > most and any(count > most for count in count_values(text, most))
 
 
 def count_values(text: Union[str, bytes], most: int) -> Iterator[int]:

@@ -77,10 +77,18 @@ class Cage:
         self.git_environment: Mapping[str, str] = {}
         #: Functions that `kill` calls.
         self.on_kill: list[Callable[[], None]] = []
-        # Where the sandbox's directory is inside a repository of the developer (a state_dir in the project), git must
-        # not use that repository. Elsewhere the variable is not set.
-        in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
-        self._git_ceiling = {"GIT_CEILING_DIRECTORIES": str(layout.directory)} if in_repository else {}
+        self._constant_environment = {
+            "HOME": layout.command_path("root"),
+            "USER": "root",
+            "SHELL": shell,
+            "LANG": shells.LOCALE,
+            "TERM": "dumb",
+            "PATH": f"{layout.command_path('opt/caged')}/bin:{layout.command_path('root')}/.local/bin:{STANDARD_PATH}",
+            "TMPDIR": layout.command_path("tmp"),
+            "CAGED_SANDBOX_ID": sandbox_id,
+            **_git_ceiling(layout),
+            **(PROXY_ENVIRONMENT if proxy else {}),
+        }
 
     @property
     def alive(self) -> bool:
@@ -99,21 +107,8 @@ class Cage:
     # --- commands
 
     def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
-        layout = self.layout
-        base = {
-            "HOME": layout.command_path("root"),
-            "USER": "root",
-            "SHELL": self._shell,
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-            "PATH": f"{layout.command_path('opt/caged')}/bin:{layout.command_path('root')}/.local/bin:{STANDARD_PATH}",
-            "TMPDIR": layout.command_path("tmp"),
-            "CAGED_SANDBOX_ID": self._id,
-            **self._git_ceiling,
-            **(PROXY_ENVIRONMENT if self._proxy else {}),
-            **self.git_environment,
-        }
-        return {**base, **{name: layout.to_host_text(value) for name, value in env.items()}}
+        own = {name: self.layout.to_host_text(value) for name, value in env.items()} if env else env
+        return {**self._constant_environment, **self.git_environment, **own}
 
     async def shell(
         self,
@@ -179,6 +174,8 @@ class Cage:
         result = await self._init.run(
             list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds, watch
         )
+        if self.layout.mounted:
+            return result  # the paths in it are the sandbox's own
         seen = self.layout.to_sandbox_text
         return replace(
             result,
@@ -332,7 +329,7 @@ class Cage:
 
     @property
     def file_changes(self) -> FileChanges:
-        """Looks at the workspace; made when it is first needed."""
+        """Scans of the workspace; made when it is first needed."""
         if self._file_changes is None:
             from .file_changes import FileChanges
 
@@ -428,6 +425,13 @@ class Cage:
         if self.memory is not None:
             await self.memory.remove()
         return survivors
+
+
+def _git_ceiling(layout: Layout) -> dict[str, str]:
+    """Where the sandbox's directory is inside a repository of the developer (a state_dir in the project), git must not
+    use that repository. Elsewhere the variable is not set."""
+    in_repository = not layout.mounted and any((parent / ".git").exists() for parent in layout.directory.parents)
+    return {"GIT_CEILING_DIRECTORIES": str(layout.directory)} if in_repository else {}
 
 
 def _with_tree(tree: FileTree, call: Callable[..., T], *args: Any) -> T:

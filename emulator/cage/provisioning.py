@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 
 from .. import descriptors
 from ..workers import Workers
-from . import bwrap, copies, disk, host_view, hosts_file, layers, sudo
+from . import bwrap, copies, disk, host_view, hosts_file, layers, shells, sudo
 from .cage import Cage
 from .cgroups import MemoryGroup
 from .chosen_isolation import ChosenIsolation
@@ -364,9 +364,11 @@ class Provisioner:
             init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
             listening = await init.ready()
             await self._zygote.init_of(identifier)
-            # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy.
+            # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy. A
+            # shell reads more than a dozen files for its locale.
             place = layout.command_path("workspace")
-            result = await init.run([self._shell, "-c", ":"], {"PATH": STANDARD_PATH}, place, seconds=WARM_UP_LIMIT)
+            environment = {"PATH": STANDARD_PATH, "LANG": shells.LOCALE}
+            result = await init.run([self._shell, "-c", ":"], environment, place, seconds=WARM_UP_LIMIT)
             if result.timed_out or result.error is not None or result.code != 0:
                 reason = f"was killed after {WARM_UP_LIMIT:g} s" if result.timed_out else f"exited with {result.code}"
                 raise SandboxGone(f"its shell {result.error or reason}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: LANG in each command.
+LOCALE = "C.UTF-8"
 #: A command with more bytes is read from a file: the kernel takes at most 128 KiB in one argument.
 _ARGUMENT_BYTES = 100_000
 

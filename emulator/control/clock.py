@@ -92,7 +92,10 @@ class Clock:
 
     def time(self) -> float:
         """Seconds since the epoch, by the time of the current account (`current_account.py`)."""
-        return self._current().time()
+        if self._account_clocks:
+            return self._current().time()
+        common = self._common  # not by a call, because a request needs the time a dozen times
+        return time.time() + common.offset if common.frozen is None else common.frozen
 
     def timestamp(self) -> str:
         """The time of the current account in RFC 3339."""

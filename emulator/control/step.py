@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, Optional, get_args
@@ -59,14 +57,19 @@ def set_current(step: Optional[Step]) -> None:
     _CURRENT.set(step)
 
 
-@contextmanager
-def within(step: Optional[Step]) -> Iterator[None]:
+class within:
     """Make a block belong to a step."""
-    token = _CURRENT.set(step)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(token)
+
+    __slots__ = ("_step", "_token")
+
+    def __init__(self, step: Optional[Step]) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._token = _CURRENT.set(self._step)
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.reset(self._token)
 
 
 def one_line(text: str) -> str:

@@ -14,6 +14,7 @@ KEEP = 10_000
 KEEP_BYTES = 32 * 1024**2
 #: What a step takes besides its detail, about; also one that has lost it.
 STEP_BYTES = 1000
+_CONTAINERS = (dict, list, tuple)
 #: The detail in place of one that was dropped.
 DROPPED = {"dropped": f"the steps of the account had more than {KEEP_BYTES // 1024**2} MiB of details"}
 
@@ -104,11 +105,10 @@ class StepLog:
         return len(self._listeners)
 
 
-def _weight(value_: Any) -> int:
-    """About how many bytes a detail takes. Keys are shared, and so not counted."""
-    kind = type(value_)
-    if kind is dict:
-        return sys.getsizeof(value_) + sum(map(_weight, value_.values()))
-    if kind is list or kind is tuple:
-        return sys.getsizeof(value_) + sum(map(_weight, value_))
-    return sys.getsizeof(value_)
+def _weight(detail: Any) -> int:
+    """About how many bytes a dict, list or tuple takes. Keys are shared, and so not counted."""
+    values = detail.values() if type(detail) is dict else detail
+    # Most values are texts and numbers, which need no call of this function: each step is weighed several times.
+    return sys.getsizeof(detail) + sum(
+        [_weight(value) if type(value) in _CONTAINERS else sys.getsizeof(value) for value in values]
+    )

@@ -137,9 +137,9 @@ class Steps:
             self._running.setdefault(sandbox, []).append(step)
         return step
 
-    def assign(self, step: Step, account: str) -> None:
-        """Add a step that has just begun to its account, whose clock it shows."""
-        step.account, step.at = account, self._clock.timestamp()
+    def assign(self, step: Step, account: str, at: str) -> None:
+        """Add a step that has just begun to its account. `at`: the account's time."""
+        step.account, step.at = account, at
         self.of(account).add(step)
 
     def finish(self, step: Step, outcome: StepStatus = "ok", **detail: Any) -> None:

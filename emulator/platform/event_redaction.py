@@ -31,6 +31,8 @@ class EventRedactor:
 
     def redact(self, value: Any) -> Any:
         """Return the data of one event. No more than what is kept is searched."""
+        if not self._secrets:
+            return self._redact_value(value, 0)
         texts: list[str] = []
         self._collect(value, texts, [0], 0)
         everything = "\n".join(texts)
@@ -84,6 +86,7 @@ class EventRedactor:
 
     def text(self, text: str) -> str:
         """Return one text, redacted and cut."""
-        text = redact(text, self._secrets, TEXT)
+        if text:
+            text = redact(text, self._secrets, TEXT)
         self.weight += len(text) + 8
         return text

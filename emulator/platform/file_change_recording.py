@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..cage.cage import Cage
@@ -43,15 +41,10 @@ class FileChangeRecording:
         """Whether it is on for an account."""
         return account in self._accounts or ALL_ACCOUNTS in self._accounts
 
-    @asynccontextmanager
-    async def noting(self, sandbox: Sandbox, step: Step) -> AsyncIterator[None]:
-        """Add what the block changes to a step that is finished later. Nothing is added when the block raises."""
-        if not self._accounts:
-            yield
-            return
-        before = await self.scan(sandbox)
-        yield
-        self.add(sandbox, step, before, await self.scan(sandbox))
+    def noting(self, sandbox: Sandbox, step: Step) -> _Noting:
+        """Add what a block of `async with` changes to a step that is finished later. Nothing is added when the block
+        raises."""
+        return _Noting(self, sandbox, step)
 
     async def scan(self, sandbox: Sandbox) -> Optional[Scan]:
         """Scan the workspace; None when it is off, or when the sandbox has no processes."""
@@ -86,6 +79,25 @@ class FileChangeRecording:
             return None
         cage = self._live.of(sandbox).cage
         return cage if cage is not None and cage.alive else None
+
+
+class _Noting:
+    """Two scans of a workspace, around a block. A class, because each command needs one, and a generator takes many
+    times as long."""
+
+    __slots__ = ("_before", "_recording", "_sandbox", "_step")
+
+    def __init__(self, recording: FileChangeRecording, sandbox: Sandbox, step: Step) -> None:
+        self._recording, self._sandbox, self._step = recording, sandbox, step
+        self._before: Optional[Scan] = None
+
+    async def __aenter__(self) -> None:
+        self._before = await self._recording.scan(self._sandbox)
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._before is not None:
+            after = await self._recording.scan(self._sandbox)
+            self._recording.add(self._sandbox, self._step, self._before, after)
 
 
 def _shown(sandbox: Sandbox, change: FileChange) -> dict[str, Any]:

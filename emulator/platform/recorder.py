@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Optional, Protocol, Union
 
 from ..cage.output import OutputWatch
@@ -272,14 +272,9 @@ class RunningCommand:
             self._recorder.abandon_command(self, str(error) or type(error).__name__)
             raise
 
-    @contextmanager
-    def showing(self, watch: OutputWatch) -> Iterator[None]:
-        """Show in its step what `watch` has seen, again and again while the block runs."""
-        progress = _Progress(self._recorder, self, watch)
-        try:
-            yield
-        finally:
-            progress.stop()
+    def showing(self, watch: OutputWatch) -> AbstractContextManager[None]:
+        """Show in its step what `watch` has seen, again and again while a block of `with` runs."""
+        return _Progress(self._recorder, self, watch)
 
     def end(
         self,
@@ -318,7 +313,7 @@ class RunningCommand:
         self._recorder.record_command(self, data, duration, reason or error, output, printed, times, stub, truncated)
 
 
-class _Progress:
+class _Progress(AbstractContextManager[None]):
     """Adds what a command has printed so far to its step, at growing intervals, where there is something new."""
 
     def __init__(self, recorder: SandboxRecorder, run: RunningCommand, watch: OutputWatch) -> None:
@@ -345,6 +340,8 @@ class _Progress:
         self._wait = min(PROGRESS_LONGEST, self._wait * PROGRESS_GROWTH)
         self._timer = asyncio.get_running_loop().call_later(self._wait, self._show)
 
-    def stop(self) -> None:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -13,6 +13,8 @@ from ..store import Sandbox
 
 def secret_values(sandbox: Sandbox) -> list[str]:
     """Return the values of the sandbox's secrets and its repository's token, longest first."""
+    if not sandbox.secrets and sandbox.repo is None:
+        return []  # as of most sandboxes; each command needs them several times
     values = [sandbox.env.get(name, "") for name in sandbox.secrets]
     if sandbox.repo is not None:
         _url, _user, token = sandbox.repo.split_credentials()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Mapping
 from typing import Optional
 from urllib.parse import urlsplit
 
@@ -45,11 +46,14 @@ class FrontDoor:
         # The path is routed while it is still encoded, so that an id may hold an encoded slash.
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
         scope = dict(scope, path=path)
-        error = self._origin_error(scope)
-        if error is None and (_host_of(scope) == self._platform.inspector_logins.host or _is_for_inspector(scope)):
-            return await self._inspector(scope, receive, send)
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        error = self._origin_error(host, headers.get(b"origin"))
         if error is None:
             target = target_of(scope)
+            is_inspector = _host_name(f"//{host}") == self._platform.inspector_logins.host
+            if is_inspector or (target is None and _is_for_inspector(scope, headers)):
+                return await self._inspector(scope, receive, send)
             if target is not None:
                 from .preview import Previews  # imports an HTTP client
 
@@ -61,12 +65,9 @@ class FrontDoor:
         add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
-    def _origin_error(self, scope: Scope) -> Optional[ApiError]:
-        headers = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1")
+    def _origin_error(self, host: str, origin: Optional[bytes]) -> Optional[ApiError]:
         if not self._is_allowed(_host_name(f"//{host}"), allow_addresses=True):
             return ApiError(403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it")
-        origin = headers.get(b"origin")
         if origin is not None and not self._is_allowed(_host_name(origin.decode("latin-1")), allow_addresses=False):
             return ApiError(403, f"Origin {origin.decode('latin-1')!r} is not of this machine")
         return None
@@ -83,17 +84,14 @@ class FrontDoor:
         return allow_addresses or address.is_loopback
 
 
-def _host_of(scope: Scope) -> Optional[str]:
-    return _host_name(f"//{dict(scope['headers']).get(b'host', b'').decode('latin-1')}")
-
-
-def _is_for_inspector(scope: Scope) -> bool:
-    """Whether a request to any of the emulator's addresses is for a page of the inspector."""
+def _is_for_inspector(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request to any of the emulator's addresses, which is not for a preview, is for a page of the
+    inspector."""
     path = scope["path"]
-    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or target_of(scope) is not None:
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     if path == "/":
-        return b"text/html" in dict(scope["headers"]).get(b"accept", b"")
+        return b"text/html" in headers.get(b"accept", b"")
     return bool(path == INSPECTOR_PATH or path.startswith(f"{INSPECTOR_PATH}/"))
 
 

@@ -124,6 +124,7 @@ class Init:
                 if fd == self._control.fileno():
                     self._read_control()
                 elif fd == self._wakeups.fd:
+                    self._reap()  # first, because the emulator waits for it; what ends meanwhile is reaped below
                     self._wakeups.drain()
                 elif self._shim_server is not None:
                     self._shim_server.ready(fd, event)

@@ -53,8 +53,10 @@ class ProcessLimit:
 
     def enforce(self) -> None:
         """End all processes if there are more than `watched`."""
+        if not self.watched:
+            return
         count = len(self._tree.all_pids())
-        if count > (self.watched or count):
+        if count > self.watched:
             self._end_all(count)
 
     def make_room(self) -> Optional[str]:

@@ -33,7 +33,8 @@ class Exchange:
         record: The request's entry in the journal, if `journal.begin` adds it.
         account: UNAUTHENTICATED until a handler has found it.
         key: The API key, or the key of a dashboard session. None for a call without one.
-        rate_window: For the response's headers: limit, remaining requests, reset in seconds since the epoch.
+        rate_window: For the response's headers: limit, remaining requests, reset in seconds since the epoch. None until
+            the request is counted.
         injection: The fault that the request has taken.
         step: The request's step, from `journal.begin` on.
         response: Set by the handler that ends the path. For a WebSocket: the response in place of a handshake.
@@ -43,7 +44,7 @@ class Exchange:
         self.platform = platform
         self.connection = connection
         self.record = RequestRecord("", method, connection.scope["path"], operation)
-        self.rate_window = platform.accounts.rate_window()
+        self.rate_window: Optional[tuple[int, int, int]] = None
         self.account = UNAUTHENTICATED
         self.key: Optional[Key] = None
         self.injection: Optional[Injection] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...platform.errors import ApiError
 from .exchange import Exchange
 
 
@@ -10,5 +11,8 @@ async def count(exchange: Exchange) -> None:
     if exchange.key is None:
         return
     accounts = exchange.platform.accounts
-    exchange.rate_window = accounts.rate_window(exchange.account)  # for the headers of a 429
-    exchange.rate_window = accounts.count_request(exchange.account)
+    try:
+        exchange.rate_window = accounts.count_request(exchange.account)
+    except ApiError:
+        exchange.rate_window = accounts.rate_window(exchange.account)  # for the headers of the 429
+        raise

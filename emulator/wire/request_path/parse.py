@@ -51,7 +51,8 @@ def _ignored_parts(exchange: HttpExchange) -> Iterator[str]:
     """A warning for each unknown query parameter, and for a body where the operation takes none."""
     request, served = exchange.request, exchange.served
     known = f"known: {', '.join(served.query)}" if served.query else "the call has none"
-    names = [name[:NAME_CHARACTERS] for name in request.query_params if name not in served.query]
+    query = request.query_params if request.scope["query_string"] else ()
+    names = [name[:NAME_CHARACTERS] for name in query if name not in served.query]
     for name in names[:UNKNOWN_NAMED]:
         yield f"unknown query parameter {name!r} is ignored ({known})"
     length = request.headers.get("content-length", "0")

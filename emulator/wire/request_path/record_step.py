@@ -39,7 +39,7 @@ def assign(exchange: Exchange) -> None:
     """Move the step to the account of the request, before anything else is recorded."""
     if exchange.step is not None:
         _show_path(exchange, exchange.step)
-        exchange.platform.steps.assign(exchange.step, exchange.account.id)
+        exchange.platform.steps.assign(exchange.step, exchange.account.id, exchange.record.at)
 
 
 def _show_path(exchange: Exchange, step: Step) -> None:
