@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from . import disk, host_view, overlay_marks
-from .mask import replacements
+from .mask.mask import replacements
 from .paths import Layout
 
 #: Directories that are made anew, with the host's entries in them. Those of `host_view.ALLOWED` are, too.

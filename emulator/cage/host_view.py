@@ -33,7 +33,7 @@ OWN_FILES = {"etc": ("hosts", "hostname")}
 #: from REFUSED and, in /etc, from what only its owner or group may read.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "etc": (
-        # accounts (their passwords are replaced, see `mask.py`), names, network
+        # accounts (their passwords are replaced, see `mask/mask.py`), names, network
         *("passwd", "group", "subuid", "subgid", "login.defs", "adduser.conf", "deluser.conf", "default", "skel"),
         *("nsswitch.conf", "host.conf", "hosts", "hostname", "resolv.conf", "gai.conf", "networks", "protocols"),
         *("services", "rpc", "ethertypes", "netconfig", "bindresvport.blacklist", "pam.conf", "pam.d", "security"),

@@ -15,7 +15,7 @@ At the levels `namespace` and `bwrap` also:
     <directory>/system/work/NAME      overlayfs's own
 
 NAME is one of `host_view.overlaid_directories()`: etc, opt, usr, var, and bin, sbin, lib* where the host has
-directories of these names. The lower layers are the emulator's mask (`mask.py`) and the host's directory. Where
+directories of these names. The lower layers are the emulator's mask (`mask/`) and the host's directory. Where
 overlays cannot be mounted, `changed` holds copies (`copies.py`).
 
 At the levels `namespace` and `bwrap` these are mounts, and a command sees the paths on the right.

@@ -22,7 +22,7 @@ from .init_client import InitClient, SandboxGone
 from .init_spec import InitSpec, RootSpec
 from .inside.processes import descendants
 from .isolation import IsolationLevel
-from .mask import mask_of
+from .mask.mask import mask_of
 from .paths import Layout
 from .pool import ReadySandbox, SandboxPool
 from .programs import Programs
@@ -93,7 +93,7 @@ class SandboxKind:
 
     Attributes:
         isolation: Its level.
-        mask: See `mask.py`.
+        mask: The directory of the mask; see `mask/`.
         spec: What it consists of, without what `_assign_ready` gives it. A new field belongs to the kind by itself.
     """
 

@@ -7,7 +7,7 @@ mount namespace.
 
 - "overlays": the root is a directory of the sandbox, and /etc, /usr and their like are overlays over the host's
   directories. So everything can be written, and what is written is in the sandbox's directory (`paths.py`). What of
-  the host is seen is decided outside, by a lower layer that hides the rest (`mask.py`).
+  the host is seen is decided outside, by a lower layer that hides the rest (`mask/`).
 - "copies", where overlays cannot be mounted: the root is such a directory, too; /etc is a copy, and the rest is the
   host's, read-only (`copies.py`).
 """

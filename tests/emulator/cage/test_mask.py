@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from caged.emulator.cage import host_view, mask_cache
-from caged.emulator.cage import mask as mask_module
-from caged.emulator.cage.mask import Mask
+from caged.emulator.cage import host_view
+from caged.emulator.cage.mask import cache
+from caged.emulator.cage.mask import mask as mask_module
+from caged.emulator.cage.mask.mask import Mask
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has overlays")
 
@@ -22,10 +23,10 @@ def mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mask:
     monkeypatch.setattr(host_view, "ALLOWED", {"var/lib": ("seen",), "var/tmp": ()})
     monkeypatch.setattr(host_view, "overlaid_directories", lambda: ("etc", "var"))
     monkeypatch.setattr(host_view, "ALWAYS", {"var/lib": 0o755, "var/tmp": 0o1777})
-    monkeypatch.setattr(mask_cache, "find_or_make", lambda *_: None)
+    monkeypatch.setattr(cache, "find_or_make", lambda *_: None)
     (tmp_path / "masks").mkdir()
     mask = Mask(tmp_path / "masks", [], own_user=os.geteuid() != 0)
-    monkeypatch.setattr(mask_module.own_entries, "make", lambda *_: None)
+    monkeypatch.setattr(mask_module.writable_entries, "make", lambda *_: None)
     try:
         first = mask.current()
     except PermissionError:
@@ -61,5 +62,5 @@ def test_refused_names_are_hidden_before_they_exist(mask: Mask, tmp_path: Path) 
 
 
 def test_digest_of_the_cache_depends_on_the_replacements() -> None:
-    digests = {mask_cache._digest([], [("etc/sudoers", content, 0o440)]) for content in (b"a", b"b")}
+    digests = {cache._digest([], [("etc/sudoers", content, 0o440)]) for content in (b"a", b"b")}
     assert len(digests) == 2

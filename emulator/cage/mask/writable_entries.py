@@ -13,9 +13,9 @@ import os
 import shutil
 from typing import Callable
 
-from . import disk, host_view, overlay_marks
-from .host_view import is_below
-from .mask_directory import make_directory
+from .. import disk, host_view, overlay_marks
+from ..host_view import is_below
+from .directories import make_directory
 
 #: How many levels of directories are made below a directory; the deepest that is listed counts.
 _DEPTHS: dict[str, int] = {

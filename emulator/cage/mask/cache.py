@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from . import disk, host_view, own_entries
+from .. import disk, host_view
+from . import writable_entries
 
 #: Entries that were not used for so long are removed, and unfinished ones after a day.
 _KEPT_SECONDS = 30 * 86400
@@ -26,7 +27,7 @@ _UNFINISHED_SECONDS = 86400
 _DATABASES = ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/lib/apk/db", "/var/lib/pacman/local")
 _TREES = ("/usr", "/usr/lib", "/usr/local", "/usr/share")
 #: Their code decides what is in a mask.
-_MODULES = ("host_view.py", "mask.py", "mask_directory.py", "own_entries.py")
+_MODULES = ("../host_view.py", "mask.py", "directories.py", "writable_entries.py")
 
 
 def find_or_make(
@@ -83,7 +84,7 @@ def _is_trusted(path: Path) -> bool:
 def _digest(hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]]) -> str:
     parts = [
         *(_code(), tuple(replacements)),
-        *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, own_entries.FORM),
+        *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, writable_entries.FORM),
         *(os.geteuid(), os.getegid(), sorted(path for path in hide if host_view.is_listed(path.strip("/")))),
         *_stamps(),
     ]
@@ -96,7 +97,7 @@ def _code() -> str:
     digest = hashlib.sha256()
     for name in _MODULES:
         try:
-            digest.update(Path(__file__).with_name(name).read_bytes())
+            digest.update(Path(__file__).parent.joinpath(name).read_bytes())
         except OSError:
             pass  # installed without sources
     return digest.hexdigest()

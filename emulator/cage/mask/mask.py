@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
-from . import host_view, mask_cache, overlay_marks, own_entries
-from .mask_directory import make_directory
+from .. import host_view, overlay_marks
+from . import cache, writable_entries
+from .directories import make_directory
 
 #: Root inside may become any user. No other user may become root, whatever this says: commands get no new privileges.
 _SUDOERS = "Defaults !requiretty\nroot ALL=(ALL:ALL) NOPASSWD: ALL\n%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n"
@@ -71,7 +72,7 @@ class Mask:
 
     def _find_or_make(self) -> str:
         if self._user:
-            cached = mask_cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self._make)
+            cached = cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self._make)
             if cached is not None:
                 self._renewed = time.monotonic()
                 return cached
@@ -90,7 +91,7 @@ class Mask:
         """Return what the mask depends on besides what it hides, as far as it is in the filtered directories."""
         names = [(path, sorted(_names(path))) for path, allowed in host_view.ALLOWED.items() if allowed]
         # In a user namespace, the mask has copies of small files.
-        copied = tuple(mask_cache.etc_stamps()) if self._user else ()
+        copied = tuple(cache.etc_stamps()) if self._user else ()
         return names, tuple(replacements(self._user)), copied
 
     def _whiteouts(self, hidden: Sequence[str]) -> list[str]:
@@ -123,7 +124,7 @@ class Mask:
             if host_view.is_listed(path.strip("/")) and os.path.isdir(path):
                 self._white_out(root, path.strip("/"))
         if self._user:
-            own_entries.make(root, lambda path: path in opaque or _is_whiteout(f"{root}/{path}"))
+            writable_entries.make(root, lambda path: path in opaque or _is_whiteout(f"{root}/{path}"))
         for path, content, mode in replacements(self._user):
             make_directory(root, os.path.dirname(path), self._user)
             _write(f"{root}/{path}", content, mode)
