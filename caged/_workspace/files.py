@@ -326,7 +326,8 @@ class Files(Bound):
         self._run(write(self._binding, path, content))
 
     def exists(self, path: SandboxPath) -> bool:
-        """Return whether a path leads to something. False for a link whose target does not exist."""
+        """Return whether a path leads to something. False for a link whose target does not exist, and for a file with
+        a slash behind its name."""
         return self._run(exists(self._binding, path))
 
     def stat(self, path: SandboxPath, *, follow_symlinks: bool = True) -> FileStat:
@@ -353,6 +354,7 @@ class Files(Bound):
 
         Raises:
             CagedPathError: It is not a directory, or it or one below it cannot be read.
+            CagedError: `glob` is not a pattern, or can match nothing.
         """
         return self._run(list_(self._binding, path, recursive, glob))
 

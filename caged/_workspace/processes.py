@@ -401,7 +401,7 @@ class Processes(Bound):
         stdin: Optional[Input] = None,
         user: Optional[str] = None,
     ) -> Process:
-        """Start a command in the background, and return when it runs.
+        """Start a command in the background, and return when it runs. Interrupted before that, it ends the command.
 
         Args:
             command: A line for the shell, or a list of words, which are quoted.

@@ -249,8 +249,8 @@ class Transfers(Bound):
 
         Raises:
             OSError: A local file cannot be read.
-            CagedPathError: The sandbox's path cannot be written.
-            CagedError: A local file became shorter meanwhile.
+            CagedPathError: The sandbox's path cannot be written, or not all has arrived.
+            CagedError: A local file became shorter meanwhile, or has a name that is not UTF-8.
         """
         self._run(upload(self._binding, local, remote, ignore, progress))
 
@@ -277,7 +277,8 @@ class Transfers(Bound):
             progress: Called after each piece with two numbers: bytes of files that have arrived, and of all files.
 
         Raises:
-            CagedPathError: It cannot be read, became shorter meanwhile, or has a link that leads out of the directory.
+            CagedPathError: It cannot be read, became shorter meanwhile, or has a link that leads out of the directory
+                or a name that is not UTF-8.
             OSError: The local path cannot be written.
         """
         self._run(download(self._binding, remote, local, ignore, progress))
