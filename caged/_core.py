@@ -1,9 +1,9 @@
-"""The steps of every call, without I/O: build the request, classify the outcome, decide on retries.
+"""Plans: what every call does, without I/O: build the request, classify the outcome, decide on retries.
 
-`perform` is a generator. It yields a step (`Request`: send this; `Pause`: wait this long) and receives its outcome; its
-return value is the result of the call. A third step, `LocalWork`, is for plans that work on local files. The two
-sessions in `_http` only carry out the steps, so the sync and the async client cannot differ, and a helper made of
-several calls is one `yield from` after another.
+A plan is a generator, such as `perform`. It yields an action (`Request`: send this; `Pause`: wait this long) and
+receives its outcome; its return value is the result of the call. A third action, `LocalWork`, is for plans that work on
+local files. The two sessions in `_http` only carry out the actions, so the sync and the async client cannot differ, and
+a helper made of several calls is one `yield from` after another.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class LocalResult:
     value: Any
 
 
-Step = Union[Request, Pause, LocalWork]
+Action = Union[Request, Pause, LocalWork]
 Outcome = Union[httpx.Response, LocalResult, Exception, None]
-Plan = Generator[Step, Outcome, T]
+Plan = Generator[Action, Outcome, T]
 
 
 def locally(function: Callable[[], T]) -> Plan[T]:
-    """Do work on local files as a step of a plan. Returns its result, and raises what it raises.
+    """Do work on local files as an action of a plan. Returns its result, and raises what it raises.
 
     It may take some 100 ms at most: a coroutine that is cancelled does not wait for it.
     """

@@ -16,9 +16,9 @@ from .._tracebacks import short_tracebacks
 from .agent_dialects import AgentReply, event_of
 from .agent_prompts import AgentPrompt, read_reply
 from .binding import Binding
+from .cancellation import uninterrupted
 from .command_script import command_line
 from .commands import RunResult
-from .completion import uninterrupted
 from .processes import OutputReader, ProcessRecord, kill, look, start
 
 #: Seconds that one request waits for output.
@@ -120,11 +120,16 @@ class _Events:
 class AgentStream(_Events, Closeable):
     """The events of an agent as they come: ``for event in box.agent("claude").ask(prompt, stream=True)``.
 
-    An event is a dict, in the agent's own form. The agent starts when the first one is read. One who stops reading
-    before the end closes it (``with``, `close`), or the agent goes on.
+    An event is a dict, in the agent's own form. The agent starts when the first one is read. Close the stream
+    (``with``, `close`) when you stop before the last event, or the agent keeps running.
 
     Attributes:
         reply: When all events were read.
+
+    Raises:
+        CagedAgentError: Reading the next event: the agent reports an error or failed, or is not installed.
+        CagedCommandTimeoutError: Reading the next event: the agent took too long, and was ended; the error has what it
+            printed until then.
     """
 
     def __init__(self, session: Session, run: AgentRun) -> None:

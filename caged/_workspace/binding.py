@@ -16,8 +16,8 @@ from .._http import AsyncSession, Session
 from .._models.sandboxes import ExecResult, Sandbox
 from .._resources.sandbox_calls import exec_
 from .._settings import Settings
+from .cancellation import completed
 from .command_output import decode
-from .completion import completed
 from .script_header import helper_header
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ _BEGUN = "@caged-sdk"
 
 
 @dataclass
-class Opened:
+class OpenBlock:
     """A block that has opened a sandbox.
 
     Attributes:
@@ -66,7 +66,7 @@ class Binding:
         settings: Settings,
         sandbox_id: str,
         sandbox: Optional[Sandbox] = None,
-        opened: Optional[Opened] = None,
+        opened: Optional[OpenBlock] = None,
     ) -> None:
         self.settings = settings
         self.sandbox_id = sandbox_id
@@ -141,7 +141,7 @@ def new_name() -> str:
     return secrets.token_hex(8)
 
 
-def decoded(binding: Binding, text: str) -> bytes:
+def decode_base64(binding: Binding, text: str) -> bytes:
     """The bytes of `base64`'s output."""
     try:
         return decode(text)
@@ -149,7 +149,7 @@ def decoded(binding: Binding, text: str) -> bytes:
         raise binding.failure(text) from None
 
 
-def bound(settings: Settings, sandbox: Union[str, Sandbox], opened: Optional[Opened]) -> Binding:
+def bound(settings: Settings, sandbox: Union[str, Sandbox], opened: Optional[OpenBlock]) -> Binding:
     """The binding to a sandbox, given by its id or as a create returned it."""
     known = sandbox if isinstance(sandbox, Sandbox) else None
     sandbox_id: Any = sandbox if known is None else known.id
@@ -164,7 +164,7 @@ class Bound:
         id: The sandbox's.
     """
 
-    def __init__(self, session: Session, sandbox: Union[str, Sandbox], opened: Optional[Opened] = None) -> None:
+    def __init__(self, session: Session, sandbox: Union[str, Sandbox], opened: Optional[OpenBlock] = None) -> None:
         self._session = session
         self._binding = bound(session.settings, sandbox, opened)
         self.id = self._binding.sandbox_id
@@ -184,7 +184,7 @@ class Bound:
 class AsyncBound:
     """Base of the coroutines of a bound sandbox. Attributes as `Bound`."""
 
-    def __init__(self, session: AsyncSession, sandbox: Union[str, Sandbox], opened: Optional[Opened] = None) -> None:
+    def __init__(self, session: AsyncSession, sandbox: Union[str, Sandbox], opened: Optional[OpenBlock] = None) -> None:
         self._session = session
         self._binding = bound(session.settings, sandbox, opened)
         self.id = self._binding.sandbox_id

@@ -28,6 +28,7 @@ from .. import _arguments as arguments
 from .._errors import CagedError
 from .binding import MAKE_SCRATCH, SCRATCH
 from .script_header import run_header
+from .shell_quoting import quote
 
 Command = Union[str, Sequence[str]]
 
@@ -107,37 +108,6 @@ def _without_nul(name: str, value: str) -> str:
     return value
 
 
-def quoted(text: str) -> str:
-    """Text as one word of the shell, with each of its quotes still behind the character that it is behind.
-
-    At level `process` the emulator replaces the sandbox's paths in commands, and recognizes them by the two characters
-    in front. `shlex.quote` replaces an apostrophe by five characters.
-    """
-    words = []
-    at = 0
-    while at < len(text):
-        double, single = _find(text, '"', at), _find(text, "'", at)
-        quote, end = ('"', double) if single < double else ("'", single)
-        if end < len(text) and end - 1 > at and text[end - 1] not in "\"'":
-            end -= 1
-        piece = text[at:end]
-        words.append(f'"{_SPECIAL.sub(_escaped, piece)}"' if quote == '"' else f"'{piece}'")
-        at = end
-    return "".join(words) or "''"
-
-
-_SPECIAL = re.compile(r"[$`\\]")
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return f"\\{match.group()}"
-
-
-def _find(text: str, quote: str, start: int) -> int:
-    at = text.find(quote, start)
-    return len(text) if at < 0 else at
-
-
 def files_of(name: str) -> str:
     """The beginning of the paths of a command's files.
 
@@ -212,7 +182,7 @@ def streams(name: str) -> str:
 
 
 def _exports(spec: CommandSpec) -> str:
-    return "".join(f"export {name}={quoted(value)};" for name, value in spec.env.items())
+    return "".join(f"export {name}={quote(value)};" for name, value in spec.env.items())
 
 
 # bash where there is one: `exec` of the API runs it. Other shells have no variable of this name.
@@ -221,23 +191,24 @@ _READ_PROGRAM = 'eval "$(cat <&8)"'
 
 
 def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
-    # Descriptor 9 is a second mark, for a process that clears its environment, see `ending`.
+    # Descriptor 9 is a second mark, for a process that clears its environment, see `process_scan.py`.
     start = "echo @started >&9;exec 9>&2;"
     if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
         # short command.
         return body(spec, name, file, start + exec_shell(spec, file))
-    # A quote at the very beginning would be behind one of these here; "-" would be an option of eval.
+    # A leading quote would follow the quote that is added here, and the emulator would not recognize a path behind it;
+    # a leading "-" would be read as an option of eval.
     begun = f" {spec.line}" if spec.line[:1] in ("'", '"', "-") else spec.line
-    line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quoted(begun)}"
+    line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quote(begun)}"
     return body(spec, name, file, start + line)
 
 
 def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
     """The words that replace the shell by one that runs the command."""
     if file is not None:
-        return f"exec {SHELL} -c {quoted(_READ_PROGRAM)}"
-    return f"{_exports(spec)}exec {SHELL} -c {quoted(spec.line)}"
+        return f"exec {SHELL} -c {quote(_READ_PROGRAM)}"
+    return f"{_exports(spec)}exec {SHELL} -c {quote(spec.line)}"
 
 
 def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
@@ -252,13 +223,13 @@ def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
     if spec.cwd is not None:
         # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
         path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
-        inner = f"cd {quoted(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
+        inner = f"cd {quote(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
     inner += line
     if spec.user is not None:
         user = shlex.quote(spec.user)
         inner = (
             f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-            f"exec su -s {SHELL} -c {quoted(inner)} -- {user}"
+            f"exec su -s {SHELL} -c {quote(inner)} -- {user}"
         )
-    # Opened here: another user cannot read the file by its path.
+    # OpenBlock here: another user cannot read the file by its path.
     return mark + inner if file is None else f"exec 8<{file};{mark}{inner}"

@@ -31,8 +31,8 @@ from .command_script import (
     script,
     streams,
 )
-from .ending import end_processes
-from .transfer import fetch, put
+from .pieces import fetch, put
+from .process_kill import end_processes
 
 Input = Union[str, bytes, IO[bytes], IO[str]]
 # Exit codes above are those of a shell that a signal has ended.

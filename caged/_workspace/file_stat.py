@@ -94,7 +94,7 @@ def parse(output: str, key: str) -> list[FileStat]:
         elif kind == "T":
             targets[link] = text
         else:
-            raise CagedError(f"the sandbox's list of files is garbled: {record[:200]!r}")
+            raise _unreadable(record)
     return [replace(made, target=targets.get(made.path)) if made.is_symlink else made for made in found]
 
 
@@ -106,7 +106,14 @@ def _stat(text: str) -> FileStat:
         changed = datetime.fromtimestamp(min(max(_FIRST, int(mtime)), _LAST), timezone.utc)
         return FileStat(path, _type(mode), int(size), stat.S_IMODE(mode), changed, int(uid), int(gid), owner, group)
     except (ValueError, OverflowError, OSError):
-        raise CagedError(f"the sandbox's list of files is garbled: {text[:200]!r}") from None
+        raise _unreadable(text) from None
+
+
+def _unreadable(text: str) -> CagedError:
+    return CagedError(
+        f"the sandbox's list of files has an entry that cannot be read: {text[:200]!r}; `stat` or `find` in the sandbox"
+        " may have been replaced"
+    )
 
 
 def _type(mode: int) -> EntryType:

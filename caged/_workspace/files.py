@@ -17,7 +17,7 @@ from .._errors import (
     CagedPathError,
 )
 from .._tracebacks import short_tracebacks
-from .binding import AsyncBound, Binding, Bound, decoded, new_name
+from .binding import AsyncBound, Binding, Bound, decode_base64, new_name
 from .directory_listing import list_
 from .file_stat import EMIT, FileStat, parse
 from .path_scripts import (
@@ -33,7 +33,7 @@ from .path_scripts import (
     written_file,
 )
 from .paths import ROOT, SandboxPath, absolute, absolute_new, names_directory
-from .transfer import PIECE, append, discard
+from .pieces import PIECE, append, discard
 
 Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
 # The method named `list` hides the builtin inside the classes.
@@ -79,7 +79,7 @@ def first_piece(binding: Binding, path: str, check: str = "") -> Plan[tuple[int,
     )
     output = yield from work_on(binding, "cannot read", path, body)
     size, _, encoded = output.partition("\n")
-    return int(size), decoded(binding, encoded)
+    return int(size), decode_base64(binding, encoded)
 
 
 def next_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
@@ -88,7 +88,7 @@ def next_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
         f'stat -L -c \'\' -- "$p" >/dev/null||exit 1\ndd if="$p" bs={PIECE} skip={number} count=1 2>/dev/null|base64\n'
     )
     output = yield from work_on(binding, "cannot read", path, body)
-    return decoded(binding, output)
+    return decode_base64(binding, output)
 
 
 def read_text(binding: Binding, path: Any, encoding: Any) -> Plan[str]:

@@ -17,7 +17,7 @@ from .binding import AsyncBound, Binding, Bound
 T = TypeVar("T")
 
 
-class Known(Generic[T]):
+class CachedField(Generic[T]):
     """A field of `Sandbox`, as the API last answered; it is read without a request."""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -26,7 +26,7 @@ class Known(Generic[T]):
     if TYPE_CHECKING:
 
         @overload
-        def __get__(self, box: None, owner: type) -> Known[T]: ...
+        def __get__(self, box: None, owner: type) -> CachedField[T]: ...
         @overload
         def __get__(self, box: Union[Bound, AsyncBound], owner: type) -> T: ...
 
@@ -49,24 +49,24 @@ class SandboxAttributes:
 
     _binding: Binding
 
-    status: Known[SandboxStatus] = Known()
-    template: Known[str] = Known()
-    ip: Known[Optional[str]] = Known()
-    cpus: Known[int] = Known()
-    memory_mb: Known[int] = Known()
-    disk_gb: Known[int] = Known()
-    network_mode: Known[str] = Known()
-    repo_url: Known[Optional[str]] = Known()
-    budget: Known[Optional[float]] = Known()
-    init_script: Known[Optional[str]] = Known()
-    timeout: Known[Optional[int]] = Known()
-    config: Known[Optional[dict[str, Any]]] = Known()
-    created_at: Known[str] = Known()
-    started_at: Known[Optional[str]] = Known()
-    stopped_at: Known[Optional[str]] = Known()
-    cost: Known[float] = Known()
-    llm_cost: Known[float] = Known()
-    total_cost: Known[float] = Known()
+    status: CachedField[SandboxStatus] = CachedField()
+    template: CachedField[str] = CachedField()
+    ip: CachedField[Optional[str]] = CachedField()
+    cpus: CachedField[int] = CachedField()
+    memory_mb: CachedField[int] = CachedField()
+    disk_gb: CachedField[int] = CachedField()
+    network_mode: CachedField[str] = CachedField()
+    repo_url: CachedField[Optional[str]] = CachedField()
+    budget: CachedField[Optional[float]] = CachedField()
+    init_script: CachedField[Optional[str]] = CachedField()
+    timeout: CachedField[Optional[int]] = CachedField()
+    config: CachedField[Optional[dict[str, Any]]] = CachedField()
+    created_at: CachedField[str] = CachedField()
+    started_at: CachedField[Optional[str]] = CachedField()
+    stopped_at: CachedField[Optional[str]] = CachedField()
+    cost: CachedField[float] = CachedField()
+    llm_cost: CachedField[float] = CachedField()
+    total_cost: CachedField[float] = CachedField()
 
     @property
     def keep(self) -> bool:
@@ -139,11 +139,19 @@ class Lifecycle(Bound, SandboxAttributes):
 
         Args:
             tail: How many; None means the platform's 100.
+
+        Raises:
+            CagedNotFoundError: The sandbox does not exist.
         """
         return self._session.send(sandboxes.logs(self.id, tail))
 
     def ports(self) -> list[Port]:
-        """The ports on which the sandbox's programs listen, with their preview URLs."""
+        """The ports on which the sandbox's programs listen, with their preview URLs.
+
+        Raises:
+            CagedNotFoundError: The sandbox does not exist.
+            CagedAPIError: 409, it is not running.
+        """
         return self._session.send(sandboxes.ports(self.id))
 
     def pause(self) -> None:

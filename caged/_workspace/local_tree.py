@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from .._errors import CagedError
-from .transfer import PIECE
+from .pieces import PIECE
 
-#: Of permission bits, what a transfer keeps: a file that runs as its owner does not in another place.
+#: The permission bits that a transfer keeps. Setuid, setgid and sticky bits are dropped: they must not take effect on
+#: another machine.
 KEPT_MODE = 0o777
 _BLOCK = 512
 

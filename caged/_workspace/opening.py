@@ -14,10 +14,10 @@ from .._http import AsyncSession, Session
 from .._models.sandboxes import Sandbox
 from .._tracebacks import short_tracebacks
 from .async_bound_sandbox import AsyncBoundSandbox
-from .binding import Opened
+from .binding import OpenBlock
 from .bound_sandbox import BoundSandbox
-from .completion import completed
-from .creation import CREATION_PATIENCE, creation_error, remove
+from .cancellation import completed
+from .failed_creation import CREATION_PATIENCE, creation_error, remove
 
 _log = logging.getLogger("caged.sandboxes")
 
@@ -36,7 +36,7 @@ class _Opening(Generic[S, B]):
     def __init__(self, session: S, call: Call[Sandbox], keep: bool) -> None:
         self._session: S = session
         self._call = call
-        self._opened = Opened(keep, call.body or {})
+        self._opened = OpenBlock(keep, call.body or {})
         self._fate = "it was kept, because of keep=True" if keep else "it is destroyed; keep=True keeps it"
         self._entered = False
         self._box: Optional[B] = None

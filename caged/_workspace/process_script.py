@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .binding import MAKE_SCRATCH, SCRATCH
-from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell, files_of, note_start, quoted
+from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell, files_of, note_start
+from .shell_quoting import quote
 
 #: Bytes that a piece of output begins at a multiple of, and most of them that come at once.
 BLOCK = 4096
@@ -96,7 +97,7 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
     # From a file: the command line of the supervisor does not hold the command, by which programs look for processes.
     lines = [
         f"{MAKE_SCRATCH}{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1\n{note_start(name)}",
-        f"printf %s {quoted(chr(10).join(supervisor))} >{path}.s||exit 1",
+        f"printf %s {quote(chr(10).join(supervisor))} >{path}.s||exit 1",
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",
         "(read -r caged_helper _ </proc/self/stat;command -v setsid >/dev/null&&caged_setsid=setsid||caged_setsid=",
@@ -162,6 +163,6 @@ class State:
 
 
 def parsed_state(words: Sequence[str]) -> State:
-    """The state of a line that `show` has printed, as words."""
+    """Parse the words of a line that `show_state` printed."""
     status = words[0][1:]
     return State(status, int(words[1]), int(words[2]), int(words[3]) if status == "exited" else None)

@@ -23,15 +23,15 @@ from .._errors import (
 from .._http import AsyncSession, Session
 from .._naming import public
 from .._tracebacks import short_tracebacks
-from .binding import AsyncBound, Binding, Bound, decoded, new_name
+from .binding import AsyncBound, Binding, Bound, decode_base64, new_name
 from .command_output import Streams
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
-from .ending import removal_of_processes, send_signal
+from .pieces import fetch, put
+from .process_kill import removal_of_processes, send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
 from .script_header import helper_header
 from .signals import signal_number
-from .transfer import fetch, put
 
 Signal = Union[int, str]
 
@@ -110,7 +110,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     words = line.split()
     if words[:1] == ["@started"] and len(words) == 5:
         return ProcessRecord(name, int(words[1]), int(words[2]), given)
-    check_marks(binding, spec, [word for word in words if word != "@started"], 1, decoded(binding, rest))
+    check_marks(binding, spec, [word for word in words if word != "@started"], 1, decode_base64(binding, rest))
     raise binding.failure(output)
 
 
@@ -122,7 +122,7 @@ def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
         first, _, rest = part.partition("\n")
         name, _, encoded = rest.partition("\n")
         state = parsed_state(first.split())
-        command = decoded(binding, encoded).decode("utf-8", "replace")
+        command = decode_base64(binding, encoded).decode("utf-8", "replace")
         if state.pid:
             found.append((ProcessRecord(name, state.pid, state.started, command), state))
     return sorted(found, key=lambda one: one[0].started)
@@ -141,8 +141,8 @@ def find(binding: Binding, pid: Any) -> Plan[ProcessRecord]:
     return max(matching, key=lambda one: one[:2])[2]
 
 
-def described(binding: Binding, record: ProcessRecord) -> str:
-    """What a message calls a process."""
+def describe_process(binding: Binding, record: ProcessRecord) -> str:
+    """Return what a message calls a process."""
     return f"process {record.pid} ({shortened_command(record.command)}) of sandbox {binding.sandbox_id}"
 
 
@@ -165,8 +165,8 @@ def _rounds(seconds: float) -> int:
 def _checked(binding: Binding, record: ProcessRecord, state: State) -> State:
     if state.status == "lost":
         raise CagedProcessLostError(
-            f"{described(binding, record)} was lost: it does not run, and there is no exit code; the sandbox was "
-            "restarted, or what watches the process was killed",
+            f"{describe_process(binding, record)} was lost: it does not run, and there is no exit code; the sandbox "
+            "was restarted, or what watches the process was killed",
             sandbox_id=binding.sandbox_id,
             pid=record.pid,
             command=record.command,
@@ -186,7 +186,7 @@ def wait(binding: Binding, record: ProcessRecord, timeout: Any) -> Plan[int]:
         if _timing.now() >= deadline:
             printed = yield from describe_output(binding, record)
             raise CagedTimeoutError(
-                f"{described(binding, record)} still runs after {limit:g} s{printed}", timeout=limit
+                f"{describe_process(binding, record)} still runs after {limit:g} s{printed}", timeout=limit
             )
 
 
@@ -198,7 +198,7 @@ def describe_output(binding: Binding, record: ProcessRecord) -> Plan[str]:
         f"{{ tail -c 4000 {path}.1|base64;}} 2>/dev/null;echo @;{{ tail -c 4000 {path}.2|base64;}} 2>/dev/null;:",
     )
     stdout, _, stderr = output.partition("@")
-    return printed_output((decoded(binding, stdout), "stdout"), (decoded(binding, stderr), "stderr"))
+    return printed_output((decode_base64(binding, stdout), "stdout"), (decode_base64(binding, stderr), "stderr"))
 
 
 def kill(binding: Binding, record: ProcessRecord, signal: Any) -> Plan[None]:
@@ -244,7 +244,7 @@ class OutputReader:
         line, _, rest = output.partition("\n")
         pieces = []
         for number, encoded in enumerate(rest.split("@")):
-            data = decoded(self._binding, encoded)[self._offsets[number] % BLOCK :]
+            data = decode_base64(self._binding, encoded)[self._offsets[number] % BLOCK :]
             self._offsets[number] += len(data)
             pieces.append(data)
         return parsed_state(line.split()), pieces
@@ -313,7 +313,7 @@ class Process(_ProcessAttributes):
         """Wait until it ends, and return the exit code.
 
         Args:
-            timeout: Seconds, above 0; None means no limit. The process runs on after it.
+            timeout: Seconds, above 0; default 300. None means no limit. The process runs on after it.
 
         Raises:
             CagedTimeoutError: It still runs; the message has the end of what it printed.
@@ -429,7 +429,7 @@ class Processes(Bound):
         """A process that `start` has started, by any client.
 
         Args:
-            pid: Of `Process.pid`. When a later process has the same number, it is the one that runs, or the last.
+            pid: Its pid (`Process.pid`). If that was reused: of the running process with it, else of the newest.
 
         Raises:
             CagedError: No such process.

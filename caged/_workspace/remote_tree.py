@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from .._core import Plan
 from .._errors import CagedError, CagedFileNotFoundError, CagedPathError
-from .binding import Binding, decoded
+from .binding import Binding, decode_base64
 from .directory_listing import SKIP_NOTHING, records
 from .file_stat import FileStat
 from .globs import ignoring
 from .path_scripts import variables, work_on
-from .transfer import PIECE
+from .pieces import PIECE
 
 # Bytes of names in one script, which is an argument of a program: 128 KiB at most on Linux.
 _NAMES = 64 * 1024
@@ -62,7 +62,9 @@ def tree(binding: Binding, root: str, ignore: Sequence[str]) -> Plan[RemoteTree]
                 entry.path,
             )
         if path in made.directories or path in made.files or path in made.links:
-            raise CagedError(f"the sandbox lists {entry.path!r} twice")
+            raise CagedError(
+                f"the sandbox lists {entry.path!r} twice; `stat` or `find` in the sandbox may have been replaced"
+            )
         if entry.is_dir:
             made.directories[path] = entry
         elif entry.is_file:
@@ -151,7 +153,7 @@ def fetch_batch(binding: Binding, made: RemoteTree, batch: Sequence[str]) -> Pla
     body = f'{variables(p=made.root)}cd -- "$p"||exit 1\nunset TAR_OPTIONS\n'
     body += f"tar -cf - --no-recursion -- {names} 2>/dev/null|head -c {2 * PIECE}|base64\n"
     output = yield from work_on(binding, "cannot read", made.root, body)
-    contents = _contents(decoded(binding, output))
+    contents = _contents(decode_base64(binding, output))
     for path in batch:
         if path not in contents:
             where = made.files[path].path

@@ -19,8 +19,8 @@ from .._resources import files, snapshots
 from .._resources.sandbox_creation import create
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
-from .completion import uninterrupted
-from .creation import CREATION_PATIENCE, creation_error, remove
+from .cancellation import uninterrupted
+from .failed_creation import CREATION_PATIENCE, creation_error, remove
 from .lifecycle import info
 
 B = TypeVar("B", bound="WorkspaceSnapshots")
@@ -153,6 +153,10 @@ class WorkspaceSnapshots(Bound):
 
         Args:
             path: The work tree; None means ``/workspace``.
+
+        Raises:
+            CagedNotFoundError: The sandbox or the path does not exist.
+            CagedAPIError: 409, the sandbox is not running.
         """
         return self._session.send(files.git_diff(self.id, path))
 

@@ -21,8 +21,8 @@ from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
 from .paths import SandboxPath, absolute, absolute_new
+from .pieces import PIECE, discard, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
-from .transfer import PIECE, discard, send
 
 LocalPath = Union[str, "os.PathLike[str]"]
 #: Called with the bytes of files that were transferred, and with those of all files.
@@ -50,7 +50,8 @@ def _upload_file(binding: Binding, source: str, target: str, status: os.stat_res
         yield from write_pieces(binding, target, file, mode, int(status.st_mtime), lambda done: report(done, size))
 
 
-# `$t` is a new directory on the file system of `$p`, where that is a directory in it.
+# `$t` is the staging directory: inside `$p` if that is a directory, on which a file system may be mounted, else beside
+# it, because a rename cannot cross file systems.
 _PREPARE = """\
 if [ -d "$p" ];then
   [ -w "$p" ]&&[ -x "$p" ]||refuse 'Permission denied'
@@ -110,7 +111,6 @@ def _upload(
     binding: Binding, source: str, target: str, found: Sequence[LocalEntry], report: Progress, name: str
 ) -> Plan[None]:
     total, done = size_of(found), 0
-    # A file system that is mounted on the target itself has its own names.
     body = f"{variables(p=target, n=name)}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
     staging = yield from work_on(binding, "cannot write", target, body)
     try:

@@ -16,11 +16,12 @@ from .._resources import sandbox_calls as sandboxes
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
 from .lifecycle import info
-from .processes import AsyncProcess, Process, ProcessRecord, describe_output, described, look
+from .processes import AsyncProcess, Process, ProcessRecord, describe_output, describe_process, look
 
 _LAST_PORT = 65535
 _STATUSES = get_args(SandboxStatus)
-#: A sandbox leaves them for none but `destroyed`.
+#: Statuses that a sandbox does not leave by itself, so that a wait for another one is an error at once. The contract
+#: has no call either, apart from destroy; only a resume after an emulator's restart leaves `stopped`.
 _FINAL = ("stopped", "error")
 _LOG_ENTRIES = 5
 _LONGEST_LOG = 2000
@@ -68,8 +69,8 @@ def wait_for_port(binding: Binding, port: Any, timeout: Any, process: Any) -> Pl
             if state.exit_code is not None:
                 printed = yield from describe_output(binding, record)
                 raise CagedSandboxError(
-                    f"{described(binding, record)} exited with {state.exit_code} before something listened on port "
-                    f"{port}{printed}",
+                    f"{describe_process(binding, record)} exited with {state.exit_code} before something listened on "
+                    f"port {port}{printed}",
                     sandbox_id=binding.sandbox_id,
                 )
         if patience.is_over:
@@ -81,7 +82,7 @@ def wait_for_port(binding: Binding, port: Any, timeout: Any, process: Any) -> Pl
             if record is None:
                 message += yield from _end_of_log(binding)
             else:
-                message += f"\n{described(binding, record)} runs"
+                message += f"\n{describe_process(binding, record)} runs"
                 message += yield from describe_output(binding, record)
             raise CagedTimeoutError(message, timeout=patience.limit)
         yield from patience.pause()
@@ -153,7 +154,7 @@ class Waiting(Bound):
 
         Args:
             port: 1 to 65535.
-            timeout: Seconds, above 0.
+            timeout: Seconds, above 0; default 30.
             process: What should listen there, of `start`. When it exits, the wait ends at once.
 
         Raises:
@@ -170,7 +171,7 @@ class Waiting(Bound):
 
         Args:
             status: One of pending, running, paused, stopped, error, destroyed.
-            timeout: Seconds, above 0.
+            timeout: Seconds, above 0; default 60.
 
         Raises:
             CagedTimeoutError: It has another one when the time is up. The message has the end of the sandbox's log.

@@ -33,7 +33,7 @@ _MARKER = ".copied"
 
 
 @dataclass
-class Plan:
+class RootContents:
     """What a sandbox gets, by path relative to the root.
 
     Attributes:
@@ -49,41 +49,41 @@ class Plan:
     bound: list[str] = field(default_factory=list)
 
 
-def make_plan(hide: Sequence[str]) -> Plan:
+def list_contents(hide: Sequence[str]) -> RootContents:
     """Return what a sandbox of this machine gets.
 
     Args:
         hide: Directories of the host that no sandbox sees.
     """
-    plan = Plan()
+    contents = RootContents()
     hidden = {*host_view.find_hidden_paths(), *(path.strip("/") for path in hide)}
     for top in COPIED:
         if os.path.isdir(f"/{top}"):
-            _plan(plan, top, hidden, whole=top == "etc")
+            _list_directory(contents, top, hidden, whole=top == "etc")
     for path, mode in host_view.ALWAYS.items():
         for depth in range(1, path.count("/") + 1):
-            plan.directories.setdefault("/".join(path.split("/")[:depth]), 0o755)
-        plan.directories[path] = mode
-    return plan
+            contents.directories.setdefault("/".join(path.split("/")[:depth]), 0o755)
+        contents.directories[path] = mode
+    return contents
 
 
-def _plan(plan: Plan, directory: str, hidden: set[str], whole: bool) -> None:
-    plan.directories[directory] = _mode(directory)
+def _list_directory(contents: RootContents, directory: str, hidden: set[str], whole: bool) -> None:
+    contents.directories[directory] = _mode(directory)
     for entry in disk.entries(f"/{directory}"):
         path = f"{directory}/{entry.name}"
         if path in hidden or path == "etc/hosts":  # see `hosts_file.py`
             continue
         if entry.is_symlink():
-            plan.links.append(path)
+            contents.links.append(path)
         elif entry.is_dir():
             if whole or path in _OPENED or path in host_view.ALLOWED:
-                _plan(plan, path, hidden, whole)
+                _list_directory(contents, path, hidden, whole)
             else:
-                plan.directories[path] = 0o755
-                plan.bound.append(path)
+                contents.directories[path] = 0o755
+                contents.bound.append(path)
         elif entry.is_file():
             small = entry.stat().st_size <= _COPIED_BYTES
-            (plan.files if whole or small else plan.bound).append(path)
+            (contents.files if whole or small else contents.bound).append(path)
 
 
 def are_made(layout: Layout) -> bool:
@@ -91,40 +91,40 @@ def are_made(layout: Layout) -> bool:
     return (layout.changed / _MARKER).exists()
 
 
-def fill(layout: Layout, plan: Plan, own_user: bool) -> None:
+def fill(layout: Layout, contents: RootContents, own_user: bool) -> None:
     """Make the copies of a sandbox, unless it has them. What is there already stays, as the sandbox's own.
 
     Args:
         layout: The sandbox's directory.
-        plan: What it gets.
+        contents: What it gets.
         own_user: Whether it is in a user namespace.
     """
     if are_made(layout):
         return
     changed = str(layout.changed)
-    for path in sorted(plan.directories):
+    for path in sorted(contents.directories):
         target = f"{changed}/{path}"
         if not os.path.isdir(target) or os.path.islink(target):
             if os.path.lexists(target):
                 os.unlink(target)
             os.mkdir(target)
-        os.chmod(target, plan.directories[path])
-    for path in plan.links:
+        os.chmod(target, contents.directories[path])
+    for path in contents.links:
         if not os.path.lexists(f"{changed}/{path}"):
             os.symlink(os.readlink(f"/{path}"), f"{changed}/{path}")
     replaced = {path: (content, mode) for path, content, mode in replacements(own_user)}
     for path, (content, mode) in replaced.items():
         _write(f"{changed}/{path}", content, mode)
-    for path in plan.files:
+    for path in contents.files:
         if path not in replaced and not os.path.lexists(f"{changed}/{path}"):
             _copy(f"/{path}", f"{changed}/{path}")
-    mount_points = [path for path in plan.bound if path not in plan.directories]
+    mount_points = [path for path in contents.bound if path not in contents.directories]
     for path in mount_points:
         if not os.path.lexists(f"{changed}/{path}"):
             _write(f"{changed}/{path}", b"", 0o644)
     copied = [
         path
-        for path in (*plan.directories, *plan.links, *plan.files, *replaced)
+        for path in (*contents.directories, *contents.links, *contents.files, *replaced)
         if os.path.lexists(f"{changed}/{path}")
     ]
     made = {"mount_points": mount_points, "copied": sorted(set(copied))}

@@ -66,7 +66,7 @@ class ReadySandbox:
         return self.init.descriptors + (self.listening is not None)
 
 
-class _Shelf:
+class _KindPool:
     """The ready-made sandboxes of one kind, and when some were requested."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class SandboxPool(Generic[K]):
     ) -> None:
         self._build = build
         self._discard = discard
-        self._shelves: dict[K, _Shelf] = {}  # the one that was requested last is the last
+        self._by_kind: dict[K, _KindPool] = {}  # the one that was requested last is the last
         self._timer: Optional[asyncio.TimerHandle] = None
         self._idle_timer: Optional[asyncio.TimerHandle] = None
         self._put_off_until = 0.0
@@ -102,25 +102,25 @@ class SandboxPool(Generic[K]):
         self._is_closed = False
 
     def __len__(self) -> int:
-        return sum(len(shelf.ready) for shelf in self._shelves.values())
+        return sum(len(pool.ready) for pool in self._by_kind.values())
 
     @property
     def descriptors(self) -> int:
         """How many descriptors of this process they hold."""
-        return sum(one.descriptors for shelf in self._shelves.values() for one in shelf.ready)
+        return sum(one.descriptors for pool in self._by_kind.values() for one in pool.ready)
 
     def take(self, kind: K) -> Optional[ReadySandbox]:
         """Note a request, and return a ready-made sandbox whose init runs, if there is one. It is the caller's now."""
         if self._is_closed:
             return None
         now = asyncio.get_running_loop().time()
-        shelf = self._shelves.pop(kind, None) or _Shelf()
-        self._shelves[kind] = shelf
-        shelf.requests.append(now)
+        pool = self._by_kind.pop(kind, None) or _KindPool()
+        self._by_kind[kind] = pool
+        pool.requests.append(now)
         self._forget_kinds()
         self._schedule(now)
-        while shelf.ready:
-            found = shelf.ready.popleft()
+        while pool.ready:
+            found = pool.ready.popleft()
             if found.init.is_connected():
                 return found
             self._start_discarding(found)
@@ -128,15 +128,15 @@ class SandboxPool(Generic[K]):
 
     def lose(self, init: InitClient) -> None:
         """Remove a ready-made sandbox whose init has ended."""
-        for shelf in self._shelves.values():
-            for one in list(shelf.ready):
+        for pool in self._by_kind.values():
+            for one in list(pool.ready):
                 if one.init is init:
-                    shelf.ready.remove(one)
+                    pool.ready.remove(one)
                     self._start_discarding(one)
 
     def _forget_kinds(self) -> None:
-        while len(self._shelves) > MOST_KINDS:
-            self._empty(self._shelves.pop(next(iter(self._shelves))))
+        while len(self._by_kind) > MOST_KINDS:
+            self._empty(self._by_kind.pop(next(iter(self._by_kind))))
 
     # --- building
 
@@ -160,7 +160,7 @@ class SandboxPool(Generic[K]):
     async def _build_wanted(self) -> None:
         while True:
             now = asyncio.get_running_loop().time()
-            lacking = [kind for kind, shelf in self._shelves.items() if len(shelf.ready) < shelf.wanted(now)]
+            lacking = [kind for kind, pool in self._by_kind.items() if len(pool.ready) < pool.wanted(now)]
             if not lacking or not descriptors.has_room_for_ready():
                 return
             kind = lacking[-1]
@@ -170,23 +170,23 @@ class SandboxPool(Generic[K]):
                 built = await self._build(kind)
             except (OSError, SandboxGone, ZygoteError) as error:
                 logger.info("no sandbox could be made in advance: %s", error)
-                if kind in self._shelves:
-                    self._shelves[kind].requests.clear()  # a create will say why
+                if kind in self._by_kind:
+                    self._by_kind[kind].requests.clear()  # a create will say why
                 continue
-            shelf = self._shelves.get(kind)
-            if shelf is None or not built.init.is_connected():
+            pool = self._by_kind.get(kind)
+            if pool is None or not built.init.is_connected():
                 self._start_discarding(built)
             else:
-                shelf.ready.append(built)
+                pool.ready.append(built)
 
     def _make_room(self, kind: K) -> bool:
         """Remove one of the kind that was not requested for the longest time. Returns False where that is `kind`."""
-        for other, shelf in self._shelves.items():
+        for other, pool in self._by_kind.items():
             if other == kind:
                 return False
-            if shelf.ready:
-                self._start_discarding(shelf.ready.popleft())
-                shelf.requests.clear()
+            if pool.ready:
+                self._start_discarding(pool.ready.popleft())
+                pool.requests.clear()
                 return True
         return False
 
@@ -204,25 +204,25 @@ class SandboxPool(Generic[K]):
             return
         loop = asyncio.get_running_loop()
         last = 0.0
-        for kind, shelf in list(self._shelves.items()):
-            if not shelf.requests or shelf.requests[-1] <= loop.time() - IDLE_SECONDS:
-                self._empty(self._shelves.pop(kind))
+        for kind, pool in list(self._by_kind.items()):
+            if not pool.requests or pool.requests[-1] <= loop.time() - IDLE_SECONDS:
+                self._empty(self._by_kind.pop(kind))
             else:
-                last = max(last, shelf.requests[-1])
-        if self._shelves:
+                last = max(last, pool.requests[-1])
+        if self._by_kind:
             self._idle_timer = loop.call_at(last + IDLE_SECONDS, self._empty_idle)
 
-    def _empty(self, shelf: _Shelf) -> None:
-        while shelf.ready:
-            self._start_discarding(shelf.ready.popleft())
+    def _empty(self, pool: _KindPool) -> None:
+        while pool.ready:
+            self._start_discarding(pool.ready.popleft())
 
     def start_releasing(self) -> None:
         """Begin to remove all. Others are made when more are requested."""
         if self._building is not None:
             self._building.cancel()
-        for shelf in self._shelves.values():
-            shelf.requests.clear()
-            self._empty(shelf)
+        for pool in self._by_kind.values():
+            pool.requests.clear()
+            self._empty(pool)
 
     async def release(self) -> None:
         """Remove all, so that others have their descriptors. Others are made when more are requested."""
@@ -251,7 +251,7 @@ class SandboxPool(Generic[K]):
         if self._building is not None:
             self._building.cancel()
             await asyncio.gather(self._building, return_exceptions=True)
-        for shelf in self._shelves.values():
-            self._empty(shelf)
-        self._shelves.clear()
+        for pool in self._by_kind.values():
+            self._empty(pool)
+        self._by_kind.clear()
         await asyncio.gather(*self._discarding, return_exceptions=True)

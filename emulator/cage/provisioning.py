@@ -64,12 +64,12 @@ class SandboxSpec:
         limits: Its limits; None for none.
         layers: Directories of layers that it sees below what it changes itself, topmost first (`layers.py`).
         owns_layers: Whether the layers are copied, since the sandbox has to outlive them.
-        again: Whether it has a directory already, which is then kept even when the start fails.
+        has_directory: Whether it has a directory already, which is then kept even when the start fails.
         memory: The control group that it joins, and that is removed with it.
         on_lost: Called when its init ends without having been stopped.
         on_shim_request: Replies to the shims in it.
         on_overrun: Called with the number of its processes after all were killed because there were too many.
-        on_missing: Called with the name of each writable directory that was missing `again`, and is empty now.
+        on_missing: Called with the name of each writable directory that was missing in it, and is empty now.
     """
 
     sandbox_id: str
@@ -79,7 +79,7 @@ class SandboxSpec:
     limits: Optional[Limits] = None
     layers: Sequence[Path] = ()
     owns_layers: bool = False
-    again: bool = False
+    has_directory: bool = False
     memory: Optional[MemoryGroup] = None
     on_lost: Callable[[], None] = lambda: None
     on_shim_request: Optional[ShimHandler] = None
@@ -128,7 +128,7 @@ class Provisioner:
         self._workers = workers or Workers()
         self._root = run_dir / "isolation"
         self._root.mkdir(exist_ok=True)
-        self._plan: Optional[copies.Plan] = None
+        self._contents: Optional[copies.RootContents] = None
         self._spare = run_dir / "spare"
         self._has_spare = False
         self._preparing = False
@@ -188,12 +188,12 @@ class Provisioner:
         if isolation.root == "overlays":
             return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid_directories())}
         if isolation.root == "copies":
-            if self._plan is None:
-                self._plan = copies.make_plan(isolation.hide)
-            copies.fill(layout, self._plan, isolation.in_user_namespace)
+            if self._contents is None:
+                self._contents = copies.list_contents(isolation.hide)
+            copies.fill(layout, self._contents, isolation.in_user_namespace)
             names = host_view.overlaid_directories()
             programs = [name for name in names if name in host_view.PROGRAM_DIRECTORIES]
-            bound = [f"/{path}" for path in self._plan.bound]
+            bound = [f"/{path}" for path in self._contents.bound]
             return {"programs": programs, "copied": list(copies.COPIED), "bound": bound}
         return {}
 
@@ -227,7 +227,7 @@ class Provisioner:
                 pid = await self._zygote.init_of(sandbox.sandbox_id)
                 sandbox.memory.add([pid, *descendants([pid])])  # at level `bwrap`, init is a child of bwrap
             cage = self._cage(layout, sandbox, init)
-            if not sandbox.again:
+            if not sandbox.has_directory:
                 cage.note_new()
             return cage
         except BaseException as error:
@@ -236,7 +236,7 @@ class Provisioner:
             if sandbox.memory is not None:
                 await sandbox.memory.remove()
             reason = bwrap.errors(layout) if isinstance(error, SandboxGone) else ""
-            if not sandbox.again and not isinstance(error, FileExistsError):
+            if not sandbox.has_directory and not isinstance(error, FileExistsError):
                 await self._remove(directory)
             if reason:
                 raise SandboxGone(reason) from error
@@ -256,7 +256,7 @@ class Provisioner:
         )
 
     async def _make_or_recover(self, layout: Layout, sandbox: SandboxSpec) -> None:
-        if sandbox.again:
+        if sandbox.has_directory:
             for name in await self._workers.walk.run(layout.as_root, recover_directory, layout):
                 sandbox.on_missing(name)
             if layout.own_root:
@@ -280,7 +280,7 @@ class Provisioner:
 
     def _layers(self, layout: Layout, sandbox: SandboxSpec) -> dict[str, list[str]]:
         """Return what is mounted of the sandbox's layers, and make what else these mounts need."""
-        if sandbox.again or not self._mounts_layers(sandbox):
+        if sandbox.has_directory or not self._mounts_layers(sandbox):
             return {}
         layout.layers = tuple(sandbox.layers)
         parts = layers.mounted_parts(sandbox.layers)
@@ -311,7 +311,7 @@ class Provisioner:
 
     def _can_be_ready(self, sandbox: SandboxSpec) -> bool:
         """Whether one may be made before it is requested. Layers that are copied may go meanwhile."""
-        return not sandbox.again and (not sandbox.layers or self._mounts_layers(sandbox))
+        return not sandbox.has_directory and (not sandbox.layers or self._mounts_layers(sandbox))
 
     def _kind(self, sandbox: SandboxSpec) -> SandboxKind:
         spec = replace(sandbox, sandbox_id="", show=tuple(sandbox.show), layers=tuple(sandbox.layers), **_ASSIGNED)
@@ -399,7 +399,7 @@ class Provisioner:
         if layout.own_root:
             spec = {**spec, **self._prepare_root(layout)}
             spec["layers"] = self._layers(layout, sandbox)
-            if not sandbox.again:
+            if not sandbox.has_directory:
                 hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)

@@ -85,22 +85,24 @@ class SandboxSetup:
             await self._clone(sandbox, started.cage)
         await self.run_steps(sandbox, started)
 
-    async def start_builder(self, sandbox: Sandbox, directory: Path, again: bool, is_filled: bool) -> Started:
+    async def start_builder(self, sandbox: Sandbox, directory: Path, has_directory: bool, is_filled: bool) -> Started:
         """Start a sandbox of the emulator's own, in which a prepared sandbox is built.
 
         Args:
             directory: Its directory.
-            again: Whether it is there already.
+            has_directory: Whether it is there already.
             is_filled: Whether it gets files before its packages, which therefore cannot be in a layer below them.
 
         Raises:
             SetupError, SandboxGone: It cannot be started.
         """
         installed = None
-        if sandbox.packages and not again and not is_filled:
+        if sandbox.packages and not has_directory and not is_filled:
             installed = await self._install_into_layer(sandbox)
         owns_layers = installed is not None and installed.entry is not None
-        return await self._start(sandbox, installed, owns_layers=owns_layers, again=again, directory=directory)
+        return await self._start(
+            sandbox, installed, owns_layers=owns_layers, has_directory=has_directory, directory=directory
+        )
 
     async def run_steps(self, sandbox: Sandbox, started: Started) -> None:
         """Install packages and agents, and run the init script. Raises as `build`."""
@@ -118,14 +120,16 @@ class SandboxSetup:
         *,
         layers: Sequence[Path] = (),
         owns_layers: bool,
-        again: bool = False,
+        has_directory: bool = False,
         directory: Optional[Path] = None,
     ) -> Started:
         if installed is not None and installed.layer is not None:
             layers = (installed.layer, *layers)
         try:
             async with self._live.of(sandbox).workspace_lock:  # destroy waits for it, and then finds what was started
-                return Started(await self._starter.start(sandbox, again, layers, owns_layers, directory), installed)
+                return Started(
+                    await self._starter.start(sandbox, has_directory, layers, owns_layers, directory), installed
+                )
         finally:
             if installed is not None and installed.entry is not None:
                 installed.entry.release()
@@ -133,7 +137,7 @@ class SandboxSetup:
     async def reopen(self, sandbox: Sandbox) -> None:
         """Start new processes over the directory of a stopped sandbox, with the programs that it was made with. Raises
         as `build`; the directory stays as it is then."""
-        cage = await self._starter.start(sandbox, again=True)
+        cage = await self._starter.start(sandbox, has_directory=True)
         await self._install_agents(sandbox, cage)
 
     async def _install_agents(self, sandbox: Sandbox, cage: Cage) -> None:

@@ -110,7 +110,7 @@ class SandboxStarter:
     async def start(
         self,
         sandbox: Sandbox,
-        again: bool = False,
+        has_directory: bool = False,
         layers: Sequence[Path] = (),
         owns_layers: bool = False,
         directory: Optional[Path] = None,
@@ -118,7 +118,7 @@ class SandboxStarter:
         """Start the sandbox's processes and install its template's programs.
 
         Args:
-            again: Over the directory that it has, which stays whatever happens.
+            has_directory: Whether it has a directory already, which then stays whatever happens.
             layers: Directories of layers that it sees below what it changes itself, topmost first.
             owns_layers: Whether they are copied, since the sandbox has to outlive them.
             directory: Its directory; by default one of those in which sandboxes are kept.
@@ -128,7 +128,7 @@ class SandboxStarter:
             SandboxGone: The sandbox was destroyed meanwhile.
         """
         chain = await self._toolchains.find_soon(sandbox.template)
-        cage = await self._open(sandbox, chain, again, layers, owns_layers, directory)
+        cage = await self._open(sandbox, chain, has_directory, layers, owns_layers, directory)
         self._log_isolation(sandbox)
         cage.programs.install_toolchain(chain)
         await self._command_stubs.install_shims(sandbox)
@@ -156,7 +156,7 @@ class SandboxStarter:
         self,
         sandbox: Sandbox,
         chain: Toolchain,
-        again: bool,
+        has_directory: bool,
         layers: Sequence[Path],
         owns_layers: bool,
         directory: Optional[Path],
@@ -170,7 +170,7 @@ class SandboxStarter:
             limits=self._limits(sandbox),
             layers=layers,
             owns_layers=owns_layers,
-            again=again,
+            has_directory=has_directory,
             memory=self._memory(sandbox),
             on_lost=functools.partial(self._loss.handle_loss, sandbox),
             on_shim_request=functools.partial(self._shim_requests.answer, sandbox),

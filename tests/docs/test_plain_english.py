@@ -15,6 +15,7 @@ BANNED = {
     "everyb" + "ody": "all accounts, all clients",
     "to" + "ld": "reported, notified, recorded, passed",
     "ask" + "ed": "requested, queried, configured",
+    "han" + "ded": "passed, given, returned",
     "mee" + "ts": "matches, reaches, applies to",
     "as good " + "as": "say what it equals, and in what",
 }

@@ -86,7 +86,7 @@ def take(emulator: Emulator, client: Caged, **options: object) -> str:
     """Create a sandbox that was made in advance."""
     for _ in range(50):
         fill(emulator, client, **options)
-        ready = {inode(one.layout.directory) for shelf in pool_of(emulator)._shelves.values() for one in shelf.ready}
+        ready = {inode(one.layout.directory) for kept in pool_of(emulator)._by_kind.values() for one in kept.ready}
         box = client.sandboxes.create(**options).id
         if inode(emulator._runtime.platform.files_dir / "sandboxes" / box) in ready:
             return box
@@ -167,7 +167,7 @@ def test_another_account_gets_one_without_a_trace_of_the_first(emulator: Emulato
         assert "ready-" not in shown
 
 
-def test_they_count_nowhere(emulator: Emulator) -> None:
+def test_ready_made_sandboxes_are_not_listed(emulator: Emulator) -> None:
     assert len(pool_of(emulator))
     with emulator.client() as client:
         assert client.sandboxes.list() == []
@@ -218,7 +218,7 @@ def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> 
 
 
 @at_each_level
-def test_zygote_that_was_killed_takes_them_along(emulator: Emulator) -> None:
+def test_killed_zygote_empties_the_pool_and_create_works(emulator: Emulator) -> None:
     os.kill(emulator._runtime.platform.zygote.pid, signal.SIGKILL)
     until(lambda: not len(pool_of(emulator)))
     with emulator.client() as client:
@@ -269,9 +269,9 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
     until(lambda: not list(run_dir.glob("ready-*")), what=lambda: list(run_dir.glob("ready-*")))
 
 
-def test_one_that_is_not_as_it_has_to_be_is_not_kept(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_made_sandbox_whose_shell_fails_is_discarded(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     provisioner = emulator._runtime.platform.provisioner
-    kind = next(iter(pool_of(emulator)._shelves))
+    kind = next(iter(pool_of(emulator)._by_kind))
     before = sorted(provisioner._run_dir.glob("ready-*"))
 
     def make_fails(kind: SandboxKind, message: str) -> None:
@@ -318,8 +318,8 @@ def test_they_are_removed_when_idle(emulator: Emulator) -> None:
     run_dir = emulator._runtime.platform.run_dir
 
     async def idle() -> None:
-        for shelf in pool_of(emulator)._shelves.values():
-            shelf.requests.clear()
+        for kept in pool_of(emulator)._by_kind.values():
+            kept.requests.clear()
         pool_of(emulator)._empty_idle()
         await asyncio.gather(*pool_of(emulator)._discarding)
 

@@ -20,7 +20,7 @@ from typing import Callable, Optional
 import pytest
 from leftovers import children_of, command_of, processes_with, run_dirs, until
 from levels import ORDINARY_USER, Served, as_ordinary_user, is_mapped, need, subordinate_ids
-from machine import SET_UPS, YES
+from setup_commands import SET_UPS, YES
 
 from caged import AsyncCaged, Caged
 from caged.emulator import RemoteEmulator

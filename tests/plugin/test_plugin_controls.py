@@ -93,7 +93,7 @@ def test_controls_of_a_shared_emulator_stay_in_their_account(run_suite) -> None:
     result.stdout.fnmatch_lines(["caged: target=emulator, isolation=process, shared by all workers"])
 
 
-def test_a_fault_that_never_fired_fails_its_test_by_name(run_suite) -> None:
+def test_fault_that_never_triggered_fails_its_test_by_name(run_suite) -> None:
     result = run_suite(UNUSED)
     result.assert_outcomes(failed=8, passed=3, xfailed=1)
     text = result.stdout.str()

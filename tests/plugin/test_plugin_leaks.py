@@ -91,7 +91,7 @@ def test_open_sockets_are_listed(run_suite) -> None:
     assert "::test_mcp:\n  mcp socket into cage_" in text
 
 
-def test_live_runs_tell_of_sandboxes_and_snapshots_too(run_suite, live: Any) -> None:
+def test_live_runs_report_sandboxes_and_snapshots_too(run_suite, live: Any) -> None:
     result = run_suite(LEAKS, "--caged-leaks=warn", *live)
     result.assert_outcomes(passed=3, failed=1)
     sandbox, snapshot = sorted(left(result))

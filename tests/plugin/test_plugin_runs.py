@@ -58,7 +58,7 @@ def test_everything_carries_the_runs_id_and_the_ledger_is_gone_in_the_end(run_su
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_a_killed_run_created_stands_in_its_ledger(
+def test_what_a_killed_run_created_is_listed_in_its_ledger(
     pytester: pytest.Pytester, api: Caged, live: tuple[str, ...], eventually: Any, workers: int
 ) -> None:
     pytester.makepyfile(

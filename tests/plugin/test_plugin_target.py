@@ -94,7 +94,7 @@ def test_header_names_the_configured_isolation(run_suite) -> None:
 
 
 @pytest.mark.parametrize("source", ["option", "environment", "ini"])
-def test_isolation_is_handed_to_the_emulator(run_suite, pytester, monkeypatch, source: str) -> None:
+def test_isolation_is_passed_to_the_emulator(run_suite, pytester, monkeypatch, source: str) -> None:
     options = []
     if source == "option":
         options = ["--caged-isolation=no-such-level"]

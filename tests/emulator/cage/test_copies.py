@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from caged.emulator.cage import copies, overlay_marks
-from caged.emulator.cage.copies import Plan
+from caged.emulator.cage.copies import RootContents
 from caged.emulator.cage.paths import Layout
 
 
@@ -17,7 +17,7 @@ def no_replacements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "replacements", lambda own_user: [])
 
 
-PLAN = Plan(
+CONTENTS = RootContents(
     directories={"etc": 0o755, "etc/kept.d": 0o755, "etc/gone.d": 0o755, "opt": 0o755, "opt/large.d": 0o755},
     files=["etc/kept.d/a", "etc/kept.d/b", "etc/gone.d/c", "etc/became.d"],
     bound=["opt/large.d", "opt/large", "opt/written", "opt/gone"],
@@ -26,11 +26,11 @@ PLAN = Plan(
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """The layout of a sandbox that has the copies of PLAN."""
+    """The layout of a sandbox that has the copies of CONTENTS."""
     monkeypatch.setattr(copies, "_copy", lambda source, target: Path(target).write_text("host"))
     layout = Layout(tmp_path / "box", mounted=True, own_root=True, overlays=True)
     layout.make()
-    copies.fill(layout, PLAN, own_user=True)
+    copies.fill(layout, CONTENTS, own_user=True)
     return layout
 
 
@@ -57,7 +57,7 @@ def test_copies_become_upper_layers_that_hide_nothing_of_the_host_and_keep_delet
         assert (changed / "etc/own").is_file()
         assert not copies.are_made(layout)
     # On a machine without overlays again, what was deleted stays deleted.
-    copies.fill(layout, PLAN, own_user=True)
+    copies.fill(layout, CONTENTS, own_user=True)
     assert (changed / "opt/large").is_file()
     assert not (changed / "etc/kept.d/b").is_file()
 
@@ -75,7 +75,7 @@ def test_link_in_place_of_directory_leads_to_no_file_of_the_host(layout: Layout,
 def test_damaged_list_of_copies_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "box", mounted=True, own_root=True, overlays=True)
     layout.make()
-    copies.fill(layout, Plan(), own_user=True)
+    copies.fill(layout, RootContents(), own_user=True)
     for content in ("", "[]", "{}", "{"):
         (layout.changed / ".copied").write_text(content)
         with pytest.raises(OSError, match=r"damaged.*, or destroy"):

@@ -123,7 +123,7 @@ def test_a_path_that_cannot_be_is_refused(api, repo):
         assert_problem(api.get(f"/sandboxes/{repo}/git/diff", params={"path": path}), status, code=code)
 
 
-def test_a_diff_is_not_coloured_paged_or_handed_to_a_program(api, repo):
+def test_diff_is_not_coloured_paged_or_passed_to_a_program(api, repo):
     api.output(
         repo,
         "git config color.ui always; git config core.pager 'cat >&2; false'; git config diff.external 'touch ran #'\n"

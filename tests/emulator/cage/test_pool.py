@@ -125,7 +125,7 @@ def test_only_so_many_kinds_are_counted(run):
         for number in range(MOST_KINDS):
             site.pool.take(f"kind {number}")
         await site.settle()
-        assert len(site.pool._shelves) == MOST_KINDS
+        assert len(site.pool._by_kind) == MOST_KINDS
         assert len(site.discarded) == MOST_OF_KIND
 
     run(test)

@@ -133,7 +133,7 @@ def _fails(client: Caged) -> bool:
     return False
 
 
-def test_times_counts_what_fired_not_what_was_spared_by_chance(own_emulator):
+def test_times_counts_what_triggered_not_what_was_spared_by_chance(own_emulator):
     emulator = own_emulator(seed=1)
     fault = emulator.faults.add("sandboxes.list", status=500, probability=0.3, times=2)
     with emulator.client(max_retries=0) as client:
@@ -152,7 +152,7 @@ def test_a_with_statement_removes_the_fault(either, api):
     assert either.faults.list() == []
 
 
-def test_one_that_never_fired_fails_and_says_what_it_was(either, api):
+def test_fault_that_never_triggered_fails_and_says_what_it_was(either, api):
     with pytest.raises(AssertionError) as caught:
         with either.faults.add("files.read", method="GET", status=503, times=2) as fault:
             api.get("/v1/sandboxes")
@@ -201,7 +201,7 @@ def test_clear_and_reset_are_of_one_account(either, emulator, other, api):
     assert kept.triggered == 0
 
 
-def test_the_journal_says_which_fault_fired(double, api):
+def test_journal_says_which_fault_triggered(double, api):
     fault = double.faults.add("sandboxes.list", status=503, after=1)
     statuses(api, 2)
     assert [(entry.status, entry.fault) for entry in double.journal] == [(200, ""), (503, fault.id)]

@@ -321,7 +321,7 @@ def test_a_revoked_first_key_is_replaced(own_emulator):
             assert cli.get("/account").json()["id"] == found["account_id"]
 
 
-def test_a_read_only_key_is_never_handed_out(own_emulator):
+def test_login_never_gets_a_read_only_key(own_emulator):
     emulator = own_emulator(isolation="process")
     with (
         Api(emulator, emulator.api_key) as first,

@@ -373,7 +373,7 @@ def test_missing_numbers_of_tokens_are_unknown_or_nothing():
     assert (reply.tokens_in, reply.tokens_out) == (3, None)
 
 
-def test_numbers_that_are_no_numbers_and_too_deep_json_are_no_reply():
+def test_nan_infinity_and_deep_json_are_unreadable_output():
     whole = json.dumps({**CLAUDE, "total_cost_usd": 1.5})
     for output in (whole.replace("1.5", "NaN"), whole.replace("1.5", "1e999"), "[" * 100_000):
         with pytest.raises(UnreadableOutput):

@@ -23,7 +23,7 @@ from caged import (
     CagedNotFoundError,
     CagedSandboxError,
 )
-from caged._workspace import transfer
+from caged._workspace import pieces
 from caged._workspace.binding import Binding
 
 SCRATCH = "/tmp/.caged-sdk"
@@ -124,7 +124,7 @@ def test_words_of_a_list_arrive_as_they_are(box):
 
 
 @each("command", [[], "a\0b", ["a\0"], 5, [5], None])
-def test_command_that_cannot_be_is_refused(process_box, command):
+def test_invalid_command_is_refused(process_box, command):
     with pytest.raises(CagedError, match="command"):
         process_box.run(command)
 
@@ -555,7 +555,7 @@ def test_paths_of_the_sandbox_are_found_in_quotes_of_every_kind(process_box):
         assert (result.stdout, result.stderr) == ("here\n", ""), command
 
 
-def test_thread_and_shell_words_do_not_mix(process_box):
+def test_concurrent_runs_return_their_own_output(process_box):
     results = {}
 
     def run(word):
@@ -586,7 +586,7 @@ def test_output_that_becomes_shorter_while_it_is_fetched_is_an_error(process_box
         return b""
         yield
 
-    monkeypatch.setattr(transfer, "fetch_piece", nothing)
+    monkeypatch.setattr(pieces, "fetch_piece", nothing)
     with pytest.raises(CagedError, match="became shorter while it was read: 0 of 600000 bytes"):
         process_box.run("head -c 600000 /dev/zero")
 

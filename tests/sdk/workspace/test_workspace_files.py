@@ -33,7 +33,7 @@ from caged import (
 from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 from caged._workspace.paths import path_error
-from caged._workspace.transfer import PIECE
+from caged._workspace.pieces import PIECE
 
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\U0001f600\n\nend\n"
 NAMES = (
@@ -248,7 +248,7 @@ def test_relative_path_is_below_workspace(process_box, cheap):
         (None, "path must"),
     ],
 )
-def test_path_that_cannot_be_is_refused(process_box, path, message):
+def test_invalid_path_is_refused(process_box, path, message):
     for call in ("read_bytes", "read_text", "exists", "stat", "list", "mkdir", "remove"):
         with pytest.raises(CagedError, match=message):
             getattr(process_box, call)(path)
@@ -747,7 +747,7 @@ def test_local_file_is_read_beside_event_loop(client, process_box, cheap):
 
 
 @each("pattern", ["[z-a]", "a/[b-a]", "", "/", ".", "./", "[", "a[!", "a[/]b", "..", "a/../b"])
-def test_pattern_that_cannot_be_is_refused(process_box, pattern):
+def test_invalid_pattern_is_refused(process_box, pattern):
     with pytest.raises(CagedError, match=f"^{re.escape(repr(pattern))} is not a pattern: "):
         process_box.list(glob=pattern)
     with pytest.raises(CagedError, match="is not a pattern"):

@@ -27,7 +27,7 @@ from caged import (
     Sandbox,
 )
 from caged._workspace import opening
-from caged._workspace.lifecycle import Known, SandboxAttributes
+from caged._workspace.lifecycle import CachedField, SandboxAttributes
 
 
 @pytest.fixture(autouse=True)
@@ -183,10 +183,10 @@ def test_info_updates_the_fields(on, sandbox_id):
 def test_attributes_are_the_fields_of_a_sandbox():
     fields = {name: hint for name, hint in typing.get_type_hints(Sandbox).items() if name != "id"}
     hints = typing.get_type_hints(SandboxAttributes)
-    assert {name: Known[hint] for name, hint in fields.items()} == {name: hints[name] for name in fields}
+    assert {name: CachedField[hint] for name, hint in fields.items()} == {name: hints[name] for name in fields}
     assert [name for name in hints if name in vars(SandboxAttributes)] == list(fields)
     for name in fields:
-        assert isinstance(getattr(BoundSandbox, name), Known)
+        assert isinstance(getattr(BoundSandbox, name), CachedField)
 
 
 def test_both_kinds_of_a_bound_sandbox_have_the_same_methods_and_signatures():
@@ -352,7 +352,7 @@ def test_creation_without_answer_that_is_cancelled_ends_and_says_that_the_sandbo
 
 
 @pytest.mark.parametrize("entering", [True, False])
-def test_scope_of_another_library_that_cancels_ends_as_it_should(entering):
+def test_anyio_scope_cancellation_reaches_its_scope(entering):
     """anyio knows its own cancellations by what the exception holds, and repeats them until its scope has ended."""
 
     async def main():

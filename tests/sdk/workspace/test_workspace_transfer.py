@@ -28,12 +28,12 @@ from caged import (
     CagedNotADirectoryError,
     CagedPathError,
 )
-from caged._workspace import directory_listing, files, local_tree, remote_tree, transfer, transfers
+from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
 from caged._workspace.binding import SCRATCH
 from caged._workspace.file_stat import FileStat
 from caged._workspace.local_target import StagedDirectory
+from caged._workspace.pieces import PIECE
 from caged._workspace.remote_tree import RemoteTree
-from caged._workspace.transfer import PIECE
 
 SMALL = 64 * 1024
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\n\nend\n"
@@ -74,7 +74,7 @@ def served_process(places):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Pieces of another size: what depends on their number is tested with less data. Returns the size."""
-    for module in (directory_listing, files, local_tree, remote_tree, transfer, transfers):
+    for module in (directory_listing, files, local_tree, pieces, remote_tree, transfers):
         if hasattr(module, "PIECE"):
             monkeypatch.setattr(module, "PIECE", SMALL)
     return SMALL
@@ -577,8 +577,8 @@ def test_archive_that_is_unpacked_in_part_is_an_error(namespace_box, single, tmp
 
 def test_piece_that_arrives_in_part_is_an_error(namespace_box, single, tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(bytes(3000))
-    whole = transfer.write
-    monkeypatch.setattr(transfer, "write", lambda box, path, text: whole(box, path, text[: len(text) // 8 * 4]))
+    whole = pieces.write
+    monkeypatch.setattr(pieces, "write", lambda box, path, text: whole(box, path, text[: len(text) // 8 * 4]))
 
     for call in (
         lambda: namespace_box.upload(tmp_path / "f", f"{single}/f"),
@@ -722,7 +722,7 @@ BAD_LISTS = [
 ]
 
 
-def test_list_that_no_directory_has_is_refused(own_box, tmp_path):
+def test_forged_directory_listing_is_refused(own_box, tmp_path):
     own_box.write("/workspace/d/f", "x")
     replace_program(
         own_box,
@@ -738,7 +738,9 @@ def test_list_that_no_directory_has_is_refused(own_box, tmp_path):
             own_box.download("/workspace/d", tmp_path / "a" / "target")
 
         message = str(caught.value)
-        assert re.search(r"the sandbox lists|the sandbox's list of files is garbled|leads out", message), (
+        assert re.search(
+            r"the sandbox lists|has an entry that cannot be read|leads out", message
+        ), (
             number,
             message,
         )

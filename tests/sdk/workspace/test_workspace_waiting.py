@@ -111,7 +111,7 @@ def test_wait_for_port_of_a_sandbox_that_does_not_run_is_an_error(own_box, clien
         (80, "1", "timeout"),
     ],
 )
-def test_wait_for_port_refuses_what_cannot_be(process_box, port, timeout, message):
+def test_wait_for_port_refuses_invalid_arguments(process_box, port, timeout, message):
     with pytest.raises(CagedError, match=message):
         process_box.wait_for_port(port, timeout)
 
@@ -175,6 +175,6 @@ def test_wait_until_of_an_unknown_sandbox_is_not_found(client):
     "status, timeout, message",
     [("runing", 1, "did you mean 'running'"), (None, 1, "status must be one of"), ("running", None, "timeout")],
 )
-def test_wait_until_refuses_what_cannot_be(process_box, status, timeout, message):
+def test_wait_until_refuses_invalid_arguments(process_box, status, timeout, message):
     with pytest.raises(CagedError, match=message):
         process_box.wait_until(status, timeout)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from levels import Served, is_mapped, need
-from machine import APT, NO, SET_UPS, YES, SetUp, table
+from setup_commands import APT, NO, SET_UPS, YES, SetUp, table
 
 from caged import Caged
 from caged.emulator import Emulator

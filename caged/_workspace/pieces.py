@@ -15,7 +15,7 @@ from typing import IO, Any, Callable, Optional, Union
 from .._core import Plan, locally, perform
 from .._errors import CagedError
 from .._resources.files import write
-from .binding import MAKE_SCRATCH, SCRATCH, Binding, decoded, new_name
+from .binding import MAKE_SCRATCH, SCRATCH, Binding, decode_base64, new_name
 from .path_scripts import work_on
 
 Source = Union[bytes, IO[bytes], IO[str], Iterator[bytes]]
@@ -125,7 +125,10 @@ def fetch(binding: Binding, path: str) -> Plan[bytes]:
 
 
 def fetch_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
-    """Read one piece of a file, counted from 0; empty at the end of the file."""
+    """Read one piece of a file of the SDK's own, counted from 0; empty at the end of the file.
+
+    `files.next_piece` is for a caller's path, whose errors are `CagedPathError`.
+    """
     script = f"dd if={shlex.quote(path)} bs={PIECE} skip={number} count=1 2>/dev/null|base64"
     output = yield from binding.execute(f"read {path}", script)
-    return decoded(binding, output)
+    return decode_base64(binding, output)
