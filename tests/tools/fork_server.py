@@ -19,6 +19,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import inspect
 import io
 import json
 import os
@@ -44,6 +45,8 @@ from typing import IO, Any, Optional, Union
 ADDRESS = "TESTS_FORK_SERVER"
 START_SECONDS = 60
 _LENGTH = struct.Struct("!I")
+#: Allocations between two collections of the youngest objects, as in the tests themselves (conftest.py).
+GC_ALLOCATIONS = 20_000
 
 # --- the client
 
@@ -446,7 +449,10 @@ def _preload() -> None:
         with contextlib.suppress(ImportError):  # another release of a library does not have it
             importlib.import_module(name)
     tempfile.tempdir = None  # each program has its own TMPDIR
+    # pytest does this for the first failure that it shows: the paths of all modules, kept by the module `inspect`.
+    inspect.getmodule(compile("", "no file", "exec"))
     gc.collect()
+    gc.set_threshold(GC_ALLOCATIONS)
     gc.freeze()  # the forks share these pages for longer
 
 
