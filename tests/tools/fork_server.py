@@ -44,6 +44,9 @@ from typing import IO, Any, Optional, Union
 ADDRESS = "TESTS_FORK_SERVER"
 START_SECONDS = 60
 _LENGTH = struct.Struct("!I")
+#: Allocations between two collections of the youngest objects, as in tests/conftest.py. With the default of 700, a
+#: twentieth of the time of short programs goes into collections.
+_GC_ALLOCATIONS = 20_000
 
 # --- the client
 
@@ -425,6 +428,7 @@ def _keep_metadata_of_packages() -> None:
 def _preload() -> None:
     """Import what the programs import. First pytest's plugins by a run without tests, because it warns of any that was
     imported before and so without rewritten assertions."""
+    gc.disable()  # nearly all that imports make stays
     import pytest
 
     _keep_metadata_of_packages()
@@ -448,6 +452,8 @@ def _preload() -> None:
     tempfile.tempdir = None  # each program has its own TMPDIR
     gc.collect()
     gc.freeze()  # the forks share these pages for longer
+    gc.set_threshold(_GC_ALLOCATIONS)
+    gc.enable()
 
 
 def _run_program(request: dict[str, Any]) -> None:
