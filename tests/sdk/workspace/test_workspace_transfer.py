@@ -738,9 +738,7 @@ def test_forged_directory_listing_is_refused(own_box, tmp_path):
             own_box.download("/workspace/d", tmp_path / "a" / "target")
 
         message = str(caught.value)
-        assert re.search(
-            r"the sandbox lists|has an entry that cannot be read|leads out", message
-        ), (
+        assert re.search(r"the sandbox lists|has an entry that cannot be read|leads out", message), (
             number,
             message,
         )
