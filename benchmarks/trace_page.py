@@ -20,7 +20,7 @@ from caged.emulator.trace.page import build_page
 STEPS, OUTPUT = 200, 1_000_000
 MOST_BYTES, MOST_SECONDS = 1_500_000, 1.0
 ROUNDS = 9
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def trace() -> Trace:

@@ -41,9 +41,12 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
 )
+_NOT_STORED = (b"cache-control", b"no-store")
+#: Scripts and styles at the inspector's own host name, which is another one after the next start of an emulator.
+_STORED = (b"cache-control", b"private, max-age=3600")
 _API = ("/_emulator/", "/v1/")
+_STATIC = f"{PATH}/static/"
 
 
 class Inspector:
@@ -69,7 +72,9 @@ class Inspector:
         except ApiError as error:
             response = problem(error)
         if response is not None:
-            return await response(scope, receive, _with_headers(send, _PAGE_POLICY))
+            is_static = request.scope["path"].startswith(_STATIC) and response.status_code == 200
+            is_stored = is_static and is_own_host(request.headers, self._logins)
+            return await response(scope, receive, _with_headers(send, _PAGE_POLICY, is_stored))
         try:
             key = self._platform.admin_key
             if scope["path"].startswith("/v1/"):
@@ -85,7 +90,7 @@ class Inspector:
         path = request.scope["path"]
         if path in ("/", PATH):
             return RedirectResponse(f"{PATH}/", 303)
-        if path.startswith(f"{PATH}/static/"):
+        if path.startswith(_STATIC):
             return asset(path.rpartition("/")[2]) or _not_found()
         if not is_own_host(request.headers, self._logins):
             return _needs_login(401, "The inspector is opened by a link that logs in, at an address of its own.")
@@ -177,9 +182,9 @@ def _with_key(scope: Scope, key: str) -> Scope:
     return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key.encode())]}
 
 
-def _with_headers(send: Send, policy: str) -> Send:
+def _with_headers(send: Send, policy: str, is_stored: bool = False) -> Send:
     """Send a response with the headers of all of the inspector's."""
-    ours = ((b"content-security-policy", policy.encode()), *_HEADERS)
+    ours = ((b"content-security-policy", policy.encode()), _STORED if is_stored else _NOT_STORED, *_HEADERS)
     names = {name for name, _ in ours}
 
     async def send_with_headers(message: MutableMapping[str, Any]) -> None:

@@ -1,15 +1,14 @@
-"""The system's Chromium, driven by Playwright."""
+"""Pages in the system's Chromium: of a trace, of the inspector."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, cast
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
-from inspector_testing import EVIL, note_problems
+from inspector_testing import EVIL, leave_inspector, note_problems
+from shared_browser import SharedBrowser
 from trace_page_testing import ready, write
 from trace_testing import real_trace
 
@@ -19,48 +18,6 @@ from caged.emulator.trace.file import Trace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Request
-
-# Not chromium-headless-shell, which takes two thirds of the CPU time: its end did not come once in three runs.
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def find_chromium() -> str:
-    """The path of a Chromium; empty without one."""
-    given = os.environ.get("CAGED_TEST_CHROMIUM", "")
-    return given or next((path for path in map(shutil.which, NAMES) if path), "")
-
-
-class SharedBrowser:
-    """A browser for the tests of this directory that follow one another: a start takes 2 s of CPU time.
-
-    Playwright occupies the event loop of the thread until it is stopped, so that tests of other directories could not
-    run one.
-    """
-
-    def __init__(self) -> None:
-        self._playwright: Any = None
-        self._browser: Any = None
-
-    def get(self) -> Browser:
-        """Return the browser, started if it does not run."""
-        sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-        path = find_chromium()
-        if not path:
-            pytest.skip("no Chromium: install the Debian package `chromium`, or set CAGED_TEST_CHROMIUM to its path")
-        if self._playwright is None:
-            self._playwright = sync_api.sync_playwright().start()
-        if self._browser is None or not self._browser.is_connected():
-            # Its own sandbox does not work for root and in containers; only pages made by these tests are opened.
-            self._browser = self._playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        return cast("Browser", self._browser)
-
-    def stop(self) -> None:
-        playwright, browser, self._playwright, self._browser = self._playwright, self._browser, None, None
-        if browser is not None:
-            browser.close()
-        if playwright is not None:
-            playwright.stop()
-
 
 _shared = SharedBrowser()
 
@@ -260,7 +217,9 @@ def window(emulator: Emulator, browser: Browser) -> Iterator[BrowserContext]:
     """A window that is logged in."""
     context = new_context(browser)
     context.set_default_timeout(60_000)
-    context.new_page().goto(emulator.ui_link())
+    page = context.new_page()
+    page.goto(emulator.ui_link())
+    leave_inspector(page, emulator)
     yield context
     context.close()
 
@@ -272,13 +231,12 @@ def problems() -> list[str]:
 
 
 @pytest.fixture
-def page(window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
+def page(emulator: Emulator, window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
     """The page of the window. It leaves the inspector before the account is deleted, which it would report."""
     page = window.pages[0]
-    page.goto("about:blank")
     page.set_viewport_size(VIEWPORT)
     stop = note_problems(page, problems)
     yield page
-    page.goto("about:blank")
+    leave_inspector(page, emulator)
     stop()
     assert problems == []

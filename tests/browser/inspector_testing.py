@@ -30,6 +30,11 @@ def show(page: Page, emulator: Emulator, path: str, account: str) -> None:
     page.get_by_text("● live").wait_for()
 
 
+def leave_inspector(page: Page, emulator: Emulator) -> None:
+    """Show a file of the inspector in place of its page. After about:blank the next page is in a new process."""
+    page.goto(f"{origin(emulator)}{UI}static/session.js")
+
+
 def note_problems(page: Page, problems: list[str]) -> Callable[[], None]:
     """Add what a page logs, raises or asks to a list, until the function that is returned is called."""
     listeners: dict[Any, Callable[[Any], object]] = {

@@ -61,7 +61,9 @@ def test_a_terminal_runs_what_is_typed(open_tab: Callable[[str, str], Page], cag
     pages = len(page.context.pages)
     page.mouse.move(box["x"] + 20, box["y"] + 8)
     page.mouse.click(box["x"] + 20, box["y"] + 8)
-    page.keyboard.type("stty size > before; cat > typed\n")
+    # What is typed before the program reads would be read by the shell's editor, and Control+d would end nothing.
+    page.keyboard.type("stty size > before; echo reading; cat > typed\n")
+    page.locator(".xterm-rows").get_by_text(re.compile("^reading")).wait_for()
     page.keyboard.type("hello\n")
     page.keyboard.press("Control+d")
     page.set_viewport_size({"width": 800, "height": 600})

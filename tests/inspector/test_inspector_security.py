@@ -288,8 +288,19 @@ def test_every_response_forbids_frames_and_foreign_scripts(browser, path, part):
     assert "unsafe" not in policy
     assert headers["x-frame-options"] == "DENY"
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["cache-control"] == "no-store"
+    is_static = "/static/" in path
+    assert headers["cache-control"] == ("private, max-age=3600" if is_static else "no-store")
     assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_only_scripts_and_styles_at_the_inspectors_own_name_are_stored(browser):
+    """Another emulator, of another version, may be at the same address tomorrow, but never at this name."""
+    path = "/_emulator/ui/static/inspector.js"
+    assert browser.get(path).headers["cache-control"] == "private, max-age=3600"
+    others = {"Host": f"127.0.0.1:{browser.port}"}
+    assert browser.get(path, headers=others).headers["cache-control"] == "no-store"
+    missing = browser.get("/_emulator/ui/static/none.js")
+    assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
 
 
 def test_pages_have_no_inline_script_style_or_handler(browser, view, caged):

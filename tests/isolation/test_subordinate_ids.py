@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
+import fork_server
 import pytest
 from leftovers import children_of, command_of, processes_with, run_dirs, until
 from levels import ORDINARY_USER, Served, as_ordinary_user, is_mapped, need, subordinate_ids
@@ -62,7 +63,8 @@ def doctor(folder: Path, lines: Optional[str] = None, **environment: str) -> str
     if AS_ROOT:
         os.chown(home, ORDINARY_USER, ORDINARY_USER)
     words = [*prepared(folder, lines), *(as_ordinary_user([home]) if AS_ROOT else ())]
-    done = subprocess.run(
+    run = fork_server.run if words else subprocess.run
+    done = run(
         [*words, sys.executable, "-m", "caged.emulator", "doctor"],
         env={**os.environ, "HOME": str(home), "TMPDIR": str(home), **environment},
         capture_output=True,
@@ -75,8 +77,14 @@ def doctor(folder: Path, lines: Optional[str] = None, **environment: str) -> str
     return line
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of emulators that run one after the other: they share a mask, which takes a second to make."""
+    return tmp_path_factory.mktemp("place")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def mapping(tmp_path_factory: pytest.TempPathFactory) -> None:
+def mapping(place: Path) -> None:
     """Skip where newuidmap cannot map users. Another program decides."""
     need(LEVEL)
     if not shutil.which("newuidmap"):
@@ -85,8 +93,7 @@ def mapping(tmp_path_factory: pytest.TempPathFactory) -> None:
         found = ids.find()
         if isinstance(found, Unavailable):
             pytest.skip(f"{found.reason}: {found.fix}")
-    folder = tmp_path_factory.mktemp("mapping")
-    words = [*prepared(folder), *(as_ordinary_user([]) if AS_ROOT else ())]
+    words = [*prepared(place), *(as_ordinary_user([]) if AS_ROOT else ())]
     command = [*words, "unshare", "--map-root-user", "--map-auto", "true"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
     if done.returncode != 0:
@@ -100,12 +107,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield one
     one.stop()
     assert run_dirs(one.tmp) == []
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of emulators that run one after the other: they share a mask, which takes a second to make."""
-    return tmp_path_factory.mktemp("place")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import inspect
 import io
 import json
 import os
@@ -44,6 +45,9 @@ from typing import IO, Any, Optional, Union
 ADDRESS = "TESTS_FORK_SERVER"
 START_SECONDS = 60
 _LENGTH = struct.Struct("!I")
+#: Allocations between two collections of the youngest objects, as in tests/conftest.py. With the default of 700, a
+#: twentieth of the time of short programs goes into collections.
+GC_ALLOCATIONS = 20_000
 
 # --- the client
 
@@ -425,6 +429,7 @@ def _keep_metadata_of_packages() -> None:
 def _preload() -> None:
     """Import what the programs import. First pytest's plugins by a run without tests, because it warns of any that was
     imported before and so without rewritten assertions."""
+    gc.disable()  # nearly all that imports make stays
     import pytest
 
     _keep_metadata_of_packages()
@@ -446,8 +451,12 @@ def _preload() -> None:
         with contextlib.suppress(ImportError):  # another release of a library does not have it
             importlib.import_module(name)
     tempfile.tempdir = None  # each program has its own TMPDIR
+    # pytest does this for the first failure that it shows: the paths of all modules, kept by the module `inspect`.
+    inspect.getmodule(compile("", "no file", "exec"))
     gc.collect()
     gc.freeze()  # the forks share these pages for longer
+    gc.set_threshold(GC_ALLOCATIONS)
+    gc.enable()
 
 
 def _run_program(request: dict[str, Any]) -> None:

@@ -41,7 +41,9 @@ sub follow {
 
 sub send_stdin {
     $stdin = read_stdin();
-    send_request("{$fields," . json_field("stdin", json_text($stdin, "\\ufffd")) . "}", "standard input is too large");
+    my $reason = "standard input is too large";
+    check_size(length $stdin, $reason);    # JSON is not shorter, and to make it of so much takes a second
+    send_request("{$fields," . json_field("stdin", json_text($stdin, "\\ufffd")) . "}", $reason);
 }
 
 sub read_stdin {
@@ -121,13 +123,16 @@ sub connected {
 # Send a request. When the emulator has disconnected, the next read reports it.
 sub send_request {
     my ($request, $reason) = @_;
-    my $size = 4 + length $request;
-    if ($size > $REQUEST_BYTES) {
-        my $text = "the request has $size bytes; at most $REQUEST_BYTES are accepted";
-        fail(defined $reason ? "$reason for the emulator ($text)" : "the emulator does not answer ($text)");
-    }
+    check_size(4 + length $request, $reason);
     local $SIG{PIPE} = "IGNORE";
     write_all($connection, pack("N", length $request) . $request);
+}
+
+sub check_size {
+    my ($size, $reason) = @_;
+    return if $size <= $REQUEST_BYTES;
+    my $text = "the request has $size bytes; at most $REQUEST_BYTES are accepted";
+    fail(defined $reason ? "$reason for the emulator ($text)" : "the emulator does not answer ($text)");
 }
 
 sub receive {

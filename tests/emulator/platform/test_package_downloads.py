@@ -87,7 +87,6 @@ def test_pip_installs_once_and_keeps_what_it_has_downloaded(index, own_emulator,
     assert "packages cagedone: from the cache" in api.log_text(second)
     for box in (first, second):
         assert api.output(box, "cagedone; python3 -c 'import cagedone; cagedone.main()'") == "cagedone runs\n" * 2
-        assert "cagedone" in api.output(box, "pip list")
     assert index.served == ["cagedone-1.0-py3-none-any.whl"]
     assert "Successfully uninstalled" in api.output(first, "pip uninstall -y cagedone")
     assert api.run(first, "cagedone")["exit_code"] == 127
