@@ -57,25 +57,29 @@ class Session:
         try:
             while True:
                 try:
-                    step = plan.send(outcome)
+                    action = plan.send(outcome)
                 except StopIteration as end:
                     return cast(T, end.value)
-                if isinstance(step, Pause):
-                    _timing.sleep(step.seconds)
+                if isinstance(action, Pause):
+                    _timing.sleep(action.seconds)
                     outcome = None
-                elif isinstance(step, LocalWork):
-                    outcome = step.outcome()
+                elif isinstance(action, LocalWork):
+                    outcome = action.outcome()
                 else:
-                    outcome = self._exchange(step)
+                    outcome = self._exchange(action)
         finally:
             plan.close()  # where sending was interrupted, the plan ends now, not when it is collected
 
-    def _exchange(self, step: Request) -> Outcome:
+    def _exchange(self, request: Request) -> Outcome:
         check_open(self)
         try:
             return _freed(
                 self._http.request(
-                    step.method, _parsed(step.url), headers=step.headers, content=step.content, timeout=step.timeout
+                    request.method,
+                    _parsed(request.url),
+                    headers=request.headers,
+                    content=request.content,
+                    timeout=request.timeout,
                 )
             )
         except _FAILURES as problem:
@@ -120,26 +124,30 @@ class AsyncSession:
         try:
             while True:
                 try:
-                    step = plan.send(outcome)
+                    action = plan.send(outcome)
                 except StopIteration as end:
                     return cast(T, end.value)
-                if isinstance(step, Pause):
-                    await _timing.sleep_async(step.seconds)
+                if isinstance(action, Pause):
+                    await _timing.sleep_async(action.seconds)
                     outcome = None
-                elif isinstance(step, LocalWork):
-                    outcome = await _in_thread(step)
+                elif isinstance(action, LocalWork):
+                    outcome = await _in_thread(action)
                 else:
-                    outcome = await self._exchange(step)
+                    outcome = await self._exchange(action)
         finally:
             plan.close()  # where sending was interrupted, the plan ends now, not when it is collected
 
-    async def _exchange(self, step: Request) -> Outcome:
+    async def _exchange(self, request: Request) -> Outcome:
         check_open(self)
         self._loop.enter()
         try:
             return _freed(
                 await self._http.request(
-                    step.method, _parsed(step.url), headers=step.headers, content=step.content, timeout=step.timeout
+                    request.method,
+                    _parsed(request.url),
+                    headers=request.headers,
+                    content=request.content,
+                    timeout=request.timeout,
                 )
             )
         except _FAILURES as problem:
