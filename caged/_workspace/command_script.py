@@ -231,5 +231,5 @@ def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
             f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
             f"exec su -s {SHELL} -c {quote(inner)} -- {user}"
         )
-    # OpenBlock here: another user cannot read the file by its path.
+    # Opened here: another user cannot read the file by its path.
     return mark + inner if file is None else f"exec 8<{file};{mark}{inner}"
