@@ -9,7 +9,7 @@ from .._errors import CagedError
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """A function that tells whether a relative path matches a pattern.
+    """A predicate: whether a relative path matches a pattern.
 
     Args:
         pattern: ``*``, ``?`` and ``[...]`` stand for characters of a name. Without ``/`` the pattern is compared with
@@ -85,7 +85,7 @@ def _escaped(members: str) -> str:
 
 
 def ignoring(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """A function that tells whether a relative path, or a directory that it is in, matches one of some patterns."""
+    """A predicate: whether a relative path, or a directory that it is in, matches one of some patterns."""
     matchers = [matcher(pattern) for pattern in patterns]
 
     def ignored(path: str) -> bool:

@@ -10,7 +10,7 @@ from .._core import Plan
 from .binding import Binding, new_name
 from .paths import absolute, absolute_file, names_directory, path_error
 
-# What stderr has at its end tells why something failed, whatever command it is of. `exec 3>&1` keeps the output apart.
+# What stderr has at its end is why something failed, whatever command it is of. `exec 3>&1` keeps the output apart.
 _WRAPPED = """\
 LC_ALL=C;export LC_ALL
 refuse() {{ printf '%s\\n' "refused: $1" >&2;exit ${{c:-1}};}}

@@ -27,8 +27,8 @@ B = TypeVar("B", bound="WorkspaceSnapshots")
 A = TypeVar("A", bound="AsyncWorkspaceSnapshots")
 _log = logging.getLogger("caged.sandboxes")
 
-# What the API tells of a sandbox and another one can be created with. Not the repository and the init script: they may
-# need variables and a token that it does not tell, and what they made is in the snapshot.
+# What the API returns of a sandbox, and another one can be created with. Not the repository and the init script: they
+# may need variables and a token that it does not return, and what they made is in the snapshot.
 _REPORTED = ("template", "cpus", "memory_mb", "disk_gb", "network_mode", "budget", "timeout")
 
 
@@ -169,7 +169,7 @@ class WorkspaceSnapshots(Bound):
         Args:
             n: How many.
             params: What to create them with. None means the arguments of `open`, for a sandbox that was opened; for
-                another one what the API tells of it: template, cpus, memory_mb, disk_gb, network_mode, budget and
+                another one what the API returns of it: template, cpus, memory_mb, disk_gb, network_mode, budget and
                 timeout.
 
         Raises:

@@ -155,7 +155,7 @@ def _remove_empty(name: str, parent: int) -> bool:
     except FileNotFoundError:
         pass
     except OSError:
-        return False  # what follows tells why, if that prevents its removal as well
+        return False  # what follows says why, if that prevents its removal as well
     return True
 
 

@@ -163,7 +163,7 @@ def _entries(directory: int) -> list[os.DirEntry[str]]:
 
 
 def _path_of(directory: int) -> Optional[str]:
-    """Return the path of an open directory; None where the system does not tell."""
+    """Return the path of an open directory; None where the system does not report it."""
     try:
         return os.readlink(f"/proc/self/fd/{directory}")
     except OSError:

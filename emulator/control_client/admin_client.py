@@ -81,7 +81,7 @@ class AdminClient:
 
     def may_have_controls(self) -> bool:
         """Whether there may be controls (faults, stubs, …) that apply to the account of this client. False spares
-        a test without any the calls that list them; True where only these calls can tell."""
+        a test without any the calls that list them; True where only these calls can find out."""
         platform, account = self._transport.platform, self._account
         if platform is None or account not in platform.store.accounts:
             return True  # also for the first account and for all: the calls say which is meant

@@ -57,7 +57,7 @@ async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
 
 
 class _Messages:
-    """A connection that only tells by a message that the client has disconnected."""
+    """A connection that only reports by a message that the client has disconnected."""
 
     def __init__(self, request: Request) -> None:
         self._request = request

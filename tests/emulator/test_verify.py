@@ -249,7 +249,7 @@ OWN_MUTANTS = {
     "events.sandbox-cost": "models cost nothing",
     "alerts.budget": "alerts have older texts",
     "notifications.webhook-hint": "hints are others",
-    "terminal.no-exit-message": "terminals tell how they end",
+    "terminal.no-exit-message": "terminals report how they end",
     "terminal.subprotocol-own": "every subprotocol is agreed to",
 }
 

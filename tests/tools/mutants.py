@@ -228,7 +228,7 @@ def _with_text(change: Callable[[dict[str, Any]], list[Any]]) -> Callable[[Messa
     return socket
 
 
-def _tells_the_end(message: Message) -> list[Message]:
+def _report_the_end(message: Message) -> list[Message]:
     """The published client 0.2.0 expects this message, but the platform never sends it."""
     if message["type"] != "websocket.close":
         return [message]
@@ -487,7 +487,7 @@ OF_SOCKETS = (
     Mutant("messages come letter by letter", socket=_with_text(_slowly)),
     Mutant("results are others", socket=_with_text(_other_result)),
     Mutant("ids are texts", socket=_with_text(lambda m: [{**m, "id": str(m["id"])} if "id" in m else m])),
-    Mutant("terminals tell how they end", socket=_tells_the_end),
+    Mutant("terminals report how they end", socket=_report_the_end),
     Mutant("another close code", socket=_closes_otherwise),
     Mutant("sockets stay open", socket=_never_closes, lingers=True),
     Mutant("another subprotocol", socket=_named("other")),

@@ -1,7 +1,7 @@
 """Python runs the current source, however soon after the last import it was changed, at every isolation level.
 
 Each change keeps the size of the file and is nearly always made in the same second as the last one, so neither size
-nor modification time tells Python that its bytecode cache is stale."""
+nor modification time shows Python that its bytecode cache is stale."""
 
 from __future__ import annotations
 

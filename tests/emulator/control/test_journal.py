@@ -1,4 +1,4 @@
-"""What the journal tells of requests, commands, prompts and events, what it keeps to itself, and what it forgets."""
+"""What the journal records of requests, commands, prompts and events, what it keeps to itself, and what it forgets."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_what_ran_can_be_asserted(either, client, box):
     journal.assert_not_ran("pytest", sandbox=box)
 
 
-def test_a_failure_tells_what_came_the_nearest_first(double, client, box):
+def test_failure_lists_the_nearest_matches_first(double, client, box):
     with pytest.raises(AssertionError, match="'pytest -x' never ran; there were no commands at all"):
         double.journal.assert_ran("pytest -x")
     for command in ("ls", "pytest -v", "true", "false", "pwd", "id", "date", "pytest -x tests", "pytest -v"):

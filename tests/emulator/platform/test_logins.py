@@ -154,7 +154,7 @@ def test_an_api_key_is_not_a_session(api):
     assert api.get("/account/sessions").json() == []
 
 
-def test_a_session_tells_who_logged_in_and_until_when(web, dashboard):
+def test_session_reports_who_logged_in_and_until_when(web, dashboard):
     answer = web.signup("hal@example.com")
     (session,) = dashboard(answer).get("/account/sessions").json()
     assert set(session) == {"id", "user_agent", "ip", "expires_at", "created_at"}
@@ -247,7 +247,7 @@ def test_the_client_sends_neither_key_nor_json_header(web):
     assert answer.status_code == 200
 
 
-def test_the_log_tells_of_it_and_not_the_key(web, emulator):
+def test_log_reports_the_login_without_the_key(web, emulator):
     begun = code(web)
     secret = token(web, device_code=begun["device_code"]).json()["access_token"]
     lines = [line for line in emulator.log_tail(1000) if begun["user_code"] in line]

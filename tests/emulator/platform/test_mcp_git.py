@@ -196,7 +196,7 @@ def server() -> Iterator[str]:
         running.shutdown()
 
 
-def test_a_request_tells_status_headers_and_body(mcp, server):
+def test_http_request_returns_status_headers_and_body(mcp, server):
     text = mcp.text("network_fetch", url=f"{server}/a", headers={"X-Test": "ü".encode().decode("latin-1")})
     head, _, body = text.partition("\n\n")
     assert head.startswith("HTTP 200 OK\n")

@@ -242,7 +242,7 @@ def test_the_end_of_a_sandbox_is_left_out_while_it_runs(own_emulator, new_api):
     assert {there for name, there in call.keys if name == "Sandbox.stopped_at"} == {True, False}
 
 
-# --- the table can tell
+# --- the table finds wrong answers
 
 
 GOOD = {"name": "a", "path": "/workspace/a", "type": "file", "size": 1, "mod_time": "2026-01-31T12:00:00.000Z"}

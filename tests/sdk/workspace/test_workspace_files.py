@@ -511,7 +511,7 @@ def test_unknown_sandbox_is_not_a_path_error(client):
 # Looking
 
 
-def test_stat_tells_all(box, folder):
+def test_stat_returns_every_field(box, folder):
     box.write(f"{folder}/f", "12345")
     box.run(f"chmod 640 {folder}/f; touch -d @1000000000 {folder}/f; ln -s f {folder}/l; mkfifo {folder}/p", check=True)
 

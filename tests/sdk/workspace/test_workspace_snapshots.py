@@ -89,7 +89,7 @@ def test_forks_begin_with_the_content_and_options_and_are_independent(on):
     on(use)
 
 
-def test_fork_of_a_bound_sandbox_has_what_the_api_tells_of_it(on):
+def test_fork_of_a_bound_sandbox_has_what_the_api_returns_of_it(on):
     async def use(client):
         made = await result(client.sandboxes.create("node", cpus=1, disk_gb=3, budget=2.5, timeout=77, env={"A": "b"}))
         (fork,) = await result(client.sandboxes.bind(made.id).fork())

@@ -71,7 +71,8 @@ def test_a_remote_emulator_is_found_by_the_environment(monkeypatch, emulator):
 
 
 def test_what_cannot_travel_says_so(remote_emulator):
-    with pytest.raises(EmulatorError, match="a function needs an emulator in this process; this one is reached by its"):
+    message = r"a function needs an emulator in this process; use `Emulator\(\)` instead of `RemoteEmulator`"
+    with pytest.raises(EmulatorError, match=message):
         remote_emulator._admin.local("a function")
 
 
@@ -194,7 +195,7 @@ def test_reset_of_all_accounts_destroys_all_sandboxes(own_emulator):
 # --- spending
 
 
-def test_spending_tells_of_each_mark_and_pauses_in_the_end(either, client):
+def test_spending_reports_each_mark_and_pauses_in_the_end(either, client):
     box = client.sandboxes.create(template="minimal", budget=5).id
     assert either.spend(box, 1) == pytest.approx(1, abs=0.01)
     assert client.alerts.list().alerts == []
