@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from caged.emulator.cage import tcp_table
+from caged.emulator.cage.ports import sockets_of
 
 
 def open_sockets() -> set[str]:
@@ -48,3 +49,14 @@ def test_tables_without_counts_are_read(monkeypatch: pytest.MonkeyPatch) -> None
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         assert inode_of(listening) in open_sockets()
+
+
+def test_sockets_of_a_process_are_those_of_networks() -> None:
+    with ExitStack() as closing:
+        first, second = socket.socketpair()
+        for one in (first, second):
+            closing.enter_context(one)
+        listening = closing.enter_context(socket.socket())
+        found = set(sockets_of(os.getpid()))
+        assert inode_of(listening) in found
+        assert not {inode_of(first), inode_of(second)} & found
