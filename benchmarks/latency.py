@@ -1,15 +1,13 @@
 """python benchmarks/latency.py [ROUNDS]: exec, create and destroy through the SDK, against a bare spawn and an empty
 round trip, all in turns.
 
-A pause comes before each create and each destroy, in which the emulator does what it does while no client waits: a bare
-spawn is not slowed down by that, and a create finds a sandbox that is ready. After a pause everything takes longer,
-because the processor's caches hold other things by then, a bare spawn and an empty round trip included. So like is
-compared with like:
+There are two series, because like is compared with like. After a pause everything takes longer, since the processor's
+caches hold other things by then, a bare spawn and an empty round trip included.
 
-- exec comes right after a round trip, and is compared with the second of two bare spawns and that round trip.
-- create and destroy come right after a pause, and are compared with a bare spawn and a round trip, in this order, right
-  after a pause.
-- create + first exec come right after a pause, and are compared with a bare spawn right after a pause.
+- exec: a bare spawn, a round trip and an exec, in turns, without a pause.
+- create and destroy: a pause comes before each, in which the emulator does what it does while no client waits: others
+  are not slowed down by that, and a create finds a sandbox that is ready. They are compared with a bare spawn and a
+  round trip, in this order, right after a pause; create + first exec with a bare spawn right after a pause.
 """
 
 from __future__ import annotations
@@ -54,12 +52,10 @@ def main() -> int:
             time.sleep(PAUSE)
 
         box = caged.sandboxes.create().id
-        paused_bare, bare, empty, execute, _, paused_both, _, make, _, make_and_run, _, remove, _ = alternate(
+        bare, empty, execute = alternate(rounds, spawn, trip, lambda: caged.sandboxes.exec(box, "true"))
+        paused_bare, _, paused_both, _, make, _, make_and_run, _, remove, _ = alternate(
             rounds,
             spawn,  # after the pause at the end
-            spawn,
-            trip,
-            lambda: caged.sandboxes.exec(box, "true"),
             pause,
             spawn_and_trip,
             pause,
