@@ -10,6 +10,7 @@ from .._core import Plan
 from .binding import Binding, new_name
 from .paths import absolute, absolute_file, names_directory, path_error
 
+_REFUSED = "refused: "
 # What stderr has at its end is why something failed, whatever command it is of. `exec 3>&1` keeps the output apart.
 _WRAPPED = """\
 LC_ALL=C;export LC_ALL
@@ -33,7 +34,8 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
         action: What the operation cannot do, for the message of its error, e.g. ``cannot read``.
         path: For the error.
         body: Shell. Where it fails, it exits with another code than 0, after a message on stderr that ends with the
-            operating system's reason; `refuse REASON` does both.
+            operating system's reason; `refuse REASON` does both. Where the shell variable `c` is 4,
+            `refuse PATH: REASON` is about another path.
         target: A second path. The error is about it where the shell variable `c` is 3.
         preparation: Shell that comes before; where it fails, the path is not at fault.
 
@@ -52,6 +54,10 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
     if code.strip() != "0":
         if target and code.strip() == "3":
             raise path_error(f"{action} {path!r} to", target, said)
+        # Of a long message the end alone is there; then the path is that of the call.
+        if code.strip() == "4" and said.startswith(_REFUSED):
+            where, _, reason = said.removeprefix(_REFUSED).rpartition(": ")
+            raise path_error(action, where, reason)
         raise path_error(action, path, said)
     return printed
 

@@ -66,7 +66,7 @@ mkdir -m 700 -- "$t"||exit 1
 printf %s "$t"
 """
 # What is in `$t` moves into `$p`, where that is a directory. `check` is the first pass: nothing is moved where a
-# directory would replace a file, or a file a directory.
+# directory would replace a file, or a file a directory. A link to a directory is replaced like a file.
 _JOIN = """\
 if [ ! -d "$p" ];then
   mv -- "$t" "$p"||exit 1
@@ -74,6 +74,7 @@ if [ ! -d "$p" ];then
   # Another call may have made the directory meanwhile.
   [ -d "$t" ]||exit 0
 fi
+c=4
 for pass in check go;do
   q0=;i=0;n=1
   while [ $i -lt $n ];do
@@ -84,9 +85,9 @@ for pass in check go;do
       b=$r/${e##*/}
       if [ -d "$e" ]&&[ ! -L "$e" ];then
         if [ -d "$p$b" ];then eval "q$n=\\$b";n=$((n+1));continue;fi
-        { [ -e "$p$b" ]||[ -L "$p$b" ];}&&refuse 'Not a directory'
+        { [ -e "$p$b" ]||[ -L "$p$b" ];}&&refuse "$p$b: Not a directory"
       else
-        [ -d "$p$b" ]&&refuse 'Is a directory'
+        [ -d "$p$b" ]&&[ ! -L "$p$b" ]&&refuse "$p$b: Is a directory"
       fi
       [ $pass = go ]||continue
       set -- "$@" "$e"

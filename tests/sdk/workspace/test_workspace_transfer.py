@@ -370,6 +370,39 @@ def test_directory_in_place_of_file_changes_nothing(box, folder, tmp_path):
         assert (target / existing).read_text() == "old"
 
 
+@on_shells
+def test_link_to_a_directory_is_replaced(box, folder, tmp_path):
+    source = tmp_path / "source"
+    (source / "releases" / "1").mkdir(parents=True)
+    (source / "current").symlink_to("releases/1")
+    (source / "releases" / "latest").symlink_to("1")
+
+    box.upload(source, folder)
+    box.upload(source, folder)
+    links = [entry for entry in box.list(folder, recursive=True) if entry.is_symlink]
+    (source / "current").unlink()
+    (source / "current").write_text("a file")
+    box.upload(source, folder)
+
+    assert [(entry.name, entry.target) for entry in links] == [("current", "releases/1"), ("latest", "1")]
+    assert box.stat(f"{folder}/current", follow_symlinks=False).is_file
+    assert box.list(f"{folder}/releases/1") == []
+
+
+@each("local, remote, error", [("d/e/f", "d/e", CagedNotADirectoryError), ("d/e", "d/e/f", CagedIsADirectoryError)])
+def test_upload_names_the_entry_that_cannot_be_replaced(namespace_box, single, tmp_path, local, remote, error):
+    source = tmp_path / local.replace("/", "-")
+    (source / local).parent.mkdir(parents=True)
+    (source / local).write_text("")
+    namespace_box.write(f"{single}/{remote}", "")
+
+    with pytest.raises(error) as caught:
+        namespace_box.upload(source, single)
+
+    assert caught.value.path == f"{single}/d/e"
+    namespace_box.remove(single, recursive=True)
+
+
 def test_target_of_the_other_kind_is_an_error(process_box, cheap, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "f").write_text("f")
