@@ -162,18 +162,23 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
 
 def _download_file(binding: Binding, known: FileStat, target: str, report: Progress) -> Plan[None]:
     with staged_file(target, known.mode, known.mtime.timestamp()) as file:
-        yield from _fetch_large(binding, known, file, lambda done: report(done, known.size))
+        yield from _fetch_alone(binding, known, file, report)
 
 
-def _fetch_large(binding: Binding, known: FileStat, file: BinaryIO, progress: Callable[[int], object]) -> Plan[None]:
-    """Write a file of the sandbox to a local one, as long as it was when it was looked at."""
+def _fetch_alone(binding: Binding, known: FileStat, file: BinaryIO, progress: Progress) -> Plan[None]:
+    """Write a file of the sandbox to a local one: one of several pieces as long as it was when it was looked at."""
     done = 0
-    _, piece = yield from first_piece(binding, known.path)
+    size, piece = yield from first_piece(binding, known.path)
+    if max(size, known.size) <= PIECE:
+        # It is whole, whatever its size is said to be: that of a file of /proc is 0.
+        yield from locally(lambda: file.write(piece))
+        progress(len(piece), len(piece))
+        return
     while True:
         content = piece[: known.size - done]
         yield from locally(lambda content=content: file.write(content))  # type: ignore[misc]
         done += len(content)
-        progress(done)
+        progress(done, known.size)
         if done >= known.size:
             return
         if len(piece) < PIECE:
@@ -190,26 +195,37 @@ def _download_directory(
         for batch in batches(made.files):
             yield from _fetch(binding, made, batch, staged, lambda size, before=done: report(before + size, total))  # type: ignore[misc]
             done += sum(made.files[name].size for name in batch)
+        if not made.files:
+            report(0, 0)
         yield from locally(staged.complete)
 
 
 def _fetch(
     binding: Binding, made: RemoteTree, batch: Sequence[str], staged: StagedDirectory, progress: Callable[[int], object]
 ) -> Plan[None]:
-    known = made.files[batch[0]]
-    if is_fetched_alone(known):
-        with staged.open(batch[0]) as file:
-            yield from _fetch_large(binding, known, file, progress)
-        staged.finish(batch[0])
+    contents = None if is_fetched_alone(made.files[batch[0]]) else (yield from fetch_batch(binding, made, batch))
+    if contents is not None:
+        found = contents
+
+        def keep() -> None:
+            for name, content in found.items():
+                staged.add(name, content)
+
+        yield from locally(keep)
+        progress(sum(made.files[name].size for name in batch))
         return
-    contents = yield from fetch_batch(binding, made, batch)
+    before = 0
+    for name in batch:
+        known = made.files[name]
+        with staged.open(name) as file:
+            yield from _fetch_alone(binding, known, file, _part_of(progress, before, known.size))
+        staged.finish(name)
+        before += known.size
 
-    def keep() -> None:
-        for name, content in contents.items():
-            staged.add(name, content)
 
-    yield from locally(keep)
-    progress(sum(made.files[name].size for name in batch))
+def _part_of(progress: Callable[[int], object], before: int, size: int) -> Progress:
+    """The progress of one file of several, by its size in the list, which need not be that of its content."""
+    return lambda done, total: progress(before + (size if done == total else done))
 
 
 def _checked(local: Any, ignore: Any, progress: Any) -> tuple[str, list[str], Progress]:

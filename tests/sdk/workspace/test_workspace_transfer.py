@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 
 import pytest
 from cases import each
-from workspace_testing import on_shells
+from workspace_testing import new_sandbox, on_shells
 
 from caged import (
     AsyncCaged,
@@ -263,6 +263,45 @@ def test_directory_that_is_deeper_than_a_path_is_an_error(namespace_box, single,
             call()
         assert caught.value.path == single
     assert not (tmp_path / "x").exists()
+
+
+@on_shells
+@pytest.mark.parametrize("name", ["/proc/sys/kernel/ostype", "/sys/kernel/mm/transparent_hugepage/defrag"])
+def test_file_whose_size_is_not_that_of_its_content_is_whole(box, tmp_path, name):
+    """Files of /proc have the size 0, and those of /sys 4096."""
+    if not box.exists(name):
+        pytest.skip(f"this kernel has no {name}")
+    content = box.read_bytes(name)
+    assert len(content) != box.stat(name).size
+    folder, _, own = name.rpartition("/")
+    others = [entry.name for entry in box.list(folder) if entry.name not in (own, "osrelease")]
+    seen = []
+
+    box.download(name, tmp_path / "f", progress=lambda *numbers: seen.append(numbers))
+    box.download(folder, tmp_path / "d", ignore=others)
+
+    assert (tmp_path / "f").read_bytes() == (tmp_path / "d" / own).read_bytes() == content
+    assert seen == [(len(content), len(content))]
+
+
+def test_file_that_is_cut_off_while_its_directory_is_read_has_no_zeros(namespace_box, single, tmp_path):
+    namespace_box.write(f"{single}/f", "x" * 5000)
+    namespace_box.write(f"{single}/g", "y")
+    replace_program(
+        namespace_box,
+        "tar",
+        f"""/usr/bin/tar "$@" 2>/dev/null
+printf cut >{single}/f
+echo "/usr/bin/tar: ./f: File shrank by 4997 bytes; padding with zeros" >&2
+exit 1
+""",
+    )
+    try:
+        namespace_box.download(single, tmp_path / "d")
+    finally:
+        namespace_box.run("rm /root/.local/bin/tar", check=True)
+
+    assert {name: known[2] for name, known in look(tmp_path / "d").items()} == {"f": b"cut", "g": b"y"}
 
 
 # What is left out, and what is reported
@@ -845,6 +884,19 @@ def test_archive_without_requested_file_is_an_error(process_box, cheap, tmp_path
         process_box.remove("/root/.local/bin/tar")
 
     assert os.listdir(tmp_path / "a") == []
+
+
+def test_download_of_a_directory_without_tar_says_that_it_is_missing(places, tmp_path):
+    with new_sandbox(places.served("namespace-sync")) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.write("d/f", "x")
+        box.run("rm -f $(which -a tar)", check=True)
+
+        with pytest.raises(CagedPathError, match="tar, which reads directories, is not installed") as caught:
+            box.download("d", tmp_path / "d")
+        box.download("d/f", tmp_path / "f")
+
+    assert (caught.value.path, os.listdir(tmp_path)) == ("/workspace/d", ["f"])
 
 
 def test_cancelled_download_leaves_nothing(small_pieces, served_process, cheap, process_box, tmp_path):
