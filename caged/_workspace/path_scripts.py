@@ -113,16 +113,51 @@ done
 """
 
 
-def removal(path: str, name: str) -> str:
-    """Shell that removes what a call has made beside a path, or in it, as `.caged-NAME`."""
+def removal(path: str, name: str, follow: bool = True) -> str:
+    """Shell that removes what a call has made beside a path, or in it, as `.caged-NAME`.
+
+    Args:
+        follow: Whether the call follows a link that the path is of.
+    """
     return (
-        f"(refuse() {{ exit 1;}}\n{variables(p=path)}{FOLLOW}"
+        f"(refuse() {{ exit 1;}}\n{variables(p=path)}{FOLLOW if follow else ''}"
         f"one=${{p%/*}}/.caged-{name};two=${{p%/}}/.caged-{name}\n"
         # What the call was doing is ended at the same time, and may still write there.
         'for i in 1 2 3 4 5 6 7 8 9;do rm -rf -- "$one" "$two";[ -e "$one" ]||[ -e "$two" ]||break;sleep 0.1;done'
         ") 2>/dev/null"
     )
 
+
+#: `each_mount COMMAND` runs a command with each mount point as `$m`; a space in its name is written in another
+#: way there. `$q` becomes the path of `$s` without links in its directory.
+MOUNTS = """\
+each_mount() { [ ! -r /proc/self/mountinfo ]||while read -r _ _ _ _ m _;do "$@";done </proc/self/mountinfo;}
+q=${s%/*};q=$(readlink -f -- "${q:-/}"&&echo x)||exit 1
+q=${q%?x};q=${q%/}/${s##*/}
+"""
+
+#: Fails where a file system is mounted at the directory `$q`, or below it: `rm -rf` would remove all that is in it, and
+#: then find that it cannot remove the directory.
+CHECK_MOUNTS = """\
+free() { case $m/ in "$q"/*) refuse "a file system is mounted at $m; nothing was changed";; esac;}
+each_mount free
+"""
+
+#: Succeeds where `$q` can be renamed to something in `$d`. The same file system may be mounted at both places, which a
+#: rename cannot cross either; its number is for mount points whose names are not readable.
+IS_SAME_MOUNT = """\
+same_mount() {
+  [ "$(stat -c %d -- "$s")" = "$(stat -L -c %d -- "$d")" ]||return 1
+  f=$(readlink -f -- "$d"&&echo x)||exit 1
+  f=${f%?x};f=${f%/}/;x=;y=
+  each_mount longest
+  [ "$x" = "$y" ]
+}
+longest() {
+  case $q/ in "${m%/}"/*) [ ${#m} -lt ${#x} ]||x=$m;; esac
+  case $f in "${m%/}"/*) [ ${#m} -lt ${#y} ]||y=$m;; esac
+}
+"""
 
 #: Fails where `$p` cannot be written as a regular file.
 CHECK_WRITABLE = """\
