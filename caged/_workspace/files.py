@@ -29,6 +29,7 @@ from .path_scripts import (
     MAKE_PARENTS,
     MOUNTS,
     REPLACE,
+    number,
     removal,
     require_directory,
     variables,
@@ -36,7 +37,7 @@ from .path_scripts import (
     written_file,
 )
 from .paths import ROOT, SandboxPath, absolute, absolute_new, names_directory
-from .pieces import PIECE, append, discard
+from .pieces import PIECE, append, discard, discard_unknown
 
 Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
 # The method named `list` hides the builtin inside the classes.
@@ -82,7 +83,7 @@ def first_piece(binding: Binding, path: str, check: str = "") -> Plan[tuple[int,
     )
     output = yield from work_on(binding, "cannot read", path, body)
     size, _, encoded = output.partition("\n")
-    return int(size), decode_base64(binding, encoded)
+    return number(size), decode_base64(binding, encoded)
 
 
 def next_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
@@ -166,7 +167,13 @@ def _write_pieces(
 ) -> Plan[None]:
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
     body += ': >"$t"||exit 1\nprintf %s "$t"\n'
-    temporary = yield from work_on(binding, "cannot write", path, body)
+    try:
+        temporary = yield from work_on(binding, "cannot write", path, body)
+    except CagedPathError:
+        raise
+    except CagedError:
+        yield from discard_unknown(binding, path, name)
+        raise
     try:
         yield from append(binding, temporary, source, path, progress)
         body = f"{variables(p=path, t=temporary)}{FOLLOW}{CHECK_WRITABLE}"

@@ -14,6 +14,9 @@ from typing import BinaryIO
 from .local_tree import KEPT_MODE
 from .remote_tree import RemoteTree
 
+#: What a rename to a directory that is not empty says.
+_EXISTS = (errno.ENOTEMPTY, errno.EEXIST)
+
 
 @contextmanager
 def staged_file(target: str, mode: int, mtime: float) -> Iterator[BinaryIO]:
@@ -112,15 +115,29 @@ class StagedDirectory:
                 os.symlink(target, self._at(path))
             for path in sorted(self._tree.directories, key=lambda path: -path.count("/")):
                 known = self._tree.directories[path]
-                # Its owner has to be able to move and to remove it.
+                # Its owner has to be able to move it, to download into it again, and to remove it.
                 os.chmod(self._at(path), known.mode & KEPT_MODE | 0o700)
                 os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
-            if self._beside == self._target:
-                moves = list(self._moves())
-                for source, destination in moves:
+            if self._beside != self._target:
+                try:
+                    os.rename(self._root, self._target)
+                    return
+                except OSError as problem:
+                    # Another download may have made the directory meanwhile; what is no directory is refused.
+                    if problem.errno not in _EXISTS:
+                        raise
+            self._join()
+
+    def _join(self) -> None:
+        # Each directory that another download makes at the same time is joined, too.
+        for left in range(len(self._tree.directories), -1, -1):
+            try:
+                for source, destination in list(self._moves()):
                     os.replace(source, destination)
-            else:
-                os.rename(self._root, self._target)
+                return
+            except OSError as problem:
+                if problem.errno not in _EXISTS or not left:
+                    raise
 
     def _moves(self) -> Iterator[tuple[str, str]]:
         waiting = [""]

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
+from .._errors import CagedError
 from .binding import Binding, new_name
 from .paths import absolute, absolute_file, names_directory, path_error
 
@@ -60,6 +61,21 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
             raise path_error(action, where, reason)
         raise path_error(action, path, said)
     return printed
+
+
+def number(printed: str) -> int:
+    """A number that a program of the sandbox printed.
+
+    Raises:
+        CagedError: It is none.
+    """
+    text = printed.strip()
+    if not (text.isascii() and text.isdecimal()):
+        raise CagedError(
+            f"the sandbox gives {text[:200]!r} as a number of bytes or lines; `stat` or `wc` in the sandbox may have"
+            " been replaced"
+        )
+    return int(text)
 
 
 def variables(**paths: str) -> str:

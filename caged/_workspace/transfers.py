@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import stat
@@ -21,7 +22,7 @@ from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
 from .paths import SandboxPath, absolute, absolute_new
-from .pieces import PIECE, discard, send
+from .pieces import PIECE, discard, discard_unknown, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
 
 LocalPath = Union[str, "os.PathLike[str]"]
@@ -113,7 +114,13 @@ def _upload(
 ) -> Plan[None]:
     total, done = size_of(found), 0
     body = f"{variables(p=target, n=name)}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
-    staging = yield from work_on(binding, "cannot write", target, body)
+    try:
+        staging = yield from work_on(binding, "cannot write", target, body)
+    except CagedPathError:
+        raise
+    except CagedError:
+        yield from discard_unknown(binding, target, name)
+        raise
     try:
         yield from binding.execute("prepare", MAKE_SCRATCH)
         sent = parts(source, found)
@@ -237,6 +244,8 @@ def _checked(local: Any, ignore: Any, progress: Any) -> tuple[str, list[str], Pr
         raise CagedError("local must be a path as str, not empty and without NUL characters")
     if progress is not None and not callable(progress):
         raise CagedError(f"progress must be a function of two numbers, not {type(progress).__name__}")
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(getattr(progress, "__call__", None)):  # noqa: B004
+        raise CagedError("progress must be a function, not a coroutine function: nothing awaits it")
     return path, arguments.texts("ignore", ignore), progress or (lambda done, total: None)
 
 

@@ -34,6 +34,7 @@ from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 from caged._workspace.paths import path_error
 from caged._workspace.pieces import PIECE
+from caged.emulator import RemoteEmulator
 
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\U0001f600\n\nend\n"
 NAMES = (
@@ -159,6 +160,50 @@ def test_open_file_that_cannot_be_read_leaves_old_content_and_nothing_else(proce
 
     assert process_box.read_text(f"{cheap}/f") == "old"
     assert names_of(process_box.list(cheap)) == ["f"]
+
+
+@each("call", [lambda box, file: box.write("s", file), lambda box, file: box.run("cat", stdin=file)])
+def test_text_that_is_not_unicode_is_refused(process_box, call):
+    with pytest.raises(CagedError, match="the file gives text that UTF-8 cannot encode: "):
+        call(process_box, io.StringIO("\udcff"))
+
+
+@each(
+    "program, call",
+    [
+        ("stat", lambda box: box.read_bytes("f")),
+        ("wc", lambda box: box.list()),
+        ("wc", lambda box: box.run("head -c 300000 /dev/zero")),
+    ],
+)
+def test_number_that_is_none_is_an_error(namespace_box, program, call):
+    box, path = namespace_box, f"/root/.local/bin/{program}"
+    box.write("f", "x")
+    box.write(path, "#!/bin/sh\necho many\n")
+    box.run(["chmod", "755", path], check=True)
+    try:
+        with pytest.raises(CagedError, match="may have been replaced"):
+            call(box)
+    finally:
+        box.exec(f"rm {path}")
+        box.remove("f")
+
+
+def test_large_file_whose_first_answer_is_lost_leaves_nothing(places, namespace_box, single, tmp_path):
+    box, served = namespace_box, places.served("namespace-sync")
+    (tmp_path / "d").mkdir()
+    box.write(f"{single}/old/f", "old")
+    box.run("ln -s old/f link", cwd=single, check=True)
+    with RemoteEmulator(served.base_url, served.admin_key) as emulator:
+        for call in (
+            lambda: box.write(f"{single}/f", bytes(100_000)),
+            lambda: box.write(f"{single}/link", bytes(100_000)),
+            lambda: box.upload(tmp_path / "d", f"{single}/d"),
+            lambda: box.upload(tmp_path / "d", f"{single}/old"),
+        ):
+            with emulator.faults.add("sandboxes.exec", times=1, drop="after"), pytest.raises(CagedError):
+                call()
+            assert names_of(box.list(single, recursive=True)) == ["link", "old", "f"]
 
 
 def test_file_that_becomes_shorter_while_it_is_read_has_no_piece_twice(namespace_box, single, monkeypatch):
@@ -849,6 +894,12 @@ def test_invalid_pattern_is_refused(process_box, pattern):
         process_box.list(glob=pattern)
     with pytest.raises(CagedError, match="is not a pattern"):
         ignoring([pattern])
+
+
+@each("pattern", ["/workspace/*", "/*"])
+def test_absolute_pattern_is_refused(process_box, pattern):
+    with pytest.raises(CagedError, match="begins with a slash; it is compared with the path below '/workspace'"):
+        process_box.list(glob=pattern)
 
 
 def test_shell_that_prints_before_a_script_does_not_matter(client):

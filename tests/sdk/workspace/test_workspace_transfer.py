@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import io
 import itertools
 import os
@@ -12,6 +13,7 @@ import shlex
 import stat
 import sys
 import tarfile
+import threading
 import tracemalloc
 from datetime import datetime, timezone
 
@@ -346,6 +348,21 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
             assert (done[-1], len(done) > 1) == (sizes[kind], True)
 
 
+def test_progress_is_called_where_there_are_no_bytes(namespace_box, single, tmp_path):
+    (tmp_path / "source" / "d").mkdir(parents=True)
+    (tmp_path / "f").touch()
+    seen = []
+    for call in (
+        lambda **options: namespace_box.upload(tmp_path / "f", f"{single}/f", **options),
+        lambda **options: namespace_box.download(f"{single}/f", tmp_path / "f2", **options),
+        lambda **options: namespace_box.upload(tmp_path / "source", f"{single}/d", **options),
+        lambda **options: namespace_box.download(f"{single}/d", tmp_path / "d2", **options),
+    ):
+        call(progress=lambda *numbers: seen.append(numbers))
+
+    assert seen == [(0, 0)] * 4
+
+
 def test_name_that_is_not_utf8_is_not_downloaded(namespace_box, single, tmp_path):
     namespace_box.mkdir(single)
     for script in ('mkdir "$n"', ': >"$n"', 'ln -s "$n" link', 'ln -s target "$n"'):
@@ -407,6 +424,41 @@ def test_directory_in_place_of_file_changes_nothing(box, folder, tmp_path):
 
         assert [path for path in target.rglob("*") if path.is_file()] == [target / existing]
         assert (target / existing).read_text() == "old"
+
+
+def test_downloads_to_the_same_new_directory_join(process_box, cheap, tmp_path):
+    """Each begins while there is none, and ends when all have begun."""
+    process_box.write(f"{cheap}/d/e/f", "x")
+    process_box.write(f"{cheap}/d/g/f", "x")
+    together = threading.Barrier(3)
+    errors = []
+
+    def download():
+        try:
+            process_box.download(cheap, tmp_path / "new", progress=lambda *_: together.wait(60))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=download) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert errors == []
+    assert look(tmp_path).keys() == {f"new{path}" for path in ("", "/d", "/d/e", "/d/e/f", "/d/g", "/d/g/f")}
+
+
+def test_downloaded_directory_can_be_downloaded_again(process_box, cheap, tmp_path):
+    """Its owner may read, write and enter it, whatever its mode in the sandbox is."""
+    process_box.write(f"{cheap}/d/f", "x")
+    process_box.run(f"ln {cheap}/d/f {cheap}/d/g; chmod 555 {cheap}/d", check=True)
+
+    process_box.download(cheap, tmp_path / "back")
+    process_box.download(cheap, tmp_path / "back")
+
+    assert stat.S_IMODE((tmp_path / "back" / "d").stat().st_mode) == 0o755
+    assert [(tmp_path / "back" / "d" / name).stat().st_nlink for name in "fg"] == [1, 1]
 
 
 @on_shells
@@ -484,6 +536,10 @@ def test_missing_and_special_sources_are_errors(process_box, cheap, tmp_path):
     assert not (tmp_path / "f").exists()
 
 
+async def no_progress(_done, _total):
+    """Nothing awaits it."""
+
+
 @each(
     "options, message",
     [
@@ -495,6 +551,8 @@ def test_missing_and_special_sources_are_errors(process_box, cheap, tmp_path):
         ({"ignore": [5]}, "ignore"),
         ({"ignore": ["[z-a]"]}, "is not a pattern"),
         ({"progress": 5}, "progress must be a function"),
+        ({"progress": no_progress}, "progress must be a function, not a coroutine function"),
+        ({"progress": functools.partial(no_progress)}, "progress must be a function, not a coroutine function"),
     ],
 )
 def test_bad_argument_is_refused(process_box, tmp_path, options, message):
