@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+from .file_stat import FileStat
 from .local_tree import KEPT_MODE
 from .remote_tree import RemoteTree
 
@@ -114,10 +115,9 @@ class StagedDirectory:
             for path, target in self._tree.links.items():
                 os.symlink(target, self._at(path))
             for path in sorted(self._tree.directories, key=lambda path: -path.count("/")):
-                known = self._tree.directories[path]
-                # Its owner has to be able to move it, to download into it again, and to remove it.
-                os.chmod(self._at(path), known.mode & KEPT_MODE | 0o700)
-                os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
+                _finish(self._at(path), self._tree.directories[path])
+            if self._tree.top is not None:
+                _finish(self._root, self._tree.top)
             if self._beside != self._target:
                 try:
                     os.rename(self._root, self._target)
@@ -162,6 +162,13 @@ class StagedDirectory:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), destination)
                 else:
                     yield entry.path, destination
+
+
+def _finish(path: str, known: FileStat) -> None:
+    """Give a directory its mode and time."""
+    # Its owner has to be able to move it, to download into it again, and to remove it.
+    os.chmod(path, known.mode & KEPT_MODE | 0o700)
+    os.utime(path, (known.mtime.timestamp(),) * 2)
 
 
 def _remove(root: str) -> None:

@@ -28,10 +28,12 @@ class RemoteTree:
     """The entries of a directory, by their paths below it, each once.
 
     Attributes:
+        top: The directory itself; None where its mode and time do not matter.
         links: Paths and targets. No target leads out of the directory.
     """
 
     root: str
+    top: Optional[FileStat] = None
     directories: dict[str, FileStat] = field(default_factory=dict)
     files: dict[str, FileStat] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)

@@ -160,7 +160,7 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
     path = absolute(remote, "remote")
     known = yield from stat_of(binding, remote, True)
     if known.is_dir:
-        yield from _download_directory(binding, path, target, patterns, report)
+        yield from _download_directory(binding, path, known, target, patterns, report)
     elif known.is_file:
         yield from _download_file(binding, known, target, report)
     else:
@@ -194,9 +194,10 @@ def _fetch_alone(binding: Binding, known: FileStat, file: BinaryIO, progress: Pr
 
 
 def _download_directory(
-    binding: Binding, path: str, target: str, patterns: Sequence[str], report: Progress
+    binding: Binding, path: str, known: FileStat, target: str, patterns: Sequence[str], report: Progress
 ) -> Plan[None]:
     made = yield from tree(binding, path, patterns)
+    made.top = known
     done, total = 0, made.size
     with StagedDirectory(target, made) as staged:
         for batch in batches(made.files):
@@ -292,8 +293,8 @@ class Transfers(Bound):
 
         Nothing is written outside the target, whatever the sandbox holds. What is new gets its name when all of it
         has arrived, so a failure leaves no half file. Directories that are missing above it are made. Sockets, pipes
-        and devices are left out; set-user-ID and the like is not kept. Of a file that grows meanwhile, the beginning
-        is copied.
+        and devices are left out; set-user-ID and the like is not kept, and hard links become separate files. Of a
+        large file that grows meanwhile, the beginning is copied.
 
         Args:
             remote: A file or directory. A link is followed; links in a directory stay links.

@@ -245,7 +245,7 @@ def test_set_user_id_is_not_kept(process_box, cheap, tmp_path):
 def test_directory_of_any_depth_is_removed_when_a_download_ends(tmp_path):
     depth = sys.getrecursionlimit() + 100
     directory = FileStat("", "directory", 0, 0o755, datetime.now(timezone.utc), 0, 0, "root", "root")
-    tree = RemoteTree("/", {"/".join("d" * (level + 1)): directory for level in range(depth)})
+    tree = RemoteTree("/", directories={"/".join("d" * (level + 1)): directory for level in range(depth)})
 
     with StagedDirectory(str(tmp_path / "new"), tree):
         assert os.listdir(tmp_path) != []
@@ -452,12 +452,15 @@ def test_downloads_to_the_same_new_directory_join(process_box, cheap, tmp_path):
 def test_downloaded_directory_can_be_downloaded_again(process_box, cheap, tmp_path):
     """Its owner may read, write and enter it, whatever its mode in the sandbox is."""
     process_box.write(f"{cheap}/d/f", "x")
-    process_box.run(f"ln {cheap}/d/f {cheap}/d/g; chmod 555 {cheap}/d", check=True)
+    process_box.run(f"ln {cheap}/d/f {cheap}/d/g; chmod 555 {cheap}/d; chmod 510 {cheap}", check=True)
+    process_box.run(f"touch -d @1000000000 {cheap}", check=True)
 
     process_box.download(cheap, tmp_path / "back")
+    assert (tmp_path / "back").stat().st_mtime == 1e9
     process_box.download(cheap, tmp_path / "back")
 
     assert stat.S_IMODE((tmp_path / "back" / "d").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "back").stat().st_mode) == 0o710
     assert [(tmp_path / "back" / "d" / name).stat().st_nlink for name in "fg"] == [1, 1]
 
 
