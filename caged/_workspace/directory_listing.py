@@ -6,10 +6,11 @@ from typing import Any
 
 from .. import _arguments as arguments
 from .._core import Plan
+from .._errors import CagedError
 from .binding import MAKE_SCRATCH, SCRATCH, Binding, new_name
 from .file_stat import EMIT, FileStat, parse
 from .globs import matcher
-from .path_scripts import variables, work_on
+from .path_scripts import number, variables, work_on
 from .paths import absolute
 
 # Lines of records that come with one call.
@@ -53,6 +54,8 @@ def list_(binding: Binding, path: Any, recursive: Any, glob: Any) -> Plan[list[F
     matches = None
     if glob is not None:
         matches = matcher(arguments.text("glob", glob))
+        if glob.startswith("/"):
+            raise CagedError(f"glob {glob!r} begins with a slash; it is compared with the path below {checked!r}")
         deep = deep or "/" in glob
     entries = yield from records(binding, checked, deep, SKIP_NOTHING)
     if matches is not None:
@@ -78,7 +81,7 @@ def records(binding: Binding, path: str, deep: bool, skip: str, more: str = "") 
     output = yield from work_on(binding, "cannot list", path, body, preparation=MAKE_SCRATCH)
     count, _, text = output.partition("\n")
     texts = [text]
-    for first in range(_LINES, int(count), _LINES):
+    for first in range(_LINES, number(count), _LINES):
         page = yield from binding.execute("read a list", f"tail -n +{first + 1} {name}|head -n {_LINES}")
         texts.append(page)
     if len(texts) > 1:

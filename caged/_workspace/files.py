@@ -21,11 +21,15 @@ from .binding import AsyncBound, Binding, Bound, decode_base64, new_name
 from .directory_listing import list_
 from .file_stat import EMIT, FileStat, parse
 from .path_scripts import (
+    CHECK_MOUNTS,
     CHECK_REPLACED,
     CHECK_WRITABLE,
     FOLLOW,
+    IS_SAME_MOUNT,
     MAKE_PARENTS,
+    MOUNTS,
     REPLACE,
+    number,
     removal,
     require_directory,
     variables,
@@ -33,7 +37,7 @@ from .path_scripts import (
     written_file,
 )
 from .paths import ROOT, SandboxPath, absolute, absolute_new, names_directory
-from .pieces import PIECE, append, discard
+from .pieces import PIECE, append, discard, discard_unknown
 
 Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
 # The method named `list` hides the builtin inside the classes.
@@ -79,7 +83,7 @@ def first_piece(binding: Binding, path: str, check: str = "") -> Plan[tuple[int,
     )
     output = yield from work_on(binding, "cannot read", path, body)
     size, _, encoded = output.partition("\n")
-    return int(size), decode_base64(binding, encoded)
+    return number(size), decode_base64(binding, encoded)
 
 
 def next_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
@@ -163,7 +167,13 @@ def _write_pieces(
 ) -> Plan[None]:
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
     body += ': >"$t"||exit 1\nprintf %s "$t"\n'
-    temporary = yield from work_on(binding, "cannot write", path, body)
+    try:
+        temporary = yield from work_on(binding, "cannot write", path, body)
+    except CagedPathError:
+        raise
+    except CagedError:
+        yield from discard_unknown(binding, path, name)
+        raise
     try:
         yield from append(binding, temporary, source, path, progress)
         body = f"{variables(p=path, t=temporary)}{FOLLOW}{CHECK_WRITABLE}"
@@ -225,10 +235,19 @@ def remove(binding: Binding, path: Any, recursive: Any, missing_ok: Any) -> Plan
     body = variables(p=checked)
     if arguments.boolean("missing_ok", missing_ok):
         body += '[ -e "$p" ]||[ -L "$p" ]||exit 0\n'
-    body += f"stat -c '' -- \"$p\" >/dev/null||exit 1\n{require_directory(path)}"
-    directory = "rm -rf" if arguments.boolean("recursive", recursive) else "rmdir"
+    body += f"stat -c '' -- \"$p\" >/dev/null||exit 1\n{_require_entry(path)}"
+    directory = "rmdir"
+    if arguments.boolean("recursive", recursive):
+        directory = f"s=$p\n{MOUNTS}{CHECK_MOUNTS}rm -rf"
     body += f'if [ -d "$p" ]&&[ ! -L "$p" ];then {directory} -- "$p";else rm -f -- "$p";fi\n'
     yield from work_on(binding, "cannot remove", checked, body)
+
+
+def _require_entry(given: Any, variable: str = "p") -> str:
+    """As `require_directory`, for what is removed from its directory: a link is no directory itself."""
+    if not names_directory(given):
+        return ""
+    return f"{require_directory(given, variable)}[ -L \"${variable}\" ]&&refuse 'Not a directory'\n"
 
 
 #: Fails where `$s` cannot take the place of `$p`.
@@ -237,7 +256,7 @@ stat -c '' -- "$s" >/dev/null||exit 1
 c=3
 if [ -d "$s" ]&&[ ! -L "$s" ];then
   { [ -e "$p" ]||[ -L "$p" ];}&&refuse 'File exists'
-elif [ -d "$p" ]&&[ ! -L "$p" ];then
+elif [ -d "$p" ];then
   refuse 'Is a directory'
 fi
 """
@@ -247,9 +266,16 @@ def move(binding: Binding, source: Any, target: Any) -> Plan[None]:
     """Rename a file or directory."""
     old = absolute(source, "source")
     new = yield from written_file(binding, "cannot move to", target, "target")
-    body = f"{variables(s=old, p=new)}{require_directory(source, 's')}{_CHECK_TARGET}{MAKE_PARENTS}"
-    body += 'c=;mv -f -- "$s" "$p"\n'
-    yield from work_on(binding, "cannot move", old, body, new)
+    name = new_name()
+    body = f"{variables(s=old, p=new)}{_require_entry(source, 's')}{_CHECK_TARGET}{MAKE_PARENTS}c=\n" + (
+        f'{MOUNTS}{IS_SAME_MOUNT}if same_mount;then mv -f -- "$s" "$p";exit;fi\n'
+        # `mv` removes the old file before it copies the new one.
+        f'if [ -d "$s" ]&&[ ! -L "$s" ];then\n{CHECK_MOUNTS}fi\n'
+        f"t=${{d%/}}/.caged-{name}\n"
+        'cp -a -- "$s" "$t"&&mv -f -- "$t" "$p"||{ rm -rf -- "$t";exit 1;}\n'
+        'rm -rf -- "$s"\n'
+    )
+    yield from binding.interruptible(work_on(binding, "cannot move", old, body, new), removal(new, name, follow=False))
 
 
 def copy(binding: Binding, source: Any, target: Any) -> Plan[None]:

@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+from .file_stat import FileStat
 from .local_tree import KEPT_MODE
 from .remote_tree import RemoteTree
+
+#: What a rename to a directory that is not empty says.
+_EXISTS = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 @contextmanager
@@ -111,16 +115,29 @@ class StagedDirectory:
             for path, target in self._tree.links.items():
                 os.symlink(target, self._at(path))
             for path in sorted(self._tree.directories, key=lambda path: -path.count("/")):
-                known = self._tree.directories[path]
-                # Its owner has to be able to move and to remove it.
-                os.chmod(self._at(path), known.mode & KEPT_MODE | 0o700)
-                os.utime(self._at(path), (known.mtime.timestamp(),) * 2)
-            if self._beside == self._target:
-                moves = list(self._moves())
-                for source, destination in moves:
+                _finish(self._at(path), self._tree.directories[path])
+            if self._tree.top is not None:
+                _finish(self._root, self._tree.top)
+            if self._beside != self._target:
+                try:
+                    os.rename(self._root, self._target)
+                    return
+                except OSError as problem:
+                    # Another download may have made the directory meanwhile; what is no directory is refused.
+                    if problem.errno not in _EXISTS:
+                        raise
+            self._join()
+
+    def _join(self) -> None:
+        # Each directory that another download makes at the same time is joined, too.
+        for left in range(len(self._tree.directories), -1, -1):
+            try:
+                for source, destination in list(self._moves()):
                     os.replace(source, destination)
-            else:
-                os.rename(self._root, self._target)
+                return
+            except OSError as problem:
+                if problem.errno not in _EXISTS or not left:
+                    raise
 
     def _moves(self) -> Iterator[tuple[str, str]]:
         waiting = [""]
@@ -145,6 +162,13 @@ class StagedDirectory:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), destination)
                 else:
                     yield entry.path, destination
+
+
+def _finish(path: str, known: FileStat) -> None:
+    """Give a directory its mode and time."""
+    # Its owner has to be able to move it, to download into it again, and to remove it.
+    os.chmod(path, known.mode & KEPT_MODE | 0o700)
+    os.utime(path, (known.mtime.timestamp(),) * 2)
 
 
 def _remove(root: str) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
+from .._errors import CagedError
 from .binding import Binding, new_name
 from .paths import absolute, absolute_file, names_directory, path_error
 
+_REFUSED = "refused: "
 # What stderr has at its end is why something failed, whatever command it is of. `exec 3>&1` keeps the output apart.
 _WRAPPED = """\
 LC_ALL=C;export LC_ALL
@@ -33,7 +35,8 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
         action: What the operation cannot do, for the message of its error, e.g. ``cannot read``.
         path: For the error.
         body: Shell. Where it fails, it exits with another code than 0, after a message on stderr that ends with the
-            operating system's reason; `refuse REASON` does both.
+            operating system's reason; `refuse REASON` does both. Where the shell variable `c` is 4,
+            `refuse PATH: REASON` is about another path.
         target: A second path. The error is about it where the shell variable `c` is 3.
         preparation: Shell that comes before; where it fails, the path is not at fault.
 
@@ -52,8 +55,27 @@ def work_on(binding: Binding, action: str, path: str, body: str, target: str = "
     if code.strip() != "0":
         if target and code.strip() == "3":
             raise path_error(f"{action} {path!r} to", target, said)
+        # Of a long message the end alone is there; then the path is that of the call.
+        if code.strip() == "4" and said.startswith(_REFUSED):
+            where, _, reason = said.removeprefix(_REFUSED).rpartition(": ")
+            raise path_error(action, where, reason)
         raise path_error(action, path, said)
     return printed
+
+
+def number(printed: str) -> int:
+    """A number that a program of the sandbox printed.
+
+    Raises:
+        CagedError: It is none.
+    """
+    text = printed.strip()
+    if not (text.isascii() and text.isdecimal()):
+        raise CagedError(
+            f"the sandbox gives {text[:200]!r} as a number of bytes or lines; `stat` or `wc` in the sandbox may have"
+            " been replaced"
+        )
+    return int(text)
 
 
 def variables(**paths: str) -> str:
@@ -107,16 +129,51 @@ done
 """
 
 
-def removal(path: str, name: str) -> str:
-    """Shell that removes what a call has made beside a path, or in it, as `.caged-NAME`."""
+def removal(path: str, name: str, follow: bool = True) -> str:
+    """Shell that removes what a call has made beside a path, or in it, as `.caged-NAME`.
+
+    Args:
+        follow: Whether the call follows a link that the path is of.
+    """
     return (
-        f"(refuse() {{ exit 1;}}\n{variables(p=path)}{FOLLOW}"
+        f"(refuse() {{ exit 1;}}\n{variables(p=path)}{FOLLOW if follow else ''}"
         f"one=${{p%/*}}/.caged-{name};two=${{p%/}}/.caged-{name}\n"
         # What the call was doing is ended at the same time, and may still write there.
         'for i in 1 2 3 4 5 6 7 8 9;do rm -rf -- "$one" "$two";[ -e "$one" ]||[ -e "$two" ]||break;sleep 0.1;done'
         ") 2>/dev/null"
     )
 
+
+#: `each_mount COMMAND` runs a command with each mount point as `$m`; a space in its name is written in another
+#: way there. `$q` becomes the path of `$s` without links in its directory.
+MOUNTS = """\
+each_mount() { [ ! -r /proc/self/mountinfo ]||while read -r _ _ _ _ m _;do "$@";done </proc/self/mountinfo;}
+q=${s%/*};q=$(readlink -f -- "${q:-/}"&&echo x)||exit 1
+q=${q%?x};q=${q%/}/${s##*/}
+"""
+
+#: Fails where a file system is mounted at the directory `$q`, or below it: `rm -rf` would remove all that is in it, and
+#: then find that it cannot remove the directory.
+CHECK_MOUNTS = """\
+free() { case $m/ in "$q"/*) refuse "a file system is mounted at $m; nothing was changed";; esac;}
+each_mount free
+"""
+
+#: Succeeds where `$q` can be renamed to something in `$d`. The same file system may be mounted at both places, which a
+#: rename cannot cross either; its number is for mount points whose names are not readable.
+IS_SAME_MOUNT = """\
+same_mount() {
+  [ "$(stat -c %d -- "$s")" = "$(stat -L -c %d -- "$d")" ]||return 1
+  f=$(readlink -f -- "$d"&&echo x)||exit 1
+  f=${f%?x};f=${f%/}/;x=;y=
+  each_mount longest
+  [ "$x" = "$y" ]
+}
+longest() {
+  case $q/ in "${m%/}"/*) [ ${#m} -lt ${#x} ]||x=$m;; esac
+  case $f in "${m%/}"/*) [ ${#m} -lt ${#y} ]||y=$m;; esac
+}
+"""
 
 #: Fails where `$p` cannot be written as a regular file.
 CHECK_WRITABLE = """\

@@ -16,7 +16,7 @@ from .._core import Plan, locally, perform
 from .._errors import CagedError
 from .._resources.files import write
 from .binding import MAKE_SCRATCH, SCRATCH, Binding, decode_base64, new_name
-from .path_scripts import work_on
+from .path_scripts import number, removal, work_on
 
 Source = Union[bytes, IO[bytes], IO[str], Iterator[bytes]]
 
@@ -39,7 +39,7 @@ def append(
         path: Absolute.
         source: What to append: bytes, an open file, or pieces of at most `PIECE` bytes.
         reported: The path for errors.
-        progress: Called after each piece with the number of bytes until then.
+        progress: Called after each piece with the number of bytes until then, and once where there is none.
 
     Raises:
         CagedPathError: The sandbox refuses it; its disk is full.
@@ -52,6 +52,8 @@ def append(
     while True:
         piece = yield from locally(lambda: next(reader, b""))
         if not piece:
+            if progress is not None and not size:
+                progress(0)
             return size
         yield from send(binding, piece, f"base64 -d {sink}", reported)
         size += len(piece)
@@ -94,7 +96,10 @@ def pieces(source: Any) -> Iterator[bytes]:
         except (OSError, ValueError) as problem:
             raise CagedError(f"the file cannot be read: {problem}") from None
         if isinstance(data, str):
-            data = data.encode()
+            try:
+                data = data.encode()
+            except UnicodeEncodeError as problem:
+                raise CagedError(f"the file gives text that UTF-8 cannot encode: {problem}") from None
         elif not isinstance(data, (bytes, bytearray)):
             raise CagedError(f"the file gives {type(data).__name__}, not str or bytes")
         if not data:
@@ -112,9 +117,17 @@ def discard(binding: Binding, *paths: str) -> Plan[None]:
         pass
 
 
+def discard_unknown(binding: Binding, path: str, name: str) -> Plan[None]:
+    """As `discard`, where the answer of the script that made it is lost, and with it the place."""
+    try:
+        yield from binding.execute("remove what is left", f"{removal(path, name)};:")
+    except CagedError:
+        pass
+
+
 def fetch(binding: Binding, path: str) -> Plan[bytes]:
     """Read a file of the sandbox, as long as it is when the reading begins."""
-    size = int((yield from binding.execute(f"measure {path}", f"wc -c <{shlex.quote(path)}")))
+    size = number((yield from binding.execute(f"measure {path}", f"wc -c <{shlex.quote(path)}")))
     content = bytearray()
     while len(content) < size:
         piece = yield from fetch_piece(binding, path, len(content) // PIECE)

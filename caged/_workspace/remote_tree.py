@@ -8,6 +8,7 @@ import shlex
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Optional
 
 from .._core import Plan
 from .._errors import CagedError, CagedFileNotFoundError, CagedPathError
@@ -27,10 +28,12 @@ class RemoteTree:
     """The entries of a directory, by their paths below it, each once.
 
     Attributes:
+        top: The directory itself; None where its mode and time do not matter.
         links: Paths and targets. No target leads out of the directory.
     """
 
     root: str
+    top: Optional[FileStat] = None
     directories: dict[str, FileStat] = field(default_factory=dict)
     files: dict[str, FileStat] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -142,23 +145,42 @@ def batches(files: dict[str, FileStat]) -> Iterator[list[str]]:
         yield batch
 
 
-def fetch_batch(binding: Binding, made: RemoteTree, batch: Sequence[str]) -> Plan[dict[str, bytes]]:
-    """The contents of some files.
+# Files without a size come first: those of /proc have contents nevertheless. Those of /sys have less than their size,
+# as has one that is cut off meanwhile; GNU's tar fills it up with zeros, and busybox's gives up.
+_CHECK_TAR = "command -v tar >/dev/null||refuse 'tar, which reads directories, is not installed in the sandbox'\n"
+_CHECK_EMPTY = '[ -z "$(cat -- "$@" 2>/dev/null|head -c 1|base64)" ]||{ printf \'\\n@alone\';exit 0;}\n'
+# What else tar says of a single file is found out below: it is missing in the archive.
+_ARCHIVE = f"""\
+exec 5>&1
+m=$({{ tar -cf - --no-recursion -- "$@" 2>&4 4>&- 5>&-|head -c {2 * PIECE} 4>&- 5>&-|base64 >&5 4>&- 5>&-;}} 4>&1)
+case $m in *'shrank by'*|*'short read'*) printf '\\n@alone';; *) printf '\\n@whole';; esac
+"""
+
+
+def fetch_batch(binding: Binding, made: RemoteTree, batch: Sequence[str]) -> Plan[Optional[dict[str, bytes]]]:
+    """The contents of some files; None where each has to be read alone, because its size is not that of its content.
 
     Raises:
         CagedPathError: One of them cannot be read, or is not there any more.
     """
-    names = " ".join(shlex.quote(f"./{path}") for path in batch)
-    # What tar says of a single file is found out below: it is missing in the archive.
-    body = f'{variables(p=made.root)}cd -- "$p"||exit 1\nunset TAR_OPTIONS\n'
-    body += f"tar -cf - --no-recursion -- {names} 2>/dev/null|head -c {2 * PIECE}|base64\n"
+    empty = [path for path in batch if not made.files[path].size]
+    body = f'{variables(p=made.root)}cd -- "$p"||exit 1\nunset TAR_OPTIONS\n{_CHECK_TAR}'
+    body += f"set -- {_quoted(empty)}\n{_CHECK_EMPTY if empty else ''}"
+    body += f'set -- "$@" {_quoted([path for path in batch if made.files[path].size])}\n{_ARCHIVE}'
     output = yield from work_on(binding, "cannot read", made.root, body)
-    contents = _contents(decode_base64(binding, output))
+    encoded, _, ending = output.rpartition("\n@")
+    if ending.strip() == "alone":
+        return None
+    contents = _contents(decode_base64(binding, encoded))
     for path in batch:
         if path not in contents:
             where = made.files[path].path
             raise CagedFileNotFoundError(f"cannot read {where!r}: it was removed, changed, or may not be read", where)
     return {path: contents[path] for path in batch}
+
+
+def _quoted(paths: Sequence[str]) -> str:
+    return " ".join(shlex.quote(f"./{path}") for path in paths)
 
 
 def _contents(archive: bytes) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import stat
@@ -21,7 +22,7 @@ from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
 from .paths import SandboxPath, absolute, absolute_new
-from .pieces import PIECE, discard, send
+from .pieces import PIECE, discard, discard_unknown, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
 
 LocalPath = Union[str, "os.PathLike[str]"]
@@ -66,7 +67,7 @@ mkdir -m 700 -- "$t"||exit 1
 printf %s "$t"
 """
 # What is in `$t` moves into `$p`, where that is a directory. `check` is the first pass: nothing is moved where a
-# directory would replace a file, or a file a directory.
+# directory would replace a file, or a file a directory. A link to a directory is replaced like a file.
 _JOIN = """\
 if [ ! -d "$p" ];then
   mv -- "$t" "$p"||exit 1
@@ -74,6 +75,7 @@ if [ ! -d "$p" ];then
   # Another call may have made the directory meanwhile.
   [ -d "$t" ]||exit 0
 fi
+c=4
 for pass in check go;do
   q0=;i=0;n=1
   while [ $i -lt $n ];do
@@ -84,9 +86,9 @@ for pass in check go;do
       b=$r/${e##*/}
       if [ -d "$e" ]&&[ ! -L "$e" ];then
         if [ -d "$p$b" ];then eval "q$n=\\$b";n=$((n+1));continue;fi
-        { [ -e "$p$b" ]||[ -L "$p$b" ];}&&refuse 'Not a directory'
+        { [ -e "$p$b" ]||[ -L "$p$b" ];}&&refuse "$p$b: Not a directory"
       else
-        [ -d "$p$b" ]&&refuse 'Is a directory'
+        [ -d "$p$b" ]&&[ ! -L "$p$b" ]&&refuse "$p$b: Is a directory"
       fi
       [ $pass = go ]||continue
       set -- "$@" "$e"
@@ -112,7 +114,13 @@ def _upload(
 ) -> Plan[None]:
     total, done = size_of(found), 0
     body = f"{variables(p=target, n=name)}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
-    staging = yield from work_on(binding, "cannot write", target, body)
+    try:
+        staging = yield from work_on(binding, "cannot write", target, body)
+    except CagedPathError:
+        raise
+    except CagedError:
+        yield from discard_unknown(binding, target, name)
+        raise
     try:
         yield from binding.execute("prepare", MAKE_SCRATCH)
         sent = parts(source, found)
@@ -152,7 +160,7 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
     path = absolute(remote, "remote")
     known = yield from stat_of(binding, remote, True)
     if known.is_dir:
-        yield from _download_directory(binding, path, target, patterns, report)
+        yield from _download_directory(binding, path, known, target, patterns, report)
     elif known.is_file:
         yield from _download_file(binding, known, target, report)
     else:
@@ -161,18 +169,23 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
 
 def _download_file(binding: Binding, known: FileStat, target: str, report: Progress) -> Plan[None]:
     with staged_file(target, known.mode, known.mtime.timestamp()) as file:
-        yield from _fetch_large(binding, known, file, lambda done: report(done, known.size))
+        yield from _fetch_alone(binding, known, file, report)
 
 
-def _fetch_large(binding: Binding, known: FileStat, file: BinaryIO, progress: Callable[[int], object]) -> Plan[None]:
-    """Write a file of the sandbox to a local one, as long as it was when it was looked at."""
+def _fetch_alone(binding: Binding, known: FileStat, file: BinaryIO, progress: Progress) -> Plan[None]:
+    """Write a file of the sandbox to a local one: one of several pieces as long as it was when it was looked at."""
     done = 0
-    _, piece = yield from first_piece(binding, known.path)
+    size, piece = yield from first_piece(binding, known.path)
+    if max(size, known.size) <= PIECE:
+        # It is whole, whatever its size is said to be: that of a file of /proc is 0.
+        yield from locally(lambda: file.write(piece))
+        progress(len(piece), len(piece))
+        return
     while True:
         content = piece[: known.size - done]
         yield from locally(lambda content=content: file.write(content))  # type: ignore[misc]
         done += len(content)
-        progress(done)
+        progress(done, known.size)
         if done >= known.size:
             return
         if len(piece) < PIECE:
@@ -181,34 +194,46 @@ def _fetch_large(binding: Binding, known: FileStat, file: BinaryIO, progress: Ca
 
 
 def _download_directory(
-    binding: Binding, path: str, target: str, patterns: Sequence[str], report: Progress
+    binding: Binding, path: str, known: FileStat, target: str, patterns: Sequence[str], report: Progress
 ) -> Plan[None]:
     made = yield from tree(binding, path, patterns)
+    made.top = known
     done, total = 0, made.size
     with StagedDirectory(target, made) as staged:
         for batch in batches(made.files):
             yield from _fetch(binding, made, batch, staged, lambda size, before=done: report(before + size, total))  # type: ignore[misc]
             done += sum(made.files[name].size for name in batch)
+        if not made.files:
+            report(0, 0)
         yield from locally(staged.complete)
 
 
 def _fetch(
     binding: Binding, made: RemoteTree, batch: Sequence[str], staged: StagedDirectory, progress: Callable[[int], object]
 ) -> Plan[None]:
-    known = made.files[batch[0]]
-    if is_fetched_alone(known):
-        with staged.open(batch[0]) as file:
-            yield from _fetch_large(binding, known, file, progress)
-        staged.finish(batch[0])
+    contents = None if is_fetched_alone(made.files[batch[0]]) else (yield from fetch_batch(binding, made, batch))
+    if contents is not None:
+        found = contents
+
+        def keep() -> None:
+            for name, content in found.items():
+                staged.add(name, content)
+
+        yield from locally(keep)
+        progress(sum(made.files[name].size for name in batch))
         return
-    contents = yield from fetch_batch(binding, made, batch)
+    before = 0
+    for name in batch:
+        known = made.files[name]
+        with staged.open(name) as file:
+            yield from _fetch_alone(binding, known, file, _part_of(progress, before, known.size))
+        staged.finish(name)
+        before += known.size
 
-    def keep() -> None:
-        for name, content in contents.items():
-            staged.add(name, content)
 
-    yield from locally(keep)
-    progress(sum(made.files[name].size for name in batch))
+def _part_of(progress: Callable[[int], object], before: int, size: int) -> Progress:
+    """The progress of one file of several, by its size in the list, which need not be that of its content."""
+    return lambda done, total: progress(before + (size if done == total else done))
 
 
 def _checked(local: Any, ignore: Any, progress: Any) -> tuple[str, list[str], Progress]:
@@ -220,6 +245,8 @@ def _checked(local: Any, ignore: Any, progress: Any) -> tuple[str, list[str], Pr
         raise CagedError("local must be a path as str, not empty and without NUL characters")
     if progress is not None and not callable(progress):
         raise CagedError(f"progress must be a function of two numbers, not {type(progress).__name__}")
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(getattr(progress, "__call__", None)):  # noqa: B004
+        raise CagedError("progress must be a function, not a coroutine function: nothing awaits it")
     return path, arguments.texts("ignore", ignore), progress or (lambda done, total: None)
 
 
@@ -266,8 +293,8 @@ class Transfers(Bound):
 
         Nothing is written outside the target, whatever the sandbox holds. What is new gets its name when all of it
         has arrived, so a failure leaves no half file. Directories that are missing above it are made. Sockets, pipes
-        and devices are left out; set-user-ID and the like is not kept. Of a file that grows meanwhile, the beginning
-        is copied.
+        and devices are left out; set-user-ID and the like is not kept, and hard links become separate files. Of a
+        large file that grows meanwhile, the beginning is copied.
 
         Args:
             remote: A file or directory. A link is followed; links in a directory stay links.

@@ -34,6 +34,7 @@ from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 from caged._workspace.paths import path_error
 from caged._workspace.pieces import PIECE
+from caged.emulator import RemoteEmulator
 
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\U0001f600\n\nend\n"
 NAMES = (
@@ -159,6 +160,50 @@ def test_open_file_that_cannot_be_read_leaves_old_content_and_nothing_else(proce
 
     assert process_box.read_text(f"{cheap}/f") == "old"
     assert names_of(process_box.list(cheap)) == ["f"]
+
+
+@each("call", [lambda box, file: box.write("s", file), lambda box, file: box.run("cat", stdin=file)])
+def test_text_that_is_not_unicode_is_refused(process_box, call):
+    with pytest.raises(CagedError, match="the file gives text that UTF-8 cannot encode: "):
+        call(process_box, io.StringIO("\udcff"))
+
+
+@each(
+    "program, call",
+    [
+        ("stat", lambda box: box.read_bytes("f")),
+        ("wc", lambda box: box.list()),
+        ("wc", lambda box: box.run("head -c 300000 /dev/zero")),
+    ],
+)
+def test_number_that_is_none_is_an_error(namespace_box, program, call):
+    box, path = namespace_box, f"/root/.local/bin/{program}"
+    box.write("f", "x")
+    box.write(path, "#!/bin/sh\necho many\n")
+    box.run(["chmod", "755", path], check=True)
+    try:
+        with pytest.raises(CagedError, match="may have been replaced"):
+            call(box)
+    finally:
+        box.exec(f"rm {path}")
+        box.remove("f")
+
+
+def test_large_file_whose_first_answer_is_lost_leaves_nothing(places, namespace_box, single, tmp_path):
+    box, served = namespace_box, places.served("namespace-sync")
+    (tmp_path / "d").mkdir()
+    box.write(f"{single}/old/f", "old")
+    box.run("ln -s old/f link", cwd=single, check=True)
+    with RemoteEmulator(served.base_url, served.admin_key) as emulator:
+        for call in (
+            lambda: box.write(f"{single}/f", bytes(100_000)),
+            lambda: box.write(f"{single}/link", bytes(100_000)),
+            lambda: box.upload(tmp_path / "d", f"{single}/d"),
+            lambda: box.upload(tmp_path / "d", f"{single}/old"),
+        ):
+            with emulator.faults.add("sandboxes.exec", times=1, drop="after"), pytest.raises(CagedError):
+                call()
+            assert names_of(box.list(single, recursive=True)) == ["link", "old", "f"]
 
 
 def test_file_that_becomes_shorter_while_it_is_read_has_no_piece_twice(namespace_box, single, monkeypatch):
@@ -698,6 +743,103 @@ def test_directories_are_moved_and_copied_whole(box, folder):
     assert not box.exists(f"{folder}/d")
 
 
+@on_shells
+def test_move_to_another_file_system_is_whole(box, folder):
+    other = f"/dev/shm/{folder.rpartition('/')[2]}"
+    box.write(f"{folder}/d/f", "1")
+    box.run("chmod 751 d/f; touch -d @1000000000 d/f; ln -s f d/link", cwd=folder, check=True)
+    box.write(f"{other}/f", "old")
+    assert len(set(box.run(["stat", "-c", "%d", folder, other]).stdout.split())) == 2
+
+    box.copy(f"{folder}/d/f", f"{folder}/f")
+    box.move(f"{folder}/f", f"{other}/f")
+    box.move(f"{folder}/d/link", f"{other}/link")
+    box.move(f"{folder}/d", f"{other}/new/d")
+
+    assert box.list(folder) == []
+    found = box.list(other, recursive=True)
+    assert names_of(found) == ["f", "link", "new", "d", "f"]
+    assert [(entry.mode, entry.mtime.timestamp()) for entry in found if entry.is_file] == [(0o751, 1e9)] * 2
+    assert found[1].target == "f"
+    box.remove(other, recursive=True)
+
+
+def test_move_that_fails_on_a_full_disk_changes_nothing(namespace_box, single):
+    box, other = namespace_box, f"/dev/shm/{single.rpartition('/')[2]}"
+    content = "new" * 200_000
+    box.write(f"{single}/f", content)
+    box.write(f"{single}/d/f", content)
+    box.write(f"{other}/f", "old\n")
+    box.run(["sh", "-c", "head -c 200M /dev/zero >fill 2>&-; truncate -s -40960 fill"], cwd=other, check=True)
+    try:
+        for name in ("f", "d"):
+            with pytest.raises(CagedPathError, match="No space left on device"):
+                box.move(f"{single}/{name}", f"{other}/{name}")
+
+        assert names_of(box.list(other)) == ["f", "fill"]
+        assert box.read_text(f"{other}/f") == "old\n"
+        assert box.read_text(f"{single}/f") == box.read_text(f"{single}/d/f") == content
+    finally:
+        box.remove(other, recursive=True)
+
+
+def test_move_between_mounts_of_one_file_system_is_atomic(namespace_box, single):
+    """`mv` falls back to a copy, for which it removes the old file first."""
+    box, other = namespace_box, f"/tmp/{single.rpartition('/')[2]}"
+    box.write(f"{single}/f", "new")
+    box.write(f"{other}/f", "old")
+    box.write(
+        "/root/.local/bin/mv", '#!/bin/sh\n[ "${3%/*}" = "${4%/*}" ]||echo "$@" >/root/across\nexec /usr/bin/mv "$@"\n'
+    )
+    box.run("chmod 755 /root/.local/bin/mv", check=True)
+    try:
+        box.move(f"{single}/f", f"{other}/f")
+
+        assert (box.read_text(f"{other}/f"), box.list(single), names_of(box.list(other))) == ("new", [], ["f"])
+        assert not box.exists("/root/across")
+    finally:
+        box.run(["rm", "-rf", "/root/.local/bin/mv", "/root/across", other], check=True)
+
+
+def test_directory_where_a_file_system_is_mounted_is_not_removed(namespace_box, single):
+    box = namespace_box
+    box.write(f"{single}/f", "x")
+    box.write("/dev/shm/f", "x")
+    for call, path in (
+        (lambda: box.remove("/workspace", recursive=True), "/workspace"),
+        (lambda: box.move("/dev/shm", f"{single}/shm"), "/dev/shm"),
+    ):
+        with pytest.raises(CagedPathError, match=f"mounted at {path}; nothing was changed") as caught:
+            call()
+        assert caught.value.path == path
+
+    assert names_of(box.list(single)) == ["f"]
+    assert names_of(box.list("/dev/shm")) == ["f"]
+    box.remove("/dev/shm/f")
+
+
+def test_link_to_a_directory_is_neither_removed_nor_moved_as_one(namespace_box, single):
+    box = namespace_box
+    box.write(f"{single}/d/f", "x")
+    box.write(f"{single}/g", "x")
+    box.run(f"ln -s d {single}/l", check=True)
+
+    for call in (
+        lambda: box.remove(f"{single}/l/"),
+        lambda: box.remove(f"{single}/l/", recursive=True),
+        lambda: box.move(f"{single}/l/", f"{single}/m"),
+    ):
+        with pytest.raises(CagedNotADirectoryError) as caught:
+            call()
+        assert caught.value.path == f"{single}/l"
+    with pytest.raises(CagedIsADirectoryError):
+        box.move(f"{single}/g", f"{single}/l")
+
+    assert names_of(box.list(single, recursive=True)) == ["d", "f", "g", "l"]
+    box.remove(f"{single}/l")
+    assert names_of(box.list(single)) == ["d", "g"]
+
+
 @each(
     "call, argument",
     [
@@ -752,6 +894,12 @@ def test_invalid_pattern_is_refused(process_box, pattern):
         process_box.list(glob=pattern)
     with pytest.raises(CagedError, match="is not a pattern"):
         ignoring([pattern])
+
+
+@each("pattern", ["/workspace/*", "/*"])
+def test_absolute_pattern_is_refused(process_box, pattern):
+    with pytest.raises(CagedError, match="begins with a slash; it is compared with the path below '/workspace'"):
+        process_box.list(glob=pattern)
 
 
 def test_shell_that_prints_before_a_script_does_not_matter(client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import io
 import itertools
 import os
@@ -12,12 +13,13 @@ import shlex
 import stat
 import sys
 import tarfile
+import threading
 import tracemalloc
 from datetime import datetime, timezone
 
 import pytest
 from cases import each
-from workspace_testing import on_shells
+from workspace_testing import new_sandbox, on_shells
 
 from caged import (
     AsyncCaged,
@@ -243,7 +245,7 @@ def test_set_user_id_is_not_kept(process_box, cheap, tmp_path):
 def test_directory_of_any_depth_is_removed_when_a_download_ends(tmp_path):
     depth = sys.getrecursionlimit() + 100
     directory = FileStat("", "directory", 0, 0o755, datetime.now(timezone.utc), 0, 0, "root", "root")
-    tree = RemoteTree("/", {"/".join("d" * (level + 1)): directory for level in range(depth)})
+    tree = RemoteTree("/", directories={"/".join("d" * (level + 1)): directory for level in range(depth)})
 
     with StagedDirectory(str(tmp_path / "new"), tree):
         assert os.listdir(tmp_path) != []
@@ -263,6 +265,45 @@ def test_directory_that_is_deeper_than_a_path_is_an_error(namespace_box, single,
             call()
         assert caught.value.path == single
     assert not (tmp_path / "x").exists()
+
+
+@on_shells
+@pytest.mark.parametrize("name", ["/proc/sys/kernel/ostype", "/sys/kernel/mm/transparent_hugepage/defrag"])
+def test_file_whose_size_is_not_that_of_its_content_is_whole(box, tmp_path, name):
+    """Files of /proc have the size 0, and those of /sys 4096."""
+    if not box.exists(name):
+        pytest.skip(f"this kernel has no {name}")
+    content = box.read_bytes(name)
+    assert len(content) != box.stat(name).size
+    folder, _, own = name.rpartition("/")
+    others = [entry.name for entry in box.list(folder) if entry.name not in (own, "osrelease")]
+    seen = []
+
+    box.download(name, tmp_path / "f", progress=lambda *numbers: seen.append(numbers))
+    box.download(folder, tmp_path / "d", ignore=others)
+
+    assert (tmp_path / "f").read_bytes() == (tmp_path / "d" / own).read_bytes() == content
+    assert seen == [(len(content), len(content))]
+
+
+def test_file_that_is_cut_off_while_its_directory_is_read_has_no_zeros(namespace_box, single, tmp_path):
+    namespace_box.write(f"{single}/f", "x" * 5000)
+    namespace_box.write(f"{single}/g", "y")
+    replace_program(
+        namespace_box,
+        "tar",
+        f"""/usr/bin/tar "$@" 2>/dev/null
+printf cut >{single}/f
+echo "/usr/bin/tar: ./f: File shrank by 4997 bytes; padding with zeros" >&2
+exit 1
+""",
+    )
+    try:
+        namespace_box.download(single, tmp_path / "d")
+    finally:
+        namespace_box.run("rm /root/.local/bin/tar", check=True)
+
+    assert {name: known[2] for name, known in look(tmp_path / "d").items()} == {"f": b"cut", "g": b"y"}
 
 
 # What is left out, and what is reported
@@ -305,6 +346,21 @@ def test_progress_counts_bytes_of_files(small_pieces, process_box, cheap, tmp_pa
             done = [count for count, _ in seen]
             assert done == sorted(done)
             assert (done[-1], len(done) > 1) == (sizes[kind], True)
+
+
+def test_progress_is_called_where_there_are_no_bytes(namespace_box, single, tmp_path):
+    (tmp_path / "source" / "d").mkdir(parents=True)
+    (tmp_path / "f").touch()
+    seen = []
+    for call in (
+        lambda **options: namespace_box.upload(tmp_path / "f", f"{single}/f", **options),
+        lambda **options: namespace_box.download(f"{single}/f", tmp_path / "f2", **options),
+        lambda **options: namespace_box.upload(tmp_path / "source", f"{single}/d", **options),
+        lambda **options: namespace_box.download(f"{single}/d", tmp_path / "d2", **options),
+    ):
+        call(progress=lambda *numbers: seen.append(numbers))
+
+    assert seen == [(0, 0)] * 4
 
 
 def test_name_that_is_not_utf8_is_not_downloaded(namespace_box, single, tmp_path):
@@ -370,6 +426,77 @@ def test_directory_in_place_of_file_changes_nothing(box, folder, tmp_path):
         assert (target / existing).read_text() == "old"
 
 
+def test_downloads_to_the_same_new_directory_join(process_box, cheap, tmp_path):
+    """Each begins while there is none, and ends when all have begun."""
+    process_box.write(f"{cheap}/d/e/f", "x")
+    process_box.write(f"{cheap}/d/g/f", "x")
+    together = threading.Barrier(3)
+    errors = []
+
+    def download():
+        try:
+            process_box.download(cheap, tmp_path / "new", progress=lambda *_: together.wait(60))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=download) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert errors == []
+    assert look(tmp_path).keys() == {f"new{path}" for path in ("", "/d", "/d/e", "/d/e/f", "/d/g", "/d/g/f")}
+
+
+def test_downloaded_directory_can_be_downloaded_again(process_box, cheap, tmp_path):
+    """Its owner may read, write and enter it, whatever its mode in the sandbox is."""
+    process_box.write(f"{cheap}/d/f", "x")
+    process_box.run(f"ln {cheap}/d/f {cheap}/d/g; chmod 555 {cheap}/d; chmod 510 {cheap}", check=True)
+    process_box.run(f"touch -d @1000000000 {cheap}", check=True)
+
+    process_box.download(cheap, tmp_path / "back")
+    assert (tmp_path / "back").stat().st_mtime == 1e9
+    process_box.download(cheap, tmp_path / "back")
+
+    assert stat.S_IMODE((tmp_path / "back" / "d").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "back").stat().st_mode) == 0o710
+    assert [(tmp_path / "back" / "d" / name).stat().st_nlink for name in "fg"] == [1, 1]
+
+
+@on_shells
+def test_link_to_a_directory_is_replaced(box, folder, tmp_path):
+    source = tmp_path / "source"
+    (source / "releases" / "1").mkdir(parents=True)
+    (source / "current").symlink_to("releases/1")
+    (source / "releases" / "latest").symlink_to("1")
+
+    box.upload(source, folder)
+    box.upload(source, folder)
+    links = [entry for entry in box.list(folder, recursive=True) if entry.is_symlink]
+    (source / "current").unlink()
+    (source / "current").write_text("a file")
+    box.upload(source, folder)
+
+    assert [(entry.name, entry.target) for entry in links] == [("current", "releases/1"), ("latest", "1")]
+    assert box.stat(f"{folder}/current", follow_symlinks=False).is_file
+    assert box.list(f"{folder}/releases/1") == []
+
+
+@each("local, remote, error", [("d/e/f", "d/e", CagedNotADirectoryError), ("d/e", "d/e/f", CagedIsADirectoryError)])
+def test_upload_names_the_entry_that_cannot_be_replaced(namespace_box, single, tmp_path, local, remote, error):
+    source = tmp_path / local.replace("/", "-")
+    (source / local).parent.mkdir(parents=True)
+    (source / local).write_text("")
+    namespace_box.write(f"{single}/{remote}", "")
+
+    with pytest.raises(error) as caught:
+        namespace_box.upload(source, single)
+
+    assert caught.value.path == f"{single}/d/e"
+    namespace_box.remove(single, recursive=True)
+
+
 def test_target_of_the_other_kind_is_an_error(process_box, cheap, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "f").write_text("f")
@@ -412,6 +539,10 @@ def test_missing_and_special_sources_are_errors(process_box, cheap, tmp_path):
     assert not (tmp_path / "f").exists()
 
 
+async def no_progress(_done, _total):
+    """Nothing awaits it."""
+
+
 @each(
     "options, message",
     [
@@ -423,6 +554,8 @@ def test_missing_and_special_sources_are_errors(process_box, cheap, tmp_path):
         ({"ignore": [5]}, "ignore"),
         ({"ignore": ["[z-a]"]}, "is not a pattern"),
         ({"progress": 5}, "progress must be a function"),
+        ({"progress": no_progress}, "progress must be a function, not a coroutine function"),
+        ({"progress": functools.partial(no_progress)}, "progress must be a function, not a coroutine function"),
     ],
 )
 def test_bad_argument_is_refused(process_box, tmp_path, options, message):
@@ -812,6 +945,19 @@ def test_archive_without_requested_file_is_an_error(process_box, cheap, tmp_path
         process_box.remove("/root/.local/bin/tar")
 
     assert os.listdir(tmp_path / "a") == []
+
+
+def test_download_of_a_directory_without_tar_says_that_it_is_missing(places, tmp_path):
+    with new_sandbox(places.served("namespace-sync")) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.write("d/f", "x")
+        box.run("rm -f $(which -a tar)", check=True)
+
+        with pytest.raises(CagedPathError, match="tar, which reads directories, is not installed") as caught:
+            box.download("d", tmp_path / "d")
+        box.download("d/f", tmp_path / "f")
+
+    assert (caught.value.path, os.listdir(tmp_path)) == ("/workspace/d", ["f"])
 
 
 def test_cancelled_download_leaves_nothing(small_pieces, served_process, cheap, process_box, tmp_path):
