@@ -197,7 +197,8 @@ def _objects(output: str) -> Iterator[dict[str, Any]]:
     try:
         values = _json(output)
     except (ValueError, RecursionError):
-        values = [value for line in output.splitlines() for value in _parsed(line)]
+        # Not splitlines(): it also splits at characters such as U+2028, which JSON strings may hold.
+        values = [value for line in output.split("\n") for value in _parsed(line)]
     for value in values if isinstance(values, list) else [values]:
         if isinstance(value, dict):
             yield value

@@ -66,6 +66,22 @@ def test_codex_replies_with_text_tokens_and_session(box, emulator):
 
 
 @pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_reply_may_hold_every_separator_of_lines(box, emulator, agent, stream):
+    text = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\rh\ni"
+
+    async def use(box):
+        reply = box.agent(agent).ask("Say it", stream=stream)
+        if not stream:
+            return (await result(reply)).text
+        assert len([event async for event in items(reply)]) >= 3
+        return reply.reply.text
+
+    with emulator.agent(agent).reply(text):
+        assert box(use) == text
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 def test_prompt_arrives_whole_with_model_session_and_options(box, emulator, agent):
     prompt = "-- 'quoted' \"$HOME\"\n`date`" + " long" * 8_000
 
@@ -296,6 +312,7 @@ def lines(*objects):
         (Claude(), json.dumps(CLAUDE)),
         (Claude(), json.dumps([{"type": "system"}, CLAUDE])),
         (Claude(), "a warning\n" + lines({"type": "system"}, CLAUDE)),
+        (Claude(), "a warning\r\n" + lines({"type": "system"}, CLAUDE).replace("\n", "\r\n")),
         (Codex(), lines(*CODEX)),
         (Codex(), "a warning\n" + lines({"type": "error", "message": "reconnecting"}, *CODEX)),
     ],
