@@ -24,7 +24,7 @@ from .._http import AsyncSession, Session
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, decode_base64, new_name
-from .command_output import Streams
+from .command_output import Streams, decode
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
 from .pieces import fetch, put
@@ -91,10 +91,10 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     given = command_line(command)
     name = new_name()
     source = yield from send_stdin(binding, name, stdin)
-    encoded = base64.b64encode(given.encode()).decode()
-    if len(encoded) > _COMMAND_IN_SCRIPT:
+    encoded: Optional[str] = base64.b64encode(given.encode()).decode()
+    if encoded is not None and len(encoded) > _COMMAND_IN_SCRIPT:
         yield from put(binding, f"{files_of(name)}.l", encoded.encode())
-        encoded = ""
+        encoded = None
     title = f"start {given}"
     limit = LONGEST_SCRIPT - len(helper_header(title))
     script = yield from fitting_script(
@@ -121,11 +121,21 @@ def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
     for part in output.split("@")[1:]:
         first, _, rest = part.partition("\n")
         name, _, encoded = rest.partition("\n")
-        state = parsed_state(first.split())
-        command = decode_base64(binding, encoded).decode("utf-8", "replace")
+        try:
+            state = parsed_state(f"@{first}".split())
+        except ValueError:  # a program has written into its file
+            continue
         if state.pid:
-            found.append((ProcessRecord(name, state.pid, state.started, command), state))
+            found.append((ProcessRecord(name, state.pid, state.started, _command_of(encoded)), state))
     return sorted(found, key=lambda one: one[0].started)
+
+
+def _command_of(encoded: str) -> str:
+    """The command of a record; empty if the record is not complete, after the disk was full for example."""
+    try:
+        return decode(encoded).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def find(binding: Binding, pid: Any) -> Plan[ProcessRecord]:
