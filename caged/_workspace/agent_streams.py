@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Optional, TypeVar
 
 from .. import _timing
 from .._closeable import AsyncCloseable, Closeable
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
-from .._errors import CagedCommandTimeoutError, CagedError
+from .._errors import CagedCommandTimeoutError, CagedError, CagedProcessLostError
 from .._http import AsyncSession, Session
 from .._naming import public
 from .._tracebacks import short_tracebacks
@@ -19,7 +20,7 @@ from .binding import Binding
 from .cancellation import uninterrupted
 from .command_script import command_line
 from .commands import RunResult
-from .processes import OutputReader, ProcessRecord, kill, look, start
+from .processes import OutputChunk, OutputReader, ProcessRecord, kill, look, start
 
 #: Seconds that one request waits for output.
 _WAIT = 5.0
@@ -47,6 +48,7 @@ class AgentRun:
         self._reader: Optional[OutputReader] = None
         self._streams = {"stdout": bytearray(), "stderr": bytearray()}
         self._line = ""
+        self._timed_out = False
 
     def next_events(self) -> Plan[list[dict[str, Any]]]:
         """Start the agent, if that has not been done, and return its next events; none after some seconds without one,
@@ -54,6 +56,7 @@ class AgentRun:
 
         Raises:
             CagedAgentError: It has failed. Its events were returned before.
+            CagedCommandTimeoutError: It took too long, and was ended. Its events were returned before.
         """
         if self._reader is None:
             call = self._prompt.call
@@ -64,29 +67,51 @@ class AgentRun:
             self._begun = _timing.now()
             self._deadline = self._begun + self._limit
         assert self._record is not None
-        chunks = yield from self._reader.next_chunks(max(0.0, min(_WAIT, self._deadline - _timing.now())))
-        events = []
+        try:
+            # At least once after the deadline: an agent that has ended by then has not taken too long.
+            chunks = yield from self._reader.next_chunks(max(0.0, min(_WAIT, self._deadline - _timing.now())))
+        except CagedProcessLostError:
+            if not self._timed_out:
+                raise
+            raise self._timeout() from None
+        found = self._events_of(chunks)
+        if self._reader.running and _timing.now() >= self._deadline:
+            if not self._timed_out:
+                yield from kill(self._binding, self._record, "KILL")
+                self._timed_out = True
+            elif not chunks:
+                raise self._timeout()
+        elif self._reader.ended and not found:
+            yield from self._finish(self._record)
+        return found
+
+    def _events_of(self, chunks: Sequence[OutputChunk]) -> list[dict[str, Any]]:
+        """The events in what was read, and in the last line, which may have no end."""
+        lines: list[str] = []
         for chunk in chunks:
             self._streams[chunk.stream] += chunk.data
             if chunk.stream == "stdout":
-                *lines, self._line = (self._line + chunk.text).split("\n")
-                events += lines
-        if self._reader.ended:
-            events.append(self._line)
+                *complete, self._line = (self._line + chunk.text).split("\n")
+                lines += complete
+        if self._reader is not None and self._reader.ended:
+            lines.append(self._line)
             self._line = ""
-        found = [event for event in map(event_of, events) if event is not None]
-        if not found and self._reader.ended:
-            yield from self._finish(self._record)
-        elif not self._reader.ended and _timing.now() >= self._deadline:
-            yield from self.end()
-            raise CagedCommandTimeoutError(command_line(self._prompt.words), self._limit, *self._printed())
-        return found
+        return [event for event in map(event_of, lines) if event is not None]
 
     def _finish(self, record: ProcessRecord) -> Plan[None]:
-        self.over = True
         state = yield from look(self._binding, record)
-        result = RunResult(*self._printed(), state.exit_code or 0, _timing.now() - self._begun)
+        self.over = True
+        exit_code = state.exit_code or 0
+        result = RunResult(*self._printed(), exit_code, _timing.now() - self._begun)
+        # One that exited with 0 had finished before the signal came.
+        if self._timed_out and exit_code != 0:
+            raise self._timeout()
         self.reply = read_reply(self._binding, self._prompt.call.dialect, result, self._prompt.form)
+
+    def _timeout(self) -> CagedCommandTimeoutError:
+        """The error of an agent that was ended because it took too long. Nothing comes after it."""
+        self.over = True
+        return CagedCommandTimeoutError(command_line(self._prompt.words), self._limit, *self._printed())
 
     def _printed(self) -> tuple[bytes, bytes]:
         return bytes(self._streams["stdout"]), bytes(self._streams["stderr"])

@@ -233,6 +233,7 @@ class OutputReader:
     """Reads what a process prints, as it comes.
 
     Attributes:
+        running: Whether the process ran when it was last read.
         ended: Whether the process has ended and everything is read.
     """
 
@@ -240,6 +241,7 @@ class OutputReader:
     LONGEST = 256 * BLOCK
 
     def __init__(self, binding: Binding, record: ProcessRecord) -> None:
+        self.running = True
         self.ended = False
         self._binding = binding
         self._record = record
@@ -266,7 +268,8 @@ class OutputReader:
             CagedProcessLostError: How it ended is not known. All that it has printed was returned before.
         """
         state, pieces = yield from self.read(seconds)
-        self.ended = state.status != "running" and not any(pieces)
+        self.running = state.status == "running"
+        self.ended = not self.running and not any(pieces)
         chunks = []
         for number, (stream, data) in enumerate(zip(_STREAMS, pieces)):
             text = self._decoders[number].decode(data, self.ended)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 import shlex
+from types import SimpleNamespace
 
 import pytest
 from cases import each
 from either_kind import items, result
 
 from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedError
+from caged._workspace import agent_streams
 from caged._workspace.agent_dialects import AgentFailure, Claude, Codex, UnreadableOutput
 
 AGENTS = ["claude", "codex"]
@@ -245,6 +247,77 @@ def test_streaming_agent_that_takes_too_long_is_ended(box):
         stream = items((await agent_program(box, "claude", SLOW)).ask("Think", timeout=0.5, stream=True))
         with pytest.raises(CagedCommandTimeoutError, match=r"claude -p.* took longer than 0.5 s"):
             await stream.__anext__()
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
+
+    box(use)
+
+
+@pytest.fixture
+def stream_clock(monkeypatch):
+    """A list with the time by which a stream of events knows its deadline."""
+    time = [0.0]
+    monkeypatch.setattr(agent_streams, "_timing", SimpleNamespace(now=lambda: time[0]))
+    return time
+
+
+async def all_of(events, received):
+    async for event in events:
+        received.append(event["type"])
+
+
+def test_reply_of_an_agent_that_finished_in_time_is_there_for_a_slow_reader(box, stream_clock):
+    printed = json.dumps({"type": "result", "result": "fine"})
+    script = f"""#!/bin/sh
+echo '{{"type":"system"}}'
+until [ -e /workspace/read ]; do sleep 0.02; done
+rm /workspace/read
+echo '{printed}'"""
+
+    async def use(box):
+        stream = (await agent_program(box, "claude", script)).ask("Go", timeout=100, stream=True)
+        events = items(stream)
+        received = [(await events.__anext__())["type"]]
+        await result(box.run("touch read"))
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 0
+        stream_clock[0] += 200
+        await all_of(events, received)
+        return received, stream.reply.text
+
+    assert box(use) == (["system", "result"], "fine")
+
+
+def test_events_before_a_timeout_are_returned(box, stream_clock):
+    script = """#!/bin/sh
+echo '{"type":"system"}'
+until [ -e /workspace/read ]; do sleep 0.02; done
+rm /workspace/read
+echo '{"type":"assistant"}'
+touch /workspace/printed
+sleep 600"""
+
+    async def use(box):
+        events = items((await agent_program(box, "claude", script)).ask("Go", timeout=100, stream=True))
+        received = [(await events.__anext__())["type"]]
+        command = "touch read; until [ -e printed ]; do sleep 0.02; done; rm printed"
+        await result(box.run(command, timeout=60, check=True))
+        stream_clock[0] += 200
+        with pytest.raises(CagedCommandTimeoutError, match="took longer than 100 s") as caught:
+            await all_of(events, received)
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
+        assert "assistant" in caught.value.stdout
+        return received
+
+    assert box(use) == ["system", "assistant"]
+
+
+def test_agent_that_prints_without_end_is_ended_in_time(box):
+    script = """#!/bin/sh
+while :; do echo '{"type":"assistant"}'; sleep 0.01; done"""
+
+    async def use(box):
+        events = items((await agent_program(box, "claude", script)).ask("Go", timeout=0.5, stream=True))
+        with pytest.raises(CagedCommandTimeoutError, match=r"took longer than 0.5 s"):
+            await all_of(events, [])
         assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
 
     box(use)
