@@ -11,12 +11,11 @@ from .._closeable import AsyncCloseable, Closeable
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
 from .._errors import CagedCommandTimeoutError, CagedError, CagedProcessLostError
-from .._http import AsyncSession, Session
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .agent_dialects import AgentReply, event_of
 from .agent_prompts import AgentPrompt, read_reply
-from .binding import Binding
+from .binding import AsyncBound, Binding, Bound
 from .cancellation import uninterrupted
 from .command_script import command_line
 from .commands import RunResult
@@ -60,9 +59,12 @@ class AgentRun:
         """
         if self._reader is None:
             call = self._prompt.call
+            # A start that fails is not repeated: it may have given the prompt to the agent. `start` ends that one.
+            self.over = True
             self._record = yield from start(
                 self._binding, self._prompt.words, call.cwd, call.env, self._prompt.text, None
             )
+            self.over = False
             self._reader = OutputReader(self._binding, self._record)
             self._begun = _timing.now()
             self._deadline = self._begun + self._limit
@@ -155,18 +157,20 @@ class AgentStream(_Events, Closeable):
         CagedAgentError: Reading the next event: the agent reports an error or failed, or is not installed.
         CagedCommandTimeoutError: Reading the next event: the agent took too long, and was ended; the error has what it
             printed until then.
+        CagedError: Reading the first event: the agent could not be started, or whether it was is not known; then it is
+            ended. No event comes after it, and the prompt is not given again.
     """
 
-    def __init__(self, session: Session, run: AgentRun) -> None:
+    def __init__(self, bound: Bound, run: AgentRun) -> None:
         super().__init__(run)
-        self._session = session
+        self._bound = bound
 
     def __iter__(self: S) -> S:
         return self
 
     def __next__(self) -> dict[str, Any]:
         while not self._events and not self._agent.over:
-            self._events = self._session.run(self._agent.next_events())
+            self._events = self._bound._run(self._agent.next_events())
         if not self._events:
             raise StopIteration
         return self._events.pop(0)
@@ -174,7 +178,7 @@ class AgentStream(_Events, Closeable):
     def close(self) -> None:
         """End the agent, if it has not ended. May be called twice."""
         self._events.clear()
-        self._session.run(self._agent.end())
+        self._bound._run(self._agent.end())
 
 
 @public
@@ -185,16 +189,16 @@ class AsyncAgentStream(_Events, AsyncCloseable):
     See `AgentStream`; ``async with`` closes it.
     """
 
-    def __init__(self, session: AsyncSession, run: AgentRun) -> None:
+    def __init__(self, bound: AsyncBound, run: AgentRun) -> None:
         super().__init__(run)
-        self._session = session
+        self._bound = bound
 
     def __aiter__(self: A) -> A:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
         while not self._events and not self._agent.over:
-            self._events = await self._session.run(self._agent.next_events())
+            self._events = await self._bound._run(self._agent.next_events())
         if not self._events:
             raise StopAsyncIteration
         return self._events.pop(0)
@@ -202,4 +206,4 @@ class AsyncAgentStream(_Events, AsyncCloseable):
     async def close(self) -> None:
         """See `AgentStream.close`."""
         self._events.clear()
-        await uninterrupted(self._session.run(self._agent.end()))
+        await uninterrupted(self._bound._run(self._agent.end()))

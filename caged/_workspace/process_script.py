@@ -96,7 +96,8 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
     ]
     # From a file: the command line of the supervisor does not hold the command, by which programs look for processes.
     lines = [
-        f"{MAKE_SCRATCH}{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1\n{note_start(name)}",
+        f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1",
+        note_start(name).rstrip("\n"),
         f"printf %s {quote(chr(10).join(supervisor))} >{path}.s||exit 1",
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",

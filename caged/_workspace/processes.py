@@ -11,9 +11,11 @@ from typing import Any, Literal, Optional, Union
 
 from .. import _arguments as arguments
 from .. import _timing
+from .._api_errors import CagedServerError
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
 from .._errors import (
+    CagedConnectionError,
     CagedError,
     CagedProcessLostError,
     CagedTimeoutError,
@@ -28,7 +30,7 @@ from .command_output import Streams, decode
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
 from .pieces import fetch, put
-from .process_kill import removal_of_processes, send_signal
+from .process_kill import end_lost_start, removal_of_processes, send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
 from .script_header import helper_header
 from .signals import signal_number
@@ -90,21 +92,26 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     spec = checked_command(command, cwd, env, user)
     given = command_line(command)
     name = new_name()
-    source = yield from send_stdin(binding, name, stdin)
-    encoded: Optional[str] = base64.b64encode(given.encode()).decode()
-    if encoded is not None and len(encoded) > _COMMAND_IN_SCRIPT:
-        yield from put(binding, f"{files_of(name)}.l", encoded.encode())
-        encoded = None
     title = f"start {given}"
-    limit = LONGEST_SCRIPT - len(helper_header(title))
-    script = yield from fitting_script(
-        binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
-    )
+    try:
+        source = yield from send_stdin(binding, name, stdin)
+        encoded: Optional[str] = base64.b64encode(given.encode()).decode()
+        if encoded is not None and len(encoded) > _COMMAND_IN_SCRIPT:
+            yield from put(binding, f"{files_of(name)}.l", encoded.encode())
+            encoded = None
+        limit = LONGEST_SCRIPT - len(helper_header(title))
+        script = yield from fitting_script(
+            binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
+        )
+    except BaseException:
+        binding.finished.append(name)
+        raise
     try:
         begun = binding.execute(title, script, _START_TIMEOUT)
         output = yield from binding.interruptible(begun, removal_of_processes(name))
-    except CagedTimeoutError:
-        yield from send_signal(binding, name, signal_number("KILL"))
+    except (CagedConnectionError, CagedServerError, CagedTimeoutError):
+        # Whether it runs is not known, and no object for it is returned.
+        yield from end_lost_start(binding, name)
         raise
     line, _, rest = output.partition("\n")
     words = line.split()
@@ -414,7 +421,9 @@ class Processes(Bound):
         stdin: Optional[Input] = None,
         user: Optional[str] = None,
     ) -> Process:
-        """Start a command in the background, and return when it runs. Interrupted before that, it ends the command.
+        """Start a command in the background, and return when it runs.
+
+        Interrupted before that, or where the answer is lost, it ends the command, as far as the sandbox answers.
 
         Args:
             command: A line for the shell, or a list of words, which are quoted.

@@ -11,7 +11,7 @@ import pytest
 from cases import each
 from either_kind import items, result
 
-from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedError
+from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedConnectionError, CagedError
 from caged._workspace import agent_streams
 from caged._workspace.agent_dialects import AgentFailure, Claude, Codex, UnreadableOutput
 
@@ -319,6 +319,26 @@ while :; do echo '{"type":"assistant"}'; sleep 0.01; done"""
         with pytest.raises(CagedCommandTimeoutError, match=r"took longer than 0.5 s"):
             await all_of(events, [])
         assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
+
+    box(use)
+
+
+def test_start_of_a_stream_whose_answer_is_lost_is_not_repeated_and_ends_the_agent(box, emulator):
+    async def use(box):
+        agent = await agent_program(box, "claude", "#!/bin/sh\necho $$ >>/workspace/started; exec sleep 600")
+        await result(box.run("rm -f started"))
+        known = len(await result(box.processes()))
+        stream = agent.ask("Go", stream=True)
+        with emulator.faults.add("sandboxes.exec", times=1, drop="after"):
+            with pytest.raises(CagedConnectionError):
+                await items(stream).__anext__()
+        assert [event async for event in items(stream)] == []
+        await result(stream.close())
+        assert len(await result(box.processes())) == known
+        started = (await result(box.run("cat started 2>/dev/null || true"))).stdout.split()
+        assert len(started) <= 1
+        for pid in started:
+            assert not (await result(box.run(f"kill -0 {pid}"))).ok
 
     box(use)
 

@@ -7,12 +7,14 @@ import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from leftovers import processes_with, unique_seconds, until
 from workspace_testing import on_shells
 
 from caged import (
     Caged,
+    CagedConnectionError,
     CagedError,
     CagedNotFoundError,
     CagedProcessLostError,
@@ -492,3 +494,39 @@ def test_interrupted_start_leaves_no_process(namespace_box, monkeypatch):
     monkeypatch.undo()
     assert processes_with(seconds) == []
     assert len(box.processes()) == known
+
+
+def test_start_whose_answer_is_lost_leaves_no_process(namespace_box, monkeypatch):
+    box, seconds = namespace_box, unique_seconds()
+    exchange = box._session._exchange
+
+    def lost(request):
+        answer = exchange(request)
+        if b"@started" in request.content:
+            until(lambda: processes_with(seconds))
+            return httpx.ReadError("the connection broke")
+        return answer
+
+    known = len(box.processes())
+    monkeypatch.setattr(box._session, "_exchange", lost)
+
+    with pytest.raises(CagedConnectionError):
+        box.start(f"setsid sleep {seconds}; sleep {seconds}")
+
+    monkeypatch.undo()
+    assert processes_with(seconds) == []
+    assert len(box.processes()) == known
+
+
+def test_input_that_cannot_be_read_leaves_no_file(namespace_box):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError("bad disk")
+
+    for _ in range(20):
+        with pytest.raises(CagedError, match="bad disk"):
+            namespace_box.start("cat", stdin=Failing())
+    for _ in range(2):
+        namespace_box.run("true")  # removes what is left of others
+
+    assert int(namespace_box.run(f"ls {SCRATCH} | grep -c '[.]0$'").stdout) <= 16
