@@ -422,6 +422,7 @@ def test_reply_is_read(dialect, output):
     [
         (Claude(), json.dumps({**CLAUDE, "is_error": True, "result": "Invalid API key"}), "Invalid API key"),
         (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": True}), "error_max_turns"),
+        (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": False}), "error_max_turns"),
         (Claude(), json.dumps({"type": "result", "is_error": True, "errors": ["No such", "thing"]}), "No such; thing"),
         (Codex(), lines({"type": "turn.failed", "error": {"message": "no credit"}}), "no credit"),
         (Codex(), lines({"type": "error", "message": "no connection"}), "no connection"),
@@ -499,6 +500,7 @@ def test_arguments_are_checked_before_any_request(driver):
         ),
         ({"name": "aider"}, {}, r"agent 'aider' is not known. Known: .*; others can be called with run\(\)"),
         ({"name": None}, {}, "agent None is not known"),
+        ({"name": []}, {}, r"agent \[\] is not known"),
         ({"name": "claude", "options": "--verbose"}, {}, "options must be a list of str"),
         ({"name": "claude", "env": {"A": 1}}, {}, "must be a str"),
         ({"name": "claude"}, {"prompt": " \n"}, "prompt is empty"),
