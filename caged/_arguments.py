@@ -123,13 +123,13 @@ def number(name: str, value: Any) -> float:
 
 
 def seconds(name: str, value: Any) -> Optional[float]:
-    """A duration above 0, or None for no limit."""
+    """A duration above 0, or None. What None means is up to the caller, so the error does not say it."""
     if value is None:
         return None
     amount = number(name, value)
     if not 0 < amount <= LONGEST_TIMEOUT:
         longest = f"{LONGEST_TIMEOUT:.0f} seconds"
-        raise CagedError(f"{name} must be above 0 and at most {longest}; None means no limit")
+        raise CagedError(f"{name} must be above 0 and at most {longest}")
     return amount
 
 

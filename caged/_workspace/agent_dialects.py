@@ -107,10 +107,12 @@ class Claude(AgentDialect):
             raise UnreadableOutput("no result")
         raw = results[-1]
         text = _typed(raw, "result", str)
-        if text is None and not raw.get("is_error"):
+        # `error_max_turns`, for example, comes without a text, and in some versions without `is_error`.
+        failed = raw.get("is_error") or (text is None and (_typed(raw, "subtype", str) or "").startswith("error"))
+        if text is None and not failed:
             raise UnreadableOutput("a result without text")
         text = text or ""
-        if raw.get("is_error"):
+        if failed:
             errors = "; ".join(filter(None, map(str, _typed(raw, "errors", list) or [])))
             raise AgentFailure(text or errors or str(raw.get("subtype") or "unknown error"), raw)
         usage = _typed(raw, "usage", dict) or {}
@@ -178,7 +180,7 @@ def dialect(name: Any) -> AgentDialect:
         CagedError: There is none.
     """
     known = {one: each for each in DIALECTS for one in each.names}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         hint = (did_you_mean(name, known) if isinstance(name, str) else "") or "."
         raise CagedError(
             f"the command line of agent {name!r} is not known{hint} Known: {', '.join(known)}; "
@@ -197,7 +199,8 @@ def _objects(output: str) -> Iterator[dict[str, Any]]:
     try:
         values = _json(output)
     except (ValueError, RecursionError):
-        values = [value for line in output.splitlines() for value in _parsed(line)]
+        # Not splitlines(): it also splits at characters such as U+2028, which JSON strings may hold.
+        values = [value for line in output.split("\n") for value in _parsed(line)]
     for value in values if isinstance(values, list) else [values]:
         if isinstance(value, dict):
             yield value

@@ -77,7 +77,7 @@ class BoundAgent:
         """
         checked = checked_prompt(self._call, prompt, model, json, timeout, session, stream)
         if stream:
-            return AgentStream(self._bound._session, AgentRun(self._bound._binding, checked))
+            return AgentStream(self._bound, AgentRun(self._bound._binding, checked))
         return self._bound._run(ask(self._bound._binding, checked))
 
     def __repr__(self) -> str:
@@ -130,7 +130,7 @@ class AsyncBoundAgent:
         """See `BoundAgent.ask`. It is awaited; with ``stream=True`` it is for ``async for``, without ``await``."""
         checked = checked_prompt(self._call, prompt, model, json, timeout, session, stream)
         if stream:
-            return AsyncAgentStream(self._bound._session, AgentRun(self._bound._binding, checked))
+            return AsyncAgentStream(self._bound, AgentRun(self._bound._binding, checked))
         coroutine: Coroutine[Any, Any, AgentReply] = _ask(self._bound, checked)
         return coroutine
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from .._core import Plan
 from .._errors import CagedError
 from .binding import MAKE_SCRATCH, Binding, decode_base64
@@ -65,6 +67,15 @@ def send_signal(binding: Binding, name: str, number: int) -> Plan[None]:
     """Send a signal to every process of a command; SIGKILL until none is left."""
     send = _KILL if number == _SIGKILL else _SIGNAL.format(number=number)
     yield from binding.execute(f"send signal {number}", scan_functions(name) + _SEND + send, _TIMEOUT)
+
+
+def end_lost_start(binding: Binding, name: str) -> Plan[None]:
+    """End every process of a command whose start was not answered, and remove its files; nothing where that fails."""
+    # The file `.x` keeps a command from starting that arrives later than this.
+    script = f"{MAKE_SCRATCH}>{files_of(name)}.x\n{scan_functions(name)}{_SEND}{_KILL}rm -f $f.[!x]\n"
+    with suppress(CagedError):
+        yield from binding.execute("end a command", script, _TIMEOUT)
+        binding.finished.append(name)
 
 
 def removal_of_processes(name: str) -> str:

@@ -67,11 +67,11 @@ pause(){ n=$((n+1));if [ $n -lt 20 ];then sleep 0.02;else sleep 0.1;fi;}
 )
 
 
-def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, encoded: str) -> str:
+def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, encoded: Optional[str]) -> str:
     """Start a process. Prints the line of `.p`, or why there is none.
 
     Args:
-        encoded: The command, base64; empty if it is in its file.
+        encoded: The command, base64; None if it is in its file.
     """
     path = files_of(name)
     file = f"{path}.c" if long else None
@@ -81,7 +81,7 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
         'echo "@started ${CAGED_SDK_STAT%% *} ${CAGED_SDK_STAT##*) }" >&9;unset CAGED_SDK_STAT;exec 9>&2;'
     )
     command = body(spec, name, file, line + exec_shell(spec, file))
-    keep_command = f"echo {encoded} >{path}.l||exit 1\n" if encoded else ""
+    keep_command = f"echo {encoded} >{path}.l||exit 1\n" if encoded is not None else ""
     supervisor = [
         f"{_FIND_TICKS}trap : {_SIGNALS}",
         "read -r caged_super _ </proc/self/stat",
@@ -96,7 +96,8 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
     ]
     # From a file: the command line of the supervisor does not hold the command, by which programs look for processes.
     lines = [
-        f"{MAKE_SCRATCH}{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1\n{note_start(name)}",
+        f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1",
+        note_start(name).rstrip("\n"),
         f"printf %s {quote(chr(10).join(supervisor))} >{path}.s||exit 1",
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",
@@ -111,10 +112,13 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
 
 
 def list_script() -> str:
-    """Print the state of every process: a line, one with its name, and the lines of its command."""
+    """Print the state of every process: a line, one with its name, and the lines of its command.
+
+    A process whose files are removed meanwhile, or are not complete, does not keep the others from being listed.
+    """
     return (
         f'{_FUNCTIONS}for p in {SCRATCH}/*.p;do [ -s "$p" ]||continue\n'
-        'find_state "${p%.p}";show_state;echo "${f##*/}";cat $f.l;done\n'
+        'find_state "${p%.p}";show_state;echo "${f##*/}";cat $f.l 2>/dev/null;done;:\n'
     )
 
 
@@ -163,6 +167,12 @@ class State:
 
 
 def parsed_state(words: Sequence[str]) -> State:
-    """Parse the words of a line that `show_state` printed."""
-    status = words[0][1:]
+    """Parse the words of a line that `show_state` printed.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if len(words) != 4:
+        raise ValueError(words)
+    status = words[0].partition("@")[2]
     return State(status, int(words[1]), int(words[2]), int(words[3]) if status == "exited" else None)

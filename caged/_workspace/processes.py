@@ -11,9 +11,11 @@ from typing import Any, Literal, Optional, Union
 
 from .. import _arguments as arguments
 from .. import _timing
+from .._api_errors import CagedServerError
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
 from .._errors import (
+    CagedConnectionError,
     CagedError,
     CagedProcessLostError,
     CagedTimeoutError,
@@ -24,11 +26,11 @@ from .._http import AsyncSession, Session
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, decode_base64, new_name
-from .command_output import Streams
+from .command_output import Streams, decode
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
 from .pieces import fetch, put
-from .process_kill import removal_of_processes, send_signal
+from .process_kill import end_lost_start, removal_of_processes, send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
 from .script_header import helper_header
 from .signals import signal_number
@@ -90,21 +92,26 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     spec = checked_command(command, cwd, env, user)
     given = command_line(command)
     name = new_name()
-    source = yield from send_stdin(binding, name, stdin)
-    encoded = base64.b64encode(given.encode()).decode()
-    if len(encoded) > _COMMAND_IN_SCRIPT:
-        yield from put(binding, f"{files_of(name)}.l", encoded.encode())
-        encoded = ""
     title = f"start {given}"
-    limit = LONGEST_SCRIPT - len(helper_header(title))
-    script = yield from fitting_script(
-        binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
-    )
+    try:
+        source = yield from send_stdin(binding, name, stdin)
+        encoded: Optional[str] = base64.b64encode(given.encode()).decode()
+        if encoded is not None and len(encoded) > _COMMAND_IN_SCRIPT:
+            yield from put(binding, f"{files_of(name)}.l", encoded.encode())
+            encoded = None
+        limit = LONGEST_SCRIPT - len(helper_header(title))
+        script = yield from fitting_script(
+            binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
+        )
+    except BaseException:
+        binding.finished.append(name)
+        raise
     try:
         begun = binding.execute(title, script, _START_TIMEOUT)
         output = yield from binding.interruptible(begun, removal_of_processes(name))
-    except CagedTimeoutError:
-        yield from send_signal(binding, name, signal_number("KILL"))
+    except (CagedConnectionError, CagedServerError, CagedTimeoutError):
+        # Whether it runs is not known, and no object for it is returned.
+        yield from end_lost_start(binding, name)
         raise
     line, _, rest = output.partition("\n")
     words = line.split()
@@ -121,11 +128,21 @@ def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
     for part in output.split("@")[1:]:
         first, _, rest = part.partition("\n")
         name, _, encoded = rest.partition("\n")
-        state = parsed_state(first.split())
-        command = decode_base64(binding, encoded).decode("utf-8", "replace")
+        try:
+            state = parsed_state(f"@{first}".split())
+        except ValueError:  # a program has written into its file
+            continue
         if state.pid:
-            found.append((ProcessRecord(name, state.pid, state.started, command), state))
+            found.append((ProcessRecord(name, state.pid, state.started, _command_of(encoded)), state))
     return sorted(found, key=lambda one: one[0].started)
+
+
+def _command_of(encoded: str) -> str:
+    """The command of a record; empty if the record is not complete, after the disk was full for example."""
+    try:
+        return decode(encoded).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def find(binding: Binding, pid: Any) -> Plan[ProcessRecord]:
@@ -223,6 +240,7 @@ class OutputReader:
     """Reads what a process prints, as it comes.
 
     Attributes:
+        running: Whether the process ran when it was last read.
         ended: Whether the process has ended and everything is read.
     """
 
@@ -230,6 +248,7 @@ class OutputReader:
     LONGEST = 256 * BLOCK
 
     def __init__(self, binding: Binding, record: ProcessRecord) -> None:
+        self.running = True
         self.ended = False
         self._binding = binding
         self._record = record
@@ -256,7 +275,8 @@ class OutputReader:
             CagedProcessLostError: How it ended is not known. All that it has printed was returned before.
         """
         state, pieces = yield from self.read(seconds)
-        self.ended = state.status != "running" and not any(pieces)
+        self.running = state.status == "running"
+        self.ended = not self.running and not any(pieces)
         chunks = []
         for number, (stream, data) in enumerate(zip(_STREAMS, pieces)):
             text = self._decoders[number].decode(data, self.ended)
@@ -401,7 +421,9 @@ class Processes(Bound):
         stdin: Optional[Input] = None,
         user: Optional[str] = None,
     ) -> Process:
-        """Start a command in the background, and return when it runs. Interrupted before that, it ends the command.
+        """Start a command in the background, and return when it runs.
+
+        Interrupted before that, or where the answer is lost, it ends the command, as far as the sandbox answers.
 
         Args:
             command: A line for the shell, or a list of words, which are quoted.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 import shlex
+from types import SimpleNamespace
 
 import pytest
 from cases import each
 from either_kind import items, result
 
-from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedError
+from caged import Caged, CagedAgentError, CagedCommandTimeoutError, CagedConnectionError, CagedError
+from caged._workspace import agent_streams
 from caged._workspace.agent_dialects import AgentFailure, Claude, Codex, UnreadableOutput
 
 AGENTS = ["claude", "codex"]
@@ -63,6 +65,22 @@ def test_codex_replies_with_text_tokens_and_session(box, emulator):
     assert (reply.text, reply.cost, reply.tokens_in, reply.tokens_out) == ("Done.", None, 100, 20)
     assert reply.session_id == emulator.agent("codex").prompts[-1].session
     assert [event["type"] for event in reply.raw][::3] == ["thread.started", "turn.completed"]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_reply_may_hold_every_separator_of_lines(box, emulator, agent, stream):
+    text = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\rh\ni"
+
+    async def use(box):
+        reply = box.agent(agent).ask("Say it", stream=stream)
+        if not stream:
+            return (await result(reply)).text
+        assert len([event async for event in items(reply)]) >= 3
+        return reply.reply.text
+
+    with emulator.agent(agent).reply(text):
+        assert box(use) == text
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -234,6 +252,97 @@ def test_streaming_agent_that_takes_too_long_is_ended(box):
     box(use)
 
 
+@pytest.fixture
+def stream_clock(monkeypatch):
+    """A list with the time by which a stream of events knows its deadline."""
+    time = [0.0]
+    monkeypatch.setattr(agent_streams, "_timing", SimpleNamespace(now=lambda: time[0]))
+    return time
+
+
+async def all_of(events, received):
+    async for event in events:
+        received.append(event["type"])
+
+
+def test_reply_of_an_agent_that_finished_in_time_is_there_for_a_slow_reader(box, stream_clock):
+    printed = json.dumps({"type": "result", "result": "fine"})
+    script = f"""#!/bin/sh
+echo '{{"type":"system"}}'
+until [ -e /workspace/read ]; do sleep 0.02; done
+rm /workspace/read
+echo '{printed}'"""
+
+    async def use(box):
+        stream = (await agent_program(box, "claude", script)).ask("Go", timeout=100, stream=True)
+        events = items(stream)
+        received = [(await events.__anext__())["type"]]
+        await result(box.run("touch read"))
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 0
+        stream_clock[0] += 200
+        await all_of(events, received)
+        return received, stream.reply.text
+
+    assert box(use) == (["system", "result"], "fine")
+
+
+def test_events_before_a_timeout_are_returned(box, stream_clock):
+    script = """#!/bin/sh
+echo '{"type":"system"}'
+until [ -e /workspace/read ]; do sleep 0.02; done
+rm /workspace/read
+echo '{"type":"assistant"}'
+touch /workspace/printed
+sleep 600"""
+
+    async def use(box):
+        events = items((await agent_program(box, "claude", script)).ask("Go", timeout=100, stream=True))
+        received = [(await events.__anext__())["type"]]
+        command = "touch read; until [ -e printed ]; do sleep 0.02; done; rm printed"
+        await result(box.run(command, timeout=60, check=True))
+        stream_clock[0] += 200
+        with pytest.raises(CagedCommandTimeoutError, match="took longer than 100 s") as caught:
+            await all_of(events, received)
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
+        assert "assistant" in caught.value.stdout
+        return received
+
+    assert box(use) == ["system", "assistant"]
+
+
+def test_agent_that_prints_without_end_is_ended_in_time(box):
+    script = """#!/bin/sh
+while :; do echo '{"type":"assistant"}'; sleep 0.01; done"""
+
+    async def use(box):
+        events = items((await agent_program(box, "claude", script)).ask("Go", timeout=0.5, stream=True))
+        with pytest.raises(CagedCommandTimeoutError, match=r"took longer than 0.5 s"):
+            await all_of(events, [])
+        assert await result((await result(box.processes()))[-1].wait(timeout=15)) == 137
+
+    box(use)
+
+
+def test_start_of_a_stream_whose_answer_is_lost_is_not_repeated_and_ends_the_agent(box, emulator):
+    async def use(box):
+        agent = await agent_program(box, "claude", "#!/bin/sh\necho $$ >>/workspace/started; exec sleep 600")
+        await result(box.run("rm -f started"))
+        known = len(await result(box.processes()))
+        stream = agent.ask("Go", stream=True)
+        with emulator.faults.add("sandboxes.exec", times=1, drop="after"):
+            with pytest.raises(CagedConnectionError):
+                await items(stream).__anext__()
+        assert [event async for event in items(stream)] == []
+        await result(stream.close())
+        assert len(await result(box.processes())) == known
+        started = (await result(box.run("cat started 2>/dev/null || true"))).stdout.split()
+        assert len(started) <= 1
+        for pid in started:
+            assert not (await result(box.run(f"kill -0 {pid}"))).ok
+
+    box(use)
+
+
 def test_output_that_is_not_json_is_an_error_with_the_output(box):
     with pytest.raises(CagedAgentError, match=r"its output has no result\nstdout: Welcome!\nstderr: a warning"):
         with_program(box, "claude", "#!/bin/sh\necho Welcome!; echo a warning >&2")
@@ -296,6 +405,7 @@ def lines(*objects):
         (Claude(), json.dumps(CLAUDE)),
         (Claude(), json.dumps([{"type": "system"}, CLAUDE])),
         (Claude(), "a warning\n" + lines({"type": "system"}, CLAUDE)),
+        (Claude(), "a warning\r\n" + lines({"type": "system"}, CLAUDE).replace("\n", "\r\n")),
         (Codex(), lines(*CODEX)),
         (Codex(), "a warning\n" + lines({"type": "error", "message": "reconnecting"}, *CODEX)),
     ],
@@ -312,6 +422,7 @@ def test_reply_is_read(dialect, output):
     [
         (Claude(), json.dumps({**CLAUDE, "is_error": True, "result": "Invalid API key"}), "Invalid API key"),
         (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": True}), "error_max_turns"),
+        (Claude(), json.dumps({"type": "result", "subtype": "error_max_turns", "is_error": False}), "error_max_turns"),
         (Claude(), json.dumps({"type": "result", "is_error": True, "errors": ["No such", "thing"]}), "No such; thing"),
         (Codex(), lines({"type": "turn.failed", "error": {"message": "no credit"}}), "no credit"),
         (Codex(), lines({"type": "error", "message": "no connection"}), "no connection"),
@@ -389,6 +500,7 @@ def test_arguments_are_checked_before_any_request(driver):
         ),
         ({"name": "aider"}, {}, r"agent 'aider' is not known. Known: .*; others can be called with run\(\)"),
         ({"name": None}, {}, "agent None is not known"),
+        ({"name": []}, {}, r"agent \[\] is not known"),
         ({"name": "claude", "options": "--verbose"}, {}, "options must be a list of str"),
         ({"name": "claude", "env": {"A": 1}}, {}, "must be a str"),
         ({"name": "claude"}, {"prompt": " \n"}, "prompt is empty"),

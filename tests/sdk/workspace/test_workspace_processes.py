@@ -7,12 +7,14 @@ import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from leftovers import processes_with, unique_seconds, until
 from workspace_testing import on_shells
 
 from caged import (
     Caged,
+    CagedConnectionError,
     CagedError,
     CagedNotFoundError,
     CagedProcessLostError,
@@ -125,8 +127,8 @@ def test_process_that_cannot_start_is_an_error_and_leaves_nothing(box):
     assert not box.run("test -e /workspace/ran").ok
 
 
-def test_process_of_another_user(places):
-    box = places.box("namespace-sync")
+def test_process_of_another_user(namespace_box):
+    box = namespace_box
     if not box.run("su daemon -s /bin/sh -c true").ok:
         pytest.skip("this sandbox has root as its only user")
     seconds = unique_seconds()
@@ -382,6 +384,41 @@ def test_process_whose_files_were_removed_is_lost(process_box):
         process.wait()
 
 
+@on_shells
+def test_empty_command_is_a_process_like_others(box):
+    process = box.start("")
+
+    assert process.wait() == 0
+    assert [(one.pid, one.command, one.poll()) for one in box.processes()] == [(process.pid, "", 0)]
+
+
+@on_shells
+def test_incomplete_record_leaves_the_other_processes_in_the_list(box):
+    broken = [box.start("exit 3") for _ in range(4)]
+    whole = box.start("exit 4")
+    for process in (*broken, whole):
+        process.wait()
+    no_command, half_command, no_numbers, no_code = (files_of(box, process) for process in broken)
+
+    box.exec(f"rm {no_command}.l; echo a >{half_command}.l; echo @x >{no_numbers}.p; echo x >{no_code}.x")
+
+    listed = {process.pid: process.command for process in box.processes()}
+    expected = {broken[0].pid: "", broken[1].pid: "", whole.pid: "exit 4"}
+    assert {pid: command for pid, command in listed.items() if pid in expected} == expected
+    assert box.process(whole.pid).poll() == 4
+
+
+def test_reused_number_is_that_of_the_running_process(namespace_box):
+    running = namespace_box.start("sleep 1000")
+    ended = namespace_box.start("exit 3")
+    ended.wait()
+    path = files_of(namespace_box, ended)
+    # As if the process that has ended had the number, too.
+    namespace_box.run(f"read -r a b c <{path}.p; echo $a {running.pid} $c >{path}.p")
+
+    assert namespace_box.process(running.pid).poll() is None
+
+
 def test_signal_to_the_process_group_leaves_the_exit_code(box):
     assert box.start("kill -TERM 0; sleep 60").wait() == 143
 
@@ -457,3 +494,39 @@ def test_interrupted_start_leaves_no_process(namespace_box, monkeypatch):
     monkeypatch.undo()
     assert processes_with(seconds) == []
     assert len(box.processes()) == known
+
+
+def test_start_whose_answer_is_lost_leaves_no_process(namespace_box, monkeypatch):
+    box, seconds = namespace_box, unique_seconds()
+    exchange = box._session._exchange
+
+    def lost(request):
+        answer = exchange(request)
+        if b"@started" in request.content:
+            until(lambda: processes_with(seconds))
+            return httpx.ReadError("the connection broke")
+        return answer
+
+    known = len(box.processes())
+    monkeypatch.setattr(box._session, "_exchange", lost)
+
+    with pytest.raises(CagedConnectionError):
+        box.start(f"setsid sleep {seconds}; sleep {seconds}")
+
+    monkeypatch.undo()
+    assert processes_with(seconds) == []
+    assert len(box.processes()) == known
+
+
+def test_input_that_cannot_be_read_leaves_no_file(namespace_box):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError("bad disk")
+
+    for _ in range(20):
+        with pytest.raises(CagedError, match="bad disk"):
+            namespace_box.start("cat", stdin=Failing())
+    for _ in range(2):
+        namespace_box.run("true")  # removes what is left of others
+
+    assert int(namespace_box.run(f"ls {SCRATCH} | grep -c '[.]0$'").stdout) <= 16
