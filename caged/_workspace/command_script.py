@@ -27,7 +27,7 @@ from typing import Any, Optional, Union
 from .. import _arguments as arguments
 from .._errors import CagedError
 from .binding import MAKE_SCRATCH, SCRATCH
-from .script_header import run_header
+from .script_header import RESTORE_OPTIONS, run_header
 from .shell_quoting import quote
 
 Command = Union[str, Sequence[str]]
@@ -196,12 +196,12 @@ def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
     if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
         # short command.
-        return body(spec, name, file, start + exec_shell(spec, file))
+        return body(spec, name, file, start, exec_shell(spec, file))
     # A leading quote would follow the quote that is added here, and the emulator would not recognize a path behind it;
     # a leading "-" would be read as an option of eval.
     begun = f" {spec.line}" if spec.line[:1] in ("'", '"', "-") else spec.line
     line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quote(begun)}"
-    return body(spec, name, file, start + line)
+    return body(spec, name, file, start, line)
 
 
 def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
@@ -211,12 +211,14 @@ def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
     return f"{_exports(spec)}exec {SHELL} -c {quote(spec.line)}"
 
 
-def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
-    """What the subshell of a command runs: `line`, in the working directory, and as the user.
+def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: str) -> str:
+    """What the subshell of a command runs: `start` and `line`, in the working directory, and as the user.
 
     Args:
         file: Of variables and command, where they are in one.
-        line: Where something fails before it, descriptor 9 gets a line that says what.
+        start: Says that the command is started. Where something fails before it, descriptor 9 gets a line that says
+            what.
+        line: The command, with the options that the sandbox gives to a shell.
     """
     mark = f"export {MARK}={name};"
     inner = ""
@@ -224,12 +226,13 @@ def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
         # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
         path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
         inner = f"cd {quote(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
+    inner += start if spec.user is not None else f"{start}{RESTORE_OPTIONS}"
     inner += line
     if spec.user is not None:
         user = shlex.quote(spec.user)
         inner = (
             f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-            f"exec su -s {SHELL} -c {quote(inner)} -- {user}"
+            f"{RESTORE_OPTIONS}exec su -s {SHELL} -c {quote(inner)} -- {user}"
         )
     # Opened here: another user cannot read the file by its path.
     return mark + inner if file is None else f"exec 8<{file};{mark}{inner}"

@@ -604,3 +604,34 @@ def test_name_of_the_mark_of_a_command_is_refused(namespace_box):
 
 def test_first_word_that_begins_with_a_minus_is_a_program(process_box):
     assert process_box.run(["-x"]).exit_code == 127
+
+
+SHELL_OPTIONS = {
+    "file": {"BASH_ENV": "/root/options"},
+    "errexit": {"SHELLOPTS": "errexit:nounset:allexport"},
+    "noglob": {"SHELLOPTS": "noglob:noclobber:pipefail"},
+    "xtrace": {"SHELLOPTS": "xtrace:verbose"},
+    "failglob": {"BASHOPTS": "failglob:nocasematch"},
+}
+
+
+@each("options", list(SHELL_OPTIONS))
+def test_shell_options_of_the_sandbox_are_for_commands_and_not_for_helpers(places, options):
+    with new_sandbox(places.served("namespace-sync"), env=SHELL_OPTIONS[options]) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.exec("echo 'set -eux; shopt -s failglob' >/root/options")
+
+        box.write("folder/file", "old")
+        box.write("folder/file", "new")
+        for command in ("echo $- $#; false; echo end", "echo $- $#; : $$; false; echo end"):
+            expected = box.exec(f"exec 2>/dev/null; {command}")
+            result = box.run(f"exec 2>/dev/null; {command}")
+            assert (result.stdout, result.exit_code) == (expected.output.rpartition("+ exec\n")[2], expected.exit_code)
+            process = box.start(f"exec 2>/dev/null; {command}")
+            assert (process.wait(30), process.output().stdout) == (result.exit_code, result.stdout)
+        assert box.run("false").exit_code == 1
+        assert box.read_text("folder/file") == "new"
+        assert [entry.name for entry in box.list("folder")] == ["file"]
+        assert [found.pid for found in box.processes()] != []
+        with pytest.raises(CagedCommandTimeoutError):
+            box.run("sleep 1000", timeout=0.3)
