@@ -18,10 +18,12 @@ The script has no variables, which the command could see.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Optional, Union
 
 from .. import _arguments as arguments
@@ -47,7 +49,13 @@ _RESERVED = frozenset(
     {"!", "{", "}", "[[", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in"}
     | {"select", "then", "time", "until", "while"}
 )
-_OF_THE_SHELL = frozenset({"BASH", "BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
+# In bash, what a command's environment has of such a name is the shell's value, or nothing.
+_OF_THE_SHELL = frozenset(
+    {"BASH", "BASHOPTS", "BASHPID", "BASH_ALIASES", "BASH_ARGC", "BASH_ARGV", "BASH_CMDS", "BASH_COMMAND"}
+    | {"BASH_LINENO", "BASH_SOURCE", "BASH_SUBSHELL", "BASH_VERSINFO", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS"}
+    | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
+    | {"SRANDOM", "UID", "_"}
+)
 # `$$`, as a command may write it.
 _NUMBER_OF_SHELL = re.compile(r"\$\$|\$\{[#!]?\$")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -75,6 +83,8 @@ def checked_command(command: Any, cwd: Any, env: Any, user: Any) -> CommandSpec:
     Raises:
         CagedError: An argument that cannot be used; nothing is sent.
     """
+    if isinstance(cwd, PurePosixPath):
+        cwd = os.fspath(cwd)
     variables = {} if env is None else arguments.text_mapping("env", env)
     for name, value in variables.items():
         if not _VARIABLE.match(name):
@@ -158,7 +168,10 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
         finished: Names of commands whose files are removed.
     """
     path = files_of(name)
-    removal = f"rm -f {' '.join(f'{files_of(old)}.*' for old in finished)} &\n" if finished else ""
+    removal = ""
+    if finished:
+        files = " ".join(f"{files_of(old)}.*" for old in finished)
+        removal = f'{{ [ -z "$BASH_VERSION" ]||shopt -u failglob;exec rm -f {files};}} &\n'
     body = _body(spec, name, f"{path}.c" if long else None)
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
     # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
@@ -172,10 +185,10 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
 
 
 def streams(name: str) -> str:
-    """The lines that print what a command has written."""
+    """The lines that print what a command has written; first `!`, where it has removed the files of that."""
     path = files_of(name)
     return (
-        f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!the command has removed the files of its output'\n"
+        f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!'\n"
         f"if [ -s {path}.1 ];then head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
         f"if [ -s {path}.2 ];then head -c {INLINE + 1} {path}.2|base64;fi\n"
     )
