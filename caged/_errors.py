@@ -69,7 +69,8 @@ class CagedTimeoutError(CagedError):
 
 @public
 class CagedCommandTimeoutError(CagedTimeoutError):
-    """Raised when a command took longer than its `timeout`; it and all processes that it started were ended.
+    """Raised when a command took longer than its `timeout`; it and all processes that it started were ended, unless
+    the message says that they could not be.
 
     Attributes:
         command: As it was given, as one string.
@@ -77,11 +78,11 @@ class CagedCommandTimeoutError(CagedTimeoutError):
         stdout, stderr: What it had printed until then.
     """
 
-    def __init__(self, command: str, timeout: Optional[float], stdout: bytes, stderr: bytes) -> None:
-        printed = printed_output((stdout, "stdout"), (stderr, "stderr"))
-        super().__init__(
-            f"{shortened_command(command)} took longer than {timeout:g} s and was ended{printed}", timeout=timeout
-        )
+    def __init__(self, command: str, timeout: Optional[float], stdout: bytes, stderr: bytes, failure: str = "") -> None:
+        outcome = f" and was ended{printed_output((stdout, 'stdout'), (stderr, 'stderr'))}"
+        if failure:
+            outcome = f", and may still run: {failure}"
+        super().__init__(f"{shortened_command(command)} took longer than {timeout:g} s{outcome}", timeout=timeout)
         self.command = command
         self.stdout = stdout.decode("utf-8", "replace")
         self.stderr = stderr.decode("utf-8", "replace")

@@ -11,6 +11,7 @@ from .agent_dialects import AgentReply
 from .agent_prompts import AgentCall, AgentPrompt, ask, checked_prompt
 from .agent_streams import AgentRun, AgentStream, AsyncAgentStream
 from .binding import AsyncBound, Bound
+from .paths import SandboxPath
 
 
 @public
@@ -152,7 +153,7 @@ class Agents(Bound):
         name: str,
         *,
         options: Sequence[str] = (),
-        cwd: Optional[str] = None,
+        cwd: Optional[SandboxPath] = None,
         env: Optional[Mapping[str, str]] = None,
     ) -> BoundAgent:
         """An agent that the sandbox was created with: ``box.agent("claude").ask(prompt)``. Nothing is sent.
@@ -178,7 +179,7 @@ class AsyncAgents(AsyncBound):
         name: str,
         *,
         options: Sequence[str] = (),
-        cwd: Optional[str] = None,
+        cwd: Optional[SandboxPath] = None,
         env: Optional[Mapping[str, str]] = None,
     ) -> AsyncBoundAgent:
         """See `Agents.agent`."""

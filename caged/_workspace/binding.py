@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
@@ -33,6 +34,8 @@ _REMOVED_TOGETHER = 16
 #: Seconds that the removal of what an interrupted call has left may take.
 _REMOVAL = 5.0
 _BEGUN = "@caged-sdk"
+# As the shells say it.
+_MISSING = re.compile(r"^.*?([\w.+-]+): (?:command )?not found$", re.MULTILINE)
 
 
 @dataclass
@@ -82,29 +85,36 @@ class Binding:
         names, self.finished = self.finished, []
         return names
 
-    def send(self, text: str, timeout: Optional[float]) -> Plan[ExecResult]:
+    def send(self, text: str, timeout: Optional[float], repeatable: bool = False) -> Plan[ExecResult]:
         """Run a command of the shell.
+
+        Args:
+            repeatable: Whether it only reads, and so may be sent again where its answer is lost.
 
         Raises:
             CagedSandboxError: The sandbox cannot run commands.
         """
-        result = yield from perform(self.settings, exec_(self.sandbox_id, text, timeout))
+        call = exec_(self.sandbox_id, text, timeout)
+        result = yield from perform(self.settings, replace(call, repeatable=True) if repeatable else call)
         if result.error:
             raise CagedSandboxError(f"sandbox {self.sandbox_id} cannot run commands: {result.error}")
         return result
 
-    def execute(self, title: str, script: str, timeout: Optional[float] = EXEC_TIMEOUT) -> Plan[str]:
+    def execute(
+        self, title: str, script: str, timeout: Optional[float] = EXEC_TIMEOUT, repeatable: bool = False
+    ) -> Plan[str]:
         """Run a script of the SDK's own, and return its output.
 
         Args:
             title: What it is for, e.g. ``read /etc/passwd``; logs show it.
             script: For `sh`. It must not fail.
             timeout: Seconds.
+            repeatable: Whether it only reads, see `send`.
 
         Raises:
             CagedSandboxError: The sandbox cannot run commands, or the script failed.
         """
-        result = yield from self.send(f"{helper_header(title)}echo {_BEGUN}\n{script}", timeout)
+        result = yield from self.send(f"{helper_header(title)}echo {_BEGUN}\n{script}", timeout, repeatable)
         # A shell that cannot set the locale, for example, says so first.
         _, begun, output = result.output.partition(f"{_BEGUN}\n")
         if result.exit_code != 0 or not begun:
@@ -130,10 +140,17 @@ class Binding:
         lines, self.left = self.left, []
         yield from self.execute("remove what is left", "".join(f"{line}\n" for line in lines) + ":\n", _REMOVAL)
 
-    def failure(self, output: str) -> CagedSandboxError:
-        """The error for a script that ended early: it must not fail, so something in the sandbox is missing or full."""
+    def failure(self, output: str, before: str = "") -> CagedSandboxError:
+        """The error for a script that ended early: it must not fail, so something in the sandbox is missing or full.
+
+        Args:
+            before: What comes first in the message.
+        """
         said = output.strip()[-500:] or "it printed nothing"
-        return CagedSandboxError(f"sandbox {self.sandbox_id} could not run a script of the SDK: {said}")
+        missing = _MISSING.search(output)
+        if missing is not None:
+            said = f"it has no program {missing[1]!r}, which the SDK needs: {missing[0]}"
+        return CagedSandboxError(f"{before}sandbox {self.sandbox_id} could not run a script of the SDK: {said}")
 
 
 def new_name() -> str:

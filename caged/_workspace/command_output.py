@@ -39,12 +39,14 @@ class PrintedResult:
         marks: What the script printed before: `@started`, or why it was not started.
         exit_code: The command's.
         stdout, stderr: The beginnings of what it printed, see `command_script`.
+        is_lost: Whether what it printed is lost, because it has removed the files.
     """
 
     marks: tuple[str, ...]
     exit_code: int
     stdout: bytes
     stderr: bytes
+    is_lost: bool = False
 
 
 def read_result(name: str, output: str) -> PrintedResult:
@@ -60,6 +62,8 @@ def read_result(name: str, output: str) -> PrintedResult:
     if not mark:
         raise ValueError("the script has ended early")
     code, _, printed = rest.partition("\n")
+    if printed.startswith("!"):
+        return PrintedResult(tuple(head.split()), int(code), b"", b"", is_lost=True)
     encoded_out, _, encoded_err = printed.partition("@")
     return PrintedResult(tuple(head.split()), int(code), decode(encoded_out), decode(encoded_err))
 

@@ -18,16 +18,18 @@ The script has no variables, which the command could see.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Optional, Union
 
 from .. import _arguments as arguments
 from .._errors import CagedError
 from .binding import MAKE_SCRATCH, SCRATCH
-from .script_header import run_header
+from .script_header import RESTORE_OPTIONS, run_header
 from .shell_quoting import quote
 
 Command = Union[str, Sequence[str]]
@@ -47,7 +49,13 @@ _RESERVED = frozenset(
     {"!", "{", "}", "[[", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in"}
     | {"select", "then", "time", "until", "while"}
 )
-_OF_THE_SHELL = frozenset({"BASH", "BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
+# In bash, what a command's environment has of such a name is the shell's value, or nothing.
+_OF_THE_SHELL = frozenset(
+    {"BASH", "BASHOPTS", "BASHPID", "BASH_ALIASES", "BASH_ARGC", "BASH_ARGV", "BASH_CMDS", "BASH_COMMAND"}
+    | {"BASH_LINENO", "BASH_SOURCE", "BASH_SUBSHELL", "BASH_VERSINFO", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS"}
+    | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
+    | {"SRANDOM", "UID", "_"}
+)
 # `$$`, as a command may write it.
 _NUMBER_OF_SHELL = re.compile(r"\$\$|\$\{[#!]?\$")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -75,6 +83,8 @@ def checked_command(command: Any, cwd: Any, env: Any, user: Any) -> CommandSpec:
     Raises:
         CagedError: An argument that cannot be used; nothing is sent.
     """
+    if isinstance(cwd, PurePosixPath):
+        cwd = os.fspath(cwd)
     variables = {} if env is None else arguments.text_mapping("env", env)
     for name, value in variables.items():
         if not _VARIABLE.match(name):
@@ -158,7 +168,10 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
         finished: Names of commands whose files are removed.
     """
     path = files_of(name)
-    removal = f"rm -f {' '.join(f'{files_of(old)}.*' for old in finished)} &\n" if finished else ""
+    removal = ""
+    if finished:
+        files = " ".join(f"{files_of(old)}.*" for old in finished)
+        removal = f'{{ [ -z "$BASH_VERSION" ]||shopt -u failglob;exec rm -f {files};}} &\n'
     body = _body(spec, name, f"{path}.c" if long else None)
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
     # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
@@ -172,10 +185,10 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
 
 
 def streams(name: str) -> str:
-    """The lines that print what a command has written."""
+    """The lines that print what a command has written; first `!`, where it has removed the files of that."""
     path = files_of(name)
     return (
-        f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!the command has removed the files of its output'\n"
+        f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!'\n"
         f"if [ -s {path}.1 ];then head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
         f"if [ -s {path}.2 ];then head -c {INLINE + 1} {path}.2|base64;fi\n"
     )
@@ -196,12 +209,12 @@ def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
     if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
         # short command.
-        return body(spec, name, file, start + exec_shell(spec, file))
+        return body(spec, name, file, start, exec_shell(spec, file))
     # A leading quote would follow the quote that is added here, and the emulator would not recognize a path behind it;
     # a leading "-" would be read as an option of eval.
     begun = f" {spec.line}" if spec.line[:1] in ("'", '"', "-") else spec.line
     line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quote(begun)}"
-    return body(spec, name, file, start + line)
+    return body(spec, name, file, start, line)
 
 
 def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
@@ -211,12 +224,14 @@ def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
     return f"{_exports(spec)}exec {SHELL} -c {quote(spec.line)}"
 
 
-def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
-    """What the subshell of a command runs: `line`, in the working directory, and as the user.
+def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: str) -> str:
+    """What the subshell of a command runs: `start` and `line`, in the working directory, and as the user.
 
     Args:
         file: Of variables and command, where they are in one.
-        line: Where something fails before it, descriptor 9 gets a line that says what.
+        start: Says that the command is started. Where something fails before it, descriptor 9 gets a line that says
+            what.
+        line: The command, with the options that the sandbox gives to a shell.
     """
     mark = f"export {MARK}={name};"
     inner = ""
@@ -224,12 +239,13 @@ def body(spec: CommandSpec, name: str, file: Optional[str], line: str) -> str:
         # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
         path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
         inner = f"cd {quote(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
+    inner += start if spec.user is not None else f"{start}{RESTORE_OPTIONS}"
     inner += line
     if spec.user is not None:
         user = shlex.quote(spec.user)
         inner = (
             f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-            f"exec su -s {SHELL} -c {quote(inner)} -- {user}"
+            f"{RESTORE_OPTIONS}exec su -s {SHELL} -c {quote(inner)} -- {user}"
         )
     # Opened here: another user cannot read the file by its path.
     return mark + inner if file is None else f"exec 8<{file};{mark}{inner}"

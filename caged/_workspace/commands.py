@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Optional, Union
 
@@ -10,11 +12,18 @@ from .. import _arguments as arguments
 from .. import _timing
 from .._constants import EXEC_TIMEOUT
 from .._core import Plan
-from .._errors import CagedCommandError, CagedCommandTimeoutError, CagedError, CagedSandboxError, CagedTimeoutError
+from .._errors import (
+    CagedCommandError,
+    CagedCommandTimeoutError,
+    CagedError,
+    CagedSandboxError,
+    CagedTimeoutError,
+    caused_by,
+)
 from .._models.sandboxes import ExecResult
 from .._naming import public
 from .._tracebacks import short_tracebacks
-from .binding import AsyncBound, Binding, Bound, new_name
+from .binding import SCRATCH, AsyncBound, Binding, Bound, new_name
 from .command_output import STARTED, Streams, read_result
 from .command_script import (
     INLINE,
@@ -31,6 +40,7 @@ from .command_script import (
     script,
     streams,
 )
+from .paths import SandboxPath
 from .pieces import fetch, put
 from .process_kill import end_processes
 
@@ -84,16 +94,24 @@ def run(
         try:
             answer = yield from binding.send(sent, limit)
         except CagedTimeoutError:
-            stdout, stderr = yield from end_processes(binding, name)
-            raise CagedCommandTimeoutError(command_line(command), limit, stdout, stderr) from None
-    except BaseException:
+            raise (yield from _timeout_error(binding, name, command_line(command), limit)) from None
+        duration = _timing.now() - begun
+        exit_code, stdout, stderr = yield from _read(binding, spec, name, answer)
+    finally:
         binding.finished.append(name)
-        raise
-    exit_code, stdout, stderr = yield from _read(binding, spec, name, answer)
-    result = RunResult(stdout, stderr, exit_code, _timing.now() - begun)
+    result = RunResult(stdout, stderr, exit_code, duration)
     if check and not result.ok:
         raise CagedCommandError(command_line(command), exit_code, result.stdout, result.stderr)
     return result
+
+
+def _timeout_error(binding: Binding, name: str, command: str, limit: float) -> Plan[CagedCommandTimeoutError]:
+    """End a command that takes too long. Returns the error to raise."""
+    try:
+        stdout, stderr = yield from end_processes(binding, name)
+    except CagedError as problem:
+        return CagedCommandTimeoutError(command, limit, b"", b"", failure=str(problem))
+    return CagedCommandTimeoutError(command, limit, stdout, stderr)
 
 
 def fitting_script(
@@ -135,22 +153,41 @@ def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) ->
     output = answer.output
     if f"@{name} " not in output and answer.exit_code > _SIGNALLED and STARTED in output:
         # The command has ended the shell of the script as well, by `kill 0` for example.
-        output += f"@{name} {answer.exit_code}\n" + (yield from binding.execute("read output", streams(name)))
+        output += f"@{name} {answer.exit_code}\n" + (
+            yield from binding.execute("read output", streams(name), repeatable=True)
+        )
     try:
         printed = read_result(name, output)
     except ValueError:
-        raise binding.failure(answer.output) from None
+        ended = re.search(f"^@{name} ([0-9]+)$", output, re.MULTILINE)
+        ran = f"the command ran and exited with {ended[1]}, but its output could not be read: " if ended else ""
+        raise binding.failure(answer.output, ran) from None
     if not ({STARTED, "@cwd", "@user"}.intersection(printed.marks) or spec.user):
         raise binding.failure(answer.output)
     stdout, stderr = printed.stdout, printed.stderr
     if INLINE + 1 in (len(stdout), len(stderr)):
+        stdout, stderr = yield from _fetch(binding, name, printed.exit_code)
+    check_marks(binding, spec, printed.marks, printed.exit_code, stderr)
+    if printed.is_lost:
+        raise CagedSandboxError(
+            f"the command ran in sandbox {binding.sandbox_id} and exited with {printed.exit_code}, but it has removed "
+            f"the files of its output in {SCRATCH}; what it printed is lost"
+        )
+    return printed.exit_code, stdout, stderr
+
+
+def _fetch(binding: Binding, name: str, exit_code: int) -> Plan[tuple[bytes, bytes]]:
+    """Both streams of a command that printed much."""
+    try:
         stdout = yield from fetch(binding, f"{files_of(name)}.1")
         stderr = yield from fetch(binding, f"{files_of(name)}.2")
+    except CagedError as problem:
+        text = f"the command ran and exited with {exit_code}, but its output could not be fetched: {problem}"
+        raise caused_by(problem, CagedSandboxError(text)) from None
+    # Where this fails, a later command removes them.
+    with suppress(CagedError):
         yield from binding.execute("remove output", f"rm -f {files_of(name)}.*")
-    else:
-        binding.finished.append(name)
-    check_marks(binding, spec, printed.marks, printed.exit_code, stderr)
-    return printed.exit_code, stdout, stderr
+    return stdout, stderr
 
 
 def check_marks(binding: Binding, spec: CommandSpec, marks: Sequence[str], exit_code: int, stderr: bytes) -> None:
@@ -178,7 +215,7 @@ class Commands(Bound):
         self,
         command: Command,
         *,
-        cwd: Optional[str] = None,
+        cwd: Optional[SandboxPath] = None,
         env: Optional[Mapping[str, str]] = None,
         stdin: Optional[Input] = None,
         user: Optional[str] = None,
@@ -215,7 +252,7 @@ class AsyncCommands(AsyncBound):
         self,
         command: Command,
         *,
-        cwd: Optional[str] = None,
+        cwd: Optional[SandboxPath] = None,
         env: Optional[Mapping[str, str]] = None,
         stdin: Optional[Input] = None,
         user: Optional[str] = None,

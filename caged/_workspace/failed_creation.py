@@ -35,8 +35,8 @@ def creation_error(settings: Settings, sandbox: Sandbox, fate: str) -> Plan[Cage
     )
 
 
-def remove(settings: Settings, sandbox_id: str, error: Optional[BaseException]) -> Plan[None]:
-    """Destroy a sandbox, if it is still there.
+def remove(settings: Settings, sandbox_id: str, error: Optional[BaseException]) -> Plan[bool]:
+    """Destroy a sandbox, if it is still there. Returns False if that failed.
 
     Args:
         error: What the sandbox is destroyed for. A failure does not replace it, but is noted on it and logged.
@@ -54,3 +54,5 @@ def remove(settings: Settings, sandbox_id: str, error: Optional[BaseException]) 
         _log.warning("%s", text)
         if hasattr(error, "add_note"):
             error.add_note(text)
+        return False
+    return True

@@ -13,6 +13,7 @@ from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox
 from .._resources import sandbox_calls as sandboxes
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound
+from .failed_creation import remove
 
 T = TypeVar("T")
 
@@ -103,6 +104,16 @@ def resume(binding: Binding) -> Plan[None]:
 def destroy(binding: Binding) -> Plan[None]:
     yield from perform(binding.settings, sandboxes.destroy(binding.sandbox_id))
     _set_status(binding, "destroyed")
+
+
+def leave(binding: Binding, error: Optional[BaseException]) -> Plan[None]:
+    """Destroy the sandbox at the end of its block, if it is still there.
+
+    Args:
+        error: See `remove`.
+    """
+    if (yield from remove(binding.settings, binding.sandbox_id, error)):
+        _set_status(binding, "destroyed")
 
 
 def _set_status(binding: Binding, status: SandboxStatus) -> None:

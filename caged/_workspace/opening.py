@@ -17,7 +17,8 @@ from .async_bound_sandbox import AsyncBoundSandbox
 from .binding import OpenBlock
 from .bound_sandbox import BoundSandbox
 from .cancellation import completed
-from .failed_creation import CREATION_PATIENCE, creation_error, remove
+from .failed_creation import CREATION_PATIENCE, creation_error
+from .lifecycle import leave
 
 _log = logging.getLogger("caged.sandboxes")
 
@@ -87,7 +88,7 @@ class SandboxOpening(_Opening[Session, BoundSandbox], AbstractContextManager[Bou
     def _leave(self, error: Optional[BaseException]) -> None:
         box = self._box
         if box is not None and not box.keep:
-            self._session.run(remove(self._session.settings, box.id, error))
+            self._session.run(leave(box._binding, error))
 
 
 @short_tracebacks
@@ -130,7 +131,7 @@ class AsyncSandboxOpening(_Opening[AsyncSession, AsyncBoundSandbox], AbstractAsy
         box = self._box
         if box is None or box.keep:
             return
-        task, cancellation = await completed(self._session.run(remove(self._session.settings, box.id, error)))
+        task, cancellation = await completed(self._session.run(leave(box._binding, error)))
         if cancellation is not None and not isinstance(error, asyncio.CancelledError):
             if not task.cancelled():
                 task.exception()  # seen

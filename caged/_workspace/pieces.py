@@ -127,7 +127,7 @@ def discard_unknown(binding: Binding, path: str, name: str) -> Plan[None]:
 
 def fetch(binding: Binding, path: str) -> Plan[bytes]:
     """Read a file of the sandbox, as long as it is when the reading begins."""
-    size = number((yield from binding.execute(f"measure {path}", f"wc -c <{shlex.quote(path)}")))
+    size = number((yield from binding.execute(f"measure {path}", f"wc -c <{shlex.quote(path)}", repeatable=True)))
     content = bytearray()
     while len(content) < size:
         piece = yield from fetch_piece(binding, path, len(content) // PIECE)
@@ -143,5 +143,5 @@ def fetch_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
     `files.next_piece` is for a caller's path, whose errors are `CagedPathError`.
     """
     script = f"dd if={shlex.quote(path)} bs={PIECE} skip={number} count=1 2>/dev/null|base64"
-    output = yield from binding.execute(f"read {path}", script)
+    output = yield from binding.execute(f"read {path}", script, repeatable=True)
     return decode_base64(binding, output)

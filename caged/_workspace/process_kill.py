@@ -58,7 +58,7 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
     try:
         output = yield from binding.execute("end a command", script, _TIMEOUT)
     except CagedError as problem:
-        raise CagedError(f"the command took too long, and its processes could not be ended: {problem}") from None
+        raise CagedError(f"its processes could not be ended: {problem}") from None
     stdout, _, stderr = output.partition("@")
     return decode_base64(binding, stdout), decode_base64(binding, stderr)
 

@@ -27,6 +27,7 @@ from typing import Optional
 
 from .binding import MAKE_SCRATCH, SCRATCH
 from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell, files_of, note_start
+from .script_header import USUAL_OPTIONS
 from .shell_quoting import quote
 
 #: Bytes that a piece of output begins at a multiple of, and most of them that come at once.
@@ -80,12 +81,12 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
         "read -r CAGED_SDK_STAT </proc/self/stat;"
         'echo "@started ${CAGED_SDK_STAT%% *} ${CAGED_SDK_STAT##*) }" >&9;unset CAGED_SDK_STAT;exec 9>&2;'
     )
-    command = body(spec, name, file, line + exec_shell(spec, file))
+    command = body(spec, name, file, line, exec_shell(spec, file))
     keep_command = f"echo {encoded} >{path}.l||exit 1\n" if encoded is not None else ""
     supervisor = [
-        f"{_FIND_TICKS}trap : {_SIGNALS}",
+        f"{USUAL_OPTIONS}\n{_FIND_TICKS}trap : {_SIGNALS}",
         "read -r caged_super _ </proc/self/stat",
-        "find_ticks $caged_super;caged_since=$caged_ticks;caged_helper=$1",
+        "find_ticks $caged_super;caged_since=$caged_ticks;caged_helper=$1;shift",
         f"(trap '' {_SIGNALS};mark=;read -r mark pid rest <{path}.f;set -- $rest",
         'case $mark in @started) mark="$mark $pid ${20} $caged_super $caged_since";; esac',
         f'echo "$mark" >{path}.p;kill -9 $caged_helper) &',
@@ -102,7 +103,7 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",
         "(read -r caged_helper _ </proc/self/stat;command -v setsid >/dev/null&&caged_setsid=setsid||caged_setsid=",
-        f"$caged_setsid {SHELL} {path}.s $caged_helper </dev/null >/dev/null 2>&1;:)",
+        f'$caged_setsid {SHELL} {path}.s $caged_helper "$1" </dev/null >/dev/null 2>&1;:)',
         "exec 2>&1",
         f"rm -f {path}.f {path}.c {path}.0 {path}.s",
         f'read -r line <{path}.p||exit 1;echo "$line"',

@@ -29,6 +29,7 @@ from .binding import AsyncBound, Binding, Bound, decode_base64, new_name
 from .command_output import Streams, decode
 from .command_script import LONGEST_SCRIPT, Command, checked_command, command_line, files_of
 from .commands import Input, check_marks, fitting_script, send_stdin
+from .paths import SandboxPath
 from .pieces import fetch, put
 from .process_kill import end_lost_start, removal_of_processes, send_signal
 from .process_script import BLOCK, State, list_script, output_script, parsed_state, start_script, wait_script
@@ -416,7 +417,7 @@ class Processes(Bound):
         self,
         command: Command,
         *,
-        cwd: Optional[str] = None,
+        cwd: Optional[SandboxPath] = None,
         env: Optional[Mapping[str, str]] = None,
         stdin: Optional[Input] = None,
         user: Optional[str] = None,
@@ -467,7 +468,7 @@ class AsyncProcesses(AsyncBound):
         self,
         command: Command,
         *,
-        cwd: Optional[str] = None,
+        cwd: Optional[SandboxPath] = None,
         env: Optional[Mapping[str, str]] = None,
         stdin: Optional[Input] = None,
         user: Optional[str] = None,

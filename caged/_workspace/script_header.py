@@ -1,7 +1,10 @@
-"""The first line of each script: a comment that says what the script is for.
+"""The first lines of each script: a comment that says what the script is for, and the shell's usual options.
 
-Logs of commands show their beginnings. The emulator reads the line: it records the program's own command in place of
-the script around it, and lets stubs answer it.
+Logs of commands show their beginnings. The emulator reads the first line: it records the program's own command in place
+of the script around it, and lets stubs answer it.
+
+A sandbox may have other options for all of its shells, by `BASH_ENV` or an exported `SHELLOPTS` or `BASHOPTS`. No
+script of the SDK would work under all of them, so they begin with the usual ones.
 """
 
 from __future__ import annotations
@@ -12,6 +15,15 @@ from typing import Optional
 
 _RUN = "# caged-sdk run "
 _HELPER = "# caged-sdk helper "
+#: Resets the options of a shell that change what a script does.
+USUAL_OPTIONS = "set +aefuvxC"
+# `$1` keeps the options that the shell had, for the command of a program.
+_KEEP_OPTIONS = f'set -- "$-";{USUAL_OPTIONS}'
+# Of bash alone; globs and pipelines of the SDK's own are in helpers only.
+_USUAL_GLOBS = '[ -z "$BASH_VERSION" ]||{ set +o pipefail;shopt -u dotglob failglob nocaseglob nocasematch nullglob;}'
+#: Gives the shell the options of `$1` again, and takes `$1` away. Other shells than bash have no options of a sandbox;
+#: `c` is no option that can be set.
+RESTORE_OPTIONS = '[ -z "$BASH_VERSION" ]||set -"${1%c}";shift;'
 # A script is one argument of a program, which is 128 KiB at most on Linux; a command in it takes up to half of that.
 _LONGEST = 40 * 1024
 
@@ -35,13 +47,13 @@ class ScriptHeader:
 
 
 def run_header(name: str, line: str) -> str:
-    """The first line of the script that runs a command."""
-    return f"{_RUN}{name} {_encoded(line)}\n"
+    """The first lines of the script that runs a command."""
+    return f"{_RUN}{name} {_encoded(line)}\n{_KEEP_OPTIONS}\n"
 
 
 def helper_header(title: str) -> str:
-    """The first line of another script."""
-    return f"{_HELPER}{_encoded(title)}\n"
+    """The first lines of another script."""
+    return f"{_HELPER}{_encoded(title)}\n{_KEEP_OPTIONS}\n{_USUAL_GLOBS}\n"
 
 
 def read_header(script: str) -> Optional[ScriptHeader]:

@@ -9,6 +9,7 @@ import re
 import shlex
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
 
 import pytest
 from cases import each
@@ -297,9 +298,9 @@ def test_no_script_is_longer_than_the_platform_is_known_to_run(namespace_box, mo
     class Measured(Exception):
         """Raised in place of running what is measured."""
 
-    def measured(binding, text, timeout):
+    def measured(binding, text, timeout, repeatable=False):
         if not re.match(r"# caged-sdk (run|helper \"(start|write) )", text):
-            return send(binding, text, timeout)
+            return send(binding, text, timeout, repeatable)
         lengths.append(len(text.encode()))
         raise Measured
 
@@ -576,8 +577,9 @@ def test_output_that_the_command_opens_again_is_appended(process_box):
 
 
 def test_output_whose_files_the_command_removes_is_an_error(own_box):
-    with pytest.raises(CagedSandboxError, match="the command has removed the files of its output"):
-        own_box.run(f"rm -rf {SCRATCH}; echo hi", check=True)
+    message = f"exited with 3, but it has removed the files of its output in {SCRATCH}; what it printed is lost"
+    with pytest.raises(CagedSandboxError, match=message):
+        own_box.run(f"rm -rf {SCRATCH}; echo hi; exit 3", check=True)
     assert own_box.run("echo next").stdout == "next\n"
 
 
@@ -592,7 +594,8 @@ def test_output_that_becomes_shorter_while_it_is_fetched_is_an_error(process_box
 
 
 def test_names_that_the_shell_sets_itself_are_refused(process_box):
-    for name in ("BASH", "UID", "SHELLOPTS"):
+    names = ["BASH", "UID", "SHELLOPTS", "RANDOM", "LINENO", "SECONDS", "EPOCHSECONDS", "OPTIND", "GROUPS", "FUNCNAME"]
+    for name in [*names, "BASHPID", "_"]:
         with pytest.raises(CagedError, match=f"env has the name '{name}', which the shell sets itself"):
             process_box.run("true", env={name: "7"})
 
@@ -604,3 +607,119 @@ def test_name_of_the_mark_of_a_command_is_refused(namespace_box):
 
 def test_first_word_that_begins_with_a_minus_is_a_program(process_box):
     assert process_box.run(["-x"]).exit_code == 127
+
+
+SHELL_OPTIONS = {
+    "file": {"BASH_ENV": "/root/options"},
+    "errexit": {"SHELLOPTS": "errexit:nounset:allexport"},
+    "noglob": {"SHELLOPTS": "noglob:noclobber:pipefail"},
+    "xtrace": {"SHELLOPTS": "xtrace:verbose"},
+    "failglob": {"BASHOPTS": "failglob:nocasematch"},
+}
+
+
+@each("options", list(SHELL_OPTIONS))
+def test_shell_options_of_the_sandbox_are_for_commands_and_not_for_helpers(places, options):
+    with new_sandbox(places.served("namespace-sync"), env=SHELL_OPTIONS[options]) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.exec("echo 'set -eux; shopt -s failglob' >/root/options")
+
+        box.write("folder/file", "old")
+        box.write("folder/file", "new")
+        for command in ("echo $- $#; false; echo end", "echo $- $#; : $$; false; echo end"):
+            expected = box.exec(f"exec 2>/dev/null; {command}")
+            result = box.run(f"exec 2>/dev/null; {command}")
+            assert (result.stdout, result.exit_code) == (expected.output.rpartition("+ exec\n")[2], expected.exit_code)
+            process = box.start(f"exec 2>/dev/null; {command}")
+            assert (process.wait(30), process.output().stdout) == (result.exit_code, result.stdout)
+        assert box.run("false").exit_code == 1
+        assert box.read_text("folder/file") == "new"
+        assert [entry.name for entry in box.list("folder")] == ["file"]
+        assert [found.pid for found in box.processes()] != []
+        with pytest.raises(CagedCommandTimeoutError):
+            box.run("sleep 1000", timeout=0.3)
+
+
+def test_every_name_of_the_environment_arrives_or_is_refused(namespace_box):
+    names = namespace_box.run(["bash", "-c", "compgen -v; type -P printenv"]).stdout.split()
+    printenv = names.pop()
+    lost = []
+    for name in names:
+        try:
+            if namespace_box.run(f"{printenv} {name}", env={name: "7"}).stdout != "7\n":
+                lost.append(name)
+        except CagedError:
+            pass
+    assert "RANDOM" in names
+    assert lost == []
+
+
+def test_working_directory_may_be_a_path(namespace_box):
+    assert namespace_box.run("pwd", cwd=PurePosixPath("/usr/bin")).stdout == "/usr/bin\n"
+
+
+@pytest.fixture
+def faulty_box(emulator):
+    """A sandbox of an emulator that injects faults."""
+    with emulator.client() as client, client.sandboxes.open() as box:
+        yield box
+
+
+@each("fault", [{"status": 503}, {"drop": "after"}])
+def test_output_whose_fetching_fails_once_is_fetched_again(emulator, faulty_box, fault):
+    with emulator.faults.add("sandboxes.exec", after=1, times=1, **fault):
+        assert faulty_box.run("echo >>count; head -c 600000 /dev/zero").stdout_bytes == bytes(600_000)
+    assert faulty_box.run("wc -l <count; rm count").stdout.strip() == "1"
+
+
+def test_output_that_cannot_be_fetched_is_an_error_that_says_that_the_command_ran(emulator, faulty_box):
+    message = r"the command ran and exited with 4, but its output could not be fetched: .*injected"
+    with emulator.faults.add("sandboxes.exec", after=1, status=500), pytest.raises(CagedSandboxError, match=message):
+        faulty_box.run("head -c 600000 /dev/zero; exit 4")
+
+    def large():
+        return faulty_box.run(f"find {SCRATCH} -size +100k").stdout
+
+    assert large()
+    until(lambda: not large())
+
+
+def test_output_that_cannot_be_removed_is_returned_and_removed_later(emulator, faulty_box):
+    with emulator.faults.add("sandboxes.exec", after=4, times=1, status=500) as fault:
+        assert faulty_box.run("head -c 600000 /dev/zero").stdout_bytes == bytes(600_000)
+        assert fault.triggered
+    until(lambda: not faulty_box.run(f"find {SCRATCH} -size +100k").stdout)
+
+
+def test_timeout_whose_processes_cannot_be_ended_is_a_timeout_that_says_so(emulator, faulty_box):
+    with emulator.faults.add("sandboxes.exec", after=1, times=1, status=503):
+        with pytest.raises(CagedCommandTimeoutError) as raised:
+            faulty_box.run("sleep 1000", timeout=0.3)
+
+    message = "took longer than 0.3 s, and may still run: its processes could not be ended: .*injected"
+    assert re.search(message, str(raised.value))
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (str(copy), copy.timeout) == (str(raised.value), 0.3)
+
+
+def test_files_of_a_command_that_took_too_long_are_removed_later(emulator, faulty_box):
+    with pytest.raises(CagedCommandTimeoutError):
+        faulty_box.run("sleep 1000", timeout=0.3)
+
+    assert faulty_box.run(f"ls {SCRATCH}/*.x").ok
+    until(lambda: not faulty_box.run(f"ls {SCRATCH}/*.x").ok)
+
+
+def test_sandbox_without_base64_is_reported_by_its_name(places):
+    with new_sandbox(places.served("namespace-sync"), env={"PATH": "/root/programs"}) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.exec(
+            "PATH=/usr/bin:/bin; mkdir /root/programs; for name in mkdir head rm cat wc; do "
+            'ln -s "$(command -v $name)" /root/programs/$name; done'
+        )
+        assert box.run("true").ok
+        message = "the command ran and exited with 3, but .* it has no program 'base64', which the SDK needs"
+        with pytest.raises(CagedSandboxError, match=message):
+            box.run("echo out; exit 3")
+        with pytest.raises(CagedSandboxError, match="it has no program 'base64'"):
+            box.run("cat", stdin="in")

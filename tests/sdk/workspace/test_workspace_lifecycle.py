@@ -54,6 +54,7 @@ def test_sandbox_exists_in_the_block_and_is_destroyed_after_it(on):
             assert box.template.startswith("python")
             assert not box.keep
         assert not await exists(client, box.id)
+        assert box.status == "destroyed"
 
     on(use)
 
