@@ -190,8 +190,8 @@ class CagedPermissionError(CagedPathError, PermissionError):
 
 @public
 class CagedProcessLostError(CagedSandboxError):
-    """Raised when it cannot be known how a background process ended: its sandbox was restarted, or what watches it was
-    killed.
+    """Raised when it cannot be known whether a background process runs or how it ended: its sandbox was restarted, what
+    watches it was killed, or its records in the sandbox were removed or replaced, by a restore for example.
 
     Attributes:
         pid: Its number.

@@ -4,7 +4,8 @@ A process has files beside those of a command (`command_script`):
 
 - `.l`: the command, base64.
 - `.p`: `@started`, then two pairs of numbers: of the process and of its supervisor, the pid and the time at which it
-  was started, in ticks since boot. Together they name a process for as long as the machine is up.
+  was started, in ticks since boot. Together they name a process for as long as the machine is up. Then the id of the
+  sandbox: a snapshot has these files, and may be restored into another one.
 - `.x`: the exit code. Without it, a process that has ended was lost.
 
 The processes in the sandbox, each the child of the one before:
@@ -50,7 +51,7 @@ _FUNCTIONS = (
 runs(){ find_ticks "$1";[ -n "$caged_ticks" ]&&[ "$caged_ticks" = "$2" ];}
 find_state(){
   f=$1;state=lost;code=;pid=;start=
-  { read -r _ pid start super since <$f.p;} 2>/dev/null||return 0
+  { read -r _ pid start super since owner <$f.p;} 2>/dev/null||return 0
   if [ ! -s $f.x ];then
     runs "$pid" "$start"&&{ state=running;return 0;}
     k=0
@@ -68,11 +69,14 @@ pause(){ n=$((n+1));if [ $n -lt 20 ];then sleep 0.02;else sleep 0.1;fi;}
 )
 
 
-def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, encoded: Optional[str]) -> str:
+def start_script(
+    spec: CommandSpec, name: str, stdin: StandardInput, long: bool, encoded: Optional[str], sandbox: str
+) -> str:
     """Start a process. Prints the line of `.p`, or why there is none.
 
     Args:
         encoded: The command, base64; None if it is in its file.
+        sandbox: The sandbox's id, as one word.
     """
     path = files_of(name)
     file = f"{path}.c" if long else None
@@ -88,7 +92,7 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
         "read -r caged_super _ </proc/self/stat",
         "find_ticks $caged_super;caged_since=$caged_ticks;caged_helper=$1;shift",
         f"(trap '' {_SIGNALS};mark=;read -r mark pid rest <{path}.f;set -- $rest",
-        'case $mark in @started) mark="$mark $pid ${20} $caged_super $caged_since";; esac',
+        f'case $mark in @started) mark="$mark $pid ${{20}} $caged_super $caged_since {sandbox}";; esac',
         f'echo "$mark" >{path}.p;kill -9 $caged_helper) &',
         f"({command}) 9>{path}.f {stdin.redirection} >>{path}.1 2>>{path}.2",
         "caged_code=$?",
@@ -112,14 +116,18 @@ def start_script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool,
     return "\n".join(lines)
 
 
-def list_script() -> str:
-    """Print the state of every process: a line, one with its name, and the lines of its command.
+def list_script(sandbox: str) -> str:
+    """Print the state of every process of a sandbox: a line, one with its name, and the lines of its command.
 
     A process whose files are removed meanwhile, or are not complete, does not keep the others from being listed.
+
+    Args:
+        sandbox: As in `start_script`. Those of another one came with a snapshot of it.
     """
     return (
         f'{_FUNCTIONS}for p in {SCRATCH}/*.p;do [ -s "$p" ]||continue\n'
-        'find_state "${p%.p}";show_state;echo "${f##*/}";cat $f.l 2>/dev/null;done;:\n'
+        f'owner=;find_state "${{p%.p}}";case $owner in ""|"{sandbox}") ;; *) continue;; esac\n'
+        'show_state;echo "${f##*/}";cat $f.l 2>/dev/null;done;:\n'
     )
 
 

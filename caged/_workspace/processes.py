@@ -102,7 +102,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
             encoded = None
         limit = LONGEST_SCRIPT - len(helper_header(title))
         script = yield from fitting_script(
-            binding, name, spec, lambda long: start_script(spec, name, source, long, encoded), limit
+            binding, name, spec, lambda long: start_script(spec, name, source, long, encoded, _sandbox(binding)), limit
         )
     except BaseException:
         binding.finished.append(name)
@@ -116,7 +116,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
         raise
     line, _, rest = output.partition("\n")
     words = line.split()
-    if words[:1] == ["@started"] and len(words) == 5:
+    if words[:1] == ["@started"] and len(words) == 6:
         return ProcessRecord(name, int(words[1]), int(words[2]), given)
     check_marks(binding, spec, [word for word in words if word != "@started"], 1, decode_base64(binding, rest))
     raise binding.failure(output)
@@ -124,7 +124,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
 
 def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
     """All processes that were started, those that have ended included, the oldest first."""
-    output = yield from binding.execute("list processes", list_script())
+    output = yield from binding.execute("list processes", list_script(_sandbox(binding)))
     found = []
     for part in output.split("@")[1:]:
         first, _, rest = part.partition("\n")
@@ -136,6 +136,11 @@ def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
         if state.pid:
             found.append((ProcessRecord(name, state.pid, state.started, _command_of(encoded)), state))
     return sorted(found, key=lambda one: one[0].started)
+
+
+def _sandbox(binding: Binding) -> str:
+    """The id of a sandbox, as one word of a script."""
+    return arguments.segment("sandbox_id", binding.sandbox_id)
 
 
 def _command_of(encoded: str) -> str:
@@ -183,8 +188,9 @@ def _rounds(seconds: float) -> int:
 def _checked(binding: Binding, record: ProcessRecord, state: State) -> State:
     if state.status == "lost":
         raise CagedProcessLostError(
-            f"{describe_process(binding, record)} was lost: it does not run, and there is no exit code; the sandbox "
-            "was restarted, or what watches the process was killed",
+            f"{describe_process(binding, record)} was lost: there is no record of its exit code or that it runs; the "
+            "sandbox was restarted, what watches the process was killed, or its records were removed or replaced, by a "
+            "restore for example",
             sandbox_id=binding.sandbox_id,
             pid=record.pid,
             command=record.command,
@@ -324,7 +330,8 @@ class Process(_ProcessAttributes):
         """The exit code, 128+n after signal n; None while it runs.
 
         Raises:
-            CagedProcessLostError: It does not run, and how it ended is not known.
+            CagedProcessLostError: It does not run, and how it ended is not known, or its records are not there, after
+                a restore for example; then it may run.
         """
         if self._exit_code is None:
             self._exit_code = self._session.run(look(self._binding, self._record)).exit_code

@@ -137,7 +137,10 @@ class WorkspaceSnapshots(Bound):
         return self._run(snapshot(self._binding, name, description, timeout))
 
     def restore(self, snapshot: Union[str, Snapshot]) -> None:
-        """Replace what is in the sandbox by a snapshot of it, or of another sandbox of the account. Processes go on.
+        """Replace what is in the sandbox by a snapshot of it, or of another sandbox of the account.
+
+        Processes go on, but what is known of those that `start` has started since the snapshot is replaced, too:
+        `processes` does not list them, and `Process.poll` raises `CagedProcessLostError`. `Process.kill` ends them.
 
         Args:
             snapshot: What `snapshot` returned, or an id.
@@ -152,7 +155,11 @@ class WorkspaceSnapshots(Bound):
         """The uncommitted changes of a git work tree in the sandbox.
 
         Args:
-            path: The work tree; None means ``/workspace``.
+            path: A directory of the work tree, of which the changes below it are returned; their paths begin at the
+                work tree's root. A relative one is below ``/workspace``; None means ``/workspace``.
+
+        Returns:
+            An empty diff where the emulator finds no repository: the contract of the API does not say what then comes.
 
         Raises:
             CagedNotFoundError: The sandbox or the path does not exist.

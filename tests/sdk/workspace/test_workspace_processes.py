@@ -342,13 +342,13 @@ def test_another_process_with_the_same_number_is_not_mistaken(process_box):
     process = process_box.start("sleep 1000")
     path = files_of(process_box, process)
     # As if the number had been given to a process that was started later: the record is older than what runs.
-    process_box.run(f"read -r a b c d e <{path}.p; echo $a $b $((c-1)) $d $((e-1)) >{path}.p")
+    process_box.run(f"read -r a b c d e f <{path}.p; echo $a $b $((c-1)) $d $((e-1)) $f >{path}.p")
 
     with pytest.raises(CagedProcessLostError) as raised:
         process_box.process(process.pid).poll()
 
     assert raised.value.pid == process.pid
-    process_box.run(f"read -r a b c d e <{path}.p; echo $a $b $((c+1)) $d $((e+1)) >{path}.p")
+    process_box.run(f"read -r a b c d e f <{path}.p; echo $a $b $((c+1)) $d $((e+1)) $f >{path}.p")
     assert process.poll() is None
 
 

@@ -13,6 +13,7 @@ from caged import (
     AsyncCaged,
     CagedError,
     CagedNotFoundError,
+    CagedProcessLostError,
     CagedSandboxError,
     CagedServerError,
     SandboxCreateParams,
@@ -85,6 +86,47 @@ def test_forks_begin_with_the_content_and_options_and_are_independent(on):
                 assert (await result(one.run("echo $NAME"))).stdout == "value\n"
                 await result(one.destroy())
             assert await result(client.snapshots.list(box.id)) == []
+
+    on(use)
+
+
+def test_processes_are_not_those_of_the_sandbox_that_a_snapshot_is_of(on):
+    async def use(client):
+        async with opened(client) as box:
+            ended = await result(box.start("exit 3"))
+            assert await result(ended.wait()) == 3
+            (fork,) = await result(box.fork())
+            assert await result(fork.processes()) == []
+            own = await result(fork.start("exit 4"))
+            assert [process.pid for process in await result(fork.processes())] == [own.pid]
+            await result(fork.destroy())
+            assert [process.pid for process in await result(box.processes())] == [ended.pid]
+
+    on(use)
+
+
+def test_process_whose_records_a_restore_replaced_is_lost_and_can_be_killed(on):
+    async def use(client):
+        async with opened(client) as box:
+            before = await result(box.snapshot())
+            process = await result(box.start("exec sleep 1000"))
+            await result(box.restore(before))
+            assert await result(box.processes()) == []
+            with pytest.raises(CagedProcessLostError, match=r"was lost: .* replaced, by a restore for example"):
+                await result(process.poll())
+            await result(process.kill())
+            assert not (await result(box.run(f"kill -0 {process.pid}"))).ok
+
+    on(use)
+
+
+def test_diff_of_a_directory_has_the_changes_below_it(on):
+    async def use(client):
+        async with opened(client) as box:
+            assert (await result(box.diff())).files == []  # no repository
+            await result(box.run("git init -q && mkdir sub && echo 1 >new && echo 1 >sub/new", check=True))
+            for path, expected in ((None, ["new", "sub/new"]), ("sub", ["sub/new"]), ("/workspace/sub", ["sub/new"])):
+                assert [file.path for file in (await result(box.diff(path))).files] == expected
 
     on(use)
 
