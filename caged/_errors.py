@@ -75,7 +75,7 @@ class CagedCommandTimeoutError(CagedTimeoutError):
     Attributes:
         command: As it was given, as one string.
         timeout: In seconds.
-        stdout, stderr: What it had printed until then.
+        stdout, stderr: What it had printed until then; empty if it could not be ended.
     """
 
     def __init__(self, command: str, timeout: Optional[float], stdout: bytes, stderr: bytes, failure: str = "") -> None:

@@ -105,7 +105,7 @@ def run(
     return result
 
 
-def _timeout_error(binding: Binding, name: str, command: str, limit: float) -> Plan[CagedCommandTimeoutError]:
+def _timeout_error(binding: Binding, name: str, command: str, limit: Optional[float]) -> Plan[CagedCommandTimeoutError]:
     """End a command that takes too long. Returns the error to raise."""
     try:
         stdout, stderr = yield from end_processes(binding, name)

@@ -44,8 +44,8 @@ class SandboxAttributes:
     """What a bound sandbox knows without a request.
 
     The fields are those of `Sandbox`, and described there. They are as old as the last answer of `create`, `get` or
-    `info`; `pause`, `resume` and `destroy` set `status`. To read one before the first answer, which is so after
-    ``bind(sandbox_id)``, is a `CagedError`.
+    `info`; `pause`, `resume`, `destroy` and the end of the block set `status`. To read one before the first answer,
+    which is so after ``bind(sandbox_id)``, is a `CagedError`.
     """
 
     _binding: Binding

@@ -218,7 +218,8 @@ class StubMethods(Generic[H]):
         account: Optional[IdOrObject] = None,
     ) -> H:
         """Answer matching commands instead of running them: of exec, streams, terminals, MCP, and of a create's
-        init_script and packages. A command that no stub matches really runs.
+        init_script and packages. A command that no stub matches really runs. The `cwd` and `user` of a bound sandbox's
+        `run` are not checked where a stub answers.
 
         Args:
             match: The whole command: exact, or a glob with `*`, `?` and `[`; a regular expression, searched for in it;
