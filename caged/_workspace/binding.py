@@ -23,13 +23,6 @@ from .script_header import helper_header
 
 T = TypeVar("T")
 
-#: Files of calls in progress. It belongs to the user whom the platform runs commands as.
-SCRATCH = "/tmp/.caged-sdk"
-# Neither a directory that another user of the sandbox has put there is used, nor a file or a link. Of two calls that
-# begin at the same time, one makes it, and the other looks again. The last mkdir says why it cannot be made.
-_MADE = f"[ -O {SCRATCH} ]&&[ -d {SCRATCH} ]&&[ ! -L {SCRATCH} ]||mkdir -m 700 {SCRATCH}"
-MAKE_SCRATCH = f"{_MADE} 2>/dev/null||{_MADE}||exit 1\n"
-
 _REMOVED_TOGETHER = 16
 #: Seconds that the removal of what an interrupted call has left may take.
 _REMOVAL = 5.0

@@ -28,7 +28,7 @@ from typing import Any, Optional, Union
 
 from .. import _arguments as arguments
 from .._errors import CagedError
-from .binding import MAKE_SCRATCH, SCRATCH
+from .scratch import MAKE_SCRATCH, SCRATCH
 from .script_header import RESTORE_OPTIONS, run_header
 from .shell_quoting import quote
 
@@ -127,11 +127,11 @@ def files_of(name: str) -> str:
 
 
 def note_start(name: str) -> str:
-    """The line that keeps the line of /proc of the script's shell, which is older than each process of the command."""
-    return (
-        f'{{ read -r CAGED_SDK_STAT </proc/self/stat&&echo "$CAGED_SDK_STAT" >{files_of(name)}.t'
-        ";unset CAGED_SDK_STAT;} 2>/dev/null\n"
-    )
+    """The words that keep the line of /proc of the script's shell, which is older than each process of the command.
+
+    They may print an error, on a system without /proc.
+    """
+    return f'read -r CAGED_SDK_STAT </proc/self/stat&&echo "$CAGED_SDK_STAT" >{files_of(name)}.t;unset CAGED_SDK_STAT'
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,8 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     return (
         f"{run_header(name, spec.line)}"
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
-        f"{note_start(name)}"
-        f"exec 2>/dev/null\n({body}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
-        f'echo "@{name} $?"\nexec 2>&1\n{streams(name)}'
+        f"exec 2>/dev/null\n{note_start(name)}\n({body}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
+        f'echo "@{name} $?"\n{streams(name)}'
     )
 
 
@@ -189,8 +188,8 @@ def streams(name: str) -> str:
     path = files_of(name)
     return (
         f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!'\n"
-        f"if [ -s {path}.1 ];then head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
-        f"if [ -s {path}.2 ];then head -c {INLINE + 1} {path}.2|base64;fi\n"
+        f"if [ -s {path}.1 ];then exec 2>&1;head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
+        f"if [ -s {path}.2 ];then exec 2>&1;head -c {INLINE + 1} {path}.2|base64;fi\n"
     )
 
 

@@ -23,7 +23,7 @@ from .._errors import (
 from .._models.sandboxes import ExecResult
 from .._naming import public
 from .._tracebacks import short_tracebacks
-from .binding import SCRATCH, AsyncBound, Binding, Bound, new_name
+from .binding import AsyncBound, Binding, Bound, new_name
 from .command_output import STARTED, Streams, read_result
 from .command_script import (
     INLINE,
@@ -43,6 +43,7 @@ from .command_script import (
 from .paths import SandboxPath
 from .pieces import fetch, put
 from .process_kill import end_processes
+from .scratch import SCRATCH
 
 Input = Union[str, bytes, IO[bytes], IO[str]]
 # Exit codes above are those of a shell that a signal has ended.

@@ -7,11 +7,12 @@ from typing import Any
 from .. import _arguments as arguments
 from .._core import Plan
 from .._errors import CagedError
-from .binding import MAKE_SCRATCH, SCRATCH, Binding, new_name
+from .binding import Binding, new_name
 from .file_stat import EMIT, FileStat, parse
 from .globs import matcher
 from .path_scripts import number, variables, work_on
 from .paths import absolute
+from .scratch import MAKE_SCRATCH, SCRATCH
 
 # Lines of records that come with one call.
 _LINES = 20_000

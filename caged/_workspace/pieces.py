@@ -15,8 +15,9 @@ from typing import IO, Any, Callable, Optional, Union
 from .._core import Plan, locally, perform
 from .._errors import CagedError
 from .._resources.files import write
-from .binding import MAKE_SCRATCH, SCRATCH, Binding, decode_base64, new_name
+from .binding import Binding, decode_base64, new_name
 from .path_scripts import number, removal, work_on
+from .scratch import MAKE_SCRATCH, SCRATCH
 
 Source = Union[bytes, IO[bytes], IO[str], Iterator[bytes]]
 

@@ -6,9 +6,10 @@ from contextlib import suppress
 
 from .._core import Plan
 from .._errors import CagedError
-from .binding import MAKE_SCRATCH, Binding, decode_base64
+from .binding import Binding, decode_base64
 from .command_script import files_of
 from .process_scan import scan_functions
+from .scratch import MAKE_SCRATCH
 
 #: Bytes of each stream that the error of a command that took too long has.
 _KEPT = 256 * 1024

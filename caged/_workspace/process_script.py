@@ -26,8 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from .binding import MAKE_SCRATCH, SCRATCH
 from .command_script import SHELL, CommandSpec, StandardInput, body, exec_shell, files_of, note_start
+from .scratch import MAKE_SCRATCH, SCRATCH
 from .script_header import USUAL_OPTIONS
 from .shell_quoting import quote
 
@@ -102,7 +102,7 @@ def start_script(
     # From a file: the command line of the supervisor does not hold the command, by which programs look for processes.
     lines = [
         f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{stdin.preparation}{keep_command}>{path}.1 2>{path}.2||exit 1",
-        note_start(name).rstrip("\n"),
+        f"{{ {note_start(name)};}} 2>/dev/null",
         f"printf %s {quote(chr(10).join(supervisor))} >{path}.s||exit 1",
         f"mkfifo {path}.f||exit 1",
         "exec 2>/dev/null",

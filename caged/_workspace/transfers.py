@@ -13,7 +13,7 @@ from .. import _arguments as arguments
 from .._core import Plan, locally
 from .._errors import CagedError, CagedPathError
 from .._tracebacks import short_tracebacks
-from .binding import MAKE_SCRATCH, AsyncBound, Binding, Bound, new_name
+from .binding import AsyncBound, Binding, Bound, new_name
 from .file_stat import FileStat
 from .files import first_piece, next_piece, write_pieces
 from .files import stat as stat_of
@@ -24,6 +24,7 @@ from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_fil
 from .paths import SandboxPath, absolute, absolute_new
 from .pieces import PIECE, discard, discard_unknown, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
+from .scratch import MAKE_SCRATCH
 
 LocalPath = Union[str, "os.PathLike[str]"]
 #: Called with the bytes of files that were transferred, and with those of all files.

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Optional
 
+from caged._workspace.scratch import SCRATCH
+
 from .bytecode import CACHE, DIRECTORY, drop, invalidate
 from .file_tree import FileTree, OutsideOfSandbox
 from .paths import Layout
@@ -17,8 +19,9 @@ from .safe_paths import walk
 
 #: `module.cpython-311.pyc`, `module.cpython-311.opt-1.pyc`, `test_module.cpython-311-pytest-8.3.2.pyc`.
 _CACHE_FILE = re.compile(r"(.+?)\.[a-z]+-?\d[^/]*\.pyc\Z")
-#: Never entered: their Python sources, if any, are installed and not edited.
-_SKIPPED = frozenset({CACHE, ".git", "node_modules", "site-packages", ".cache"})
+#: Never entered: their Python sources, if any, are installed and not edited. The directory of bound sandboxes has none,
+#: and changes with each of their commands.
+_SKIPPED = frozenset({CACHE, ".git", "node_modules", "site-packages", ".cache", os.path.basename(SCRATCH)})
 #: Directories that are inspected; the others of a larger tree are ignored.
 DIRECTORIES_MOST = 20_000
 #: Up to so many directories, a sweep takes less time than starting it in a thread.

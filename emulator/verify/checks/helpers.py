@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 
 from caged import BoundSandbox, Caged, CagedCommandTimeoutError, CagedError, CagedFileNotFoundError
-from caged._workspace.binding import MAKE_SCRATCH, SCRATCH
 from caged._workspace.command_script import LONGEST_SCRIPT, MARK
 from caged._workspace.pieces import PIECE
+from caged._workspace.scratch import MAKE_SCRATCH, SCRATCH
 
 from ..assertions import assert_contains, assert_equal, assert_status, assert_success, assert_true, read_object
 from ..check import Group

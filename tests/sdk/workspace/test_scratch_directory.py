@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from caged._workspace.binding import MAKE_SCRATCH, SCRATCH
+from caged._workspace.scratch import MAKE_SCRATCH, SCRATCH
 
 
 def make(scratch: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:

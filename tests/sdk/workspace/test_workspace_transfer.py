@@ -31,11 +31,11 @@ from caged import (
     CagedPathError,
 )
 from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
-from caged._workspace.binding import SCRATCH
 from caged._workspace.file_stat import FileStat
 from caged._workspace.local_target import StagedDirectory
 from caged._workspace.pieces import PIECE
 from caged._workspace.remote_tree import RemoteTree
+from caged._workspace.scratch import SCRATCH
 
 SMALL = 64 * 1024
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\n\nend\n"
