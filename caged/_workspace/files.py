@@ -37,7 +37,7 @@ from .path_scripts import (
     written_file,
 )
 from .paths import ROOT, SandboxPath, absolute, absolute_new, names_directory
-from .pieces import PIECE, append, discard, discard_unknown
+from .pieces import PIECE, append, discard, make_place
 
 Content = Union[str, bytes, bytearray, memoryview, IO[bytes], IO[str]]
 # The method named `list` hides the builtin inside the classes.
@@ -167,13 +167,7 @@ def _write_pieces(
 ) -> Plan[None]:
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
     body += ': >"$t"||exit 1\nprintf %s "$t"\n'
-    try:
-        temporary = yield from work_on(binding, "cannot write", path, body)
-    except CagedPathError:
-        raise
-    except CagedError:
-        yield from discard_unknown(binding, path, name)
-        raise
+    temporary = yield from make_place(binding, path, name, body)
     try:
         yield from append(binding, temporary, source, path, progress)
         body = f"{variables(p=path, t=temporary)}{FOLLOW}{CHECK_WRITABLE}"

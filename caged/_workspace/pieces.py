@@ -10,10 +10,11 @@ import base64
 import io
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any, Callable, Optional, Union
 
 from .._core import Plan, locally, perform
-from .._errors import CagedError
+from .._errors import CagedError, CagedPathError
 from .._resources.files import write
 from .binding import Binding, decode_base64, new_name
 from .path_scripts import number, removal, work_on
@@ -118,12 +119,23 @@ def discard(binding: Binding, *paths: str) -> Plan[None]:
         pass
 
 
-def discard_unknown(binding: Binding, path: str, name: str) -> Plan[None]:
-    """As `discard`, where the answer of the script that made it is lost, and with it the place."""
+def make_place(binding: Binding, path: str, name: str, body: str) -> Plan[str]:
+    """Make the place for what is to be written to `path`: a new file or directory of a temporary name. Returns it.
+
+    Where the answer is lost, and with it the place, what was made is removed.
+
+    Args:
+        name: Part of the temporary name.
+        body: Lines of shell that make the place and print it.
+    """
     try:
-        yield from binding.execute("remove what is left", f"{removal(path, name)};:")
+        return (yield from work_on(binding, "cannot write", path, body))
+    except CagedPathError:
+        raise
     except CagedError:
-        pass
+        with suppress(CagedError):
+            yield from binding.execute("remove what is left", f"{removal(path, name)};:")
+        raise
 
 
 def fetch(binding: Binding, path: str) -> Plan[bytes]:

@@ -22,7 +22,7 @@ from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
 from .paths import SandboxPath, absolute, absolute_new
-from .pieces import PIECE, discard, discard_unknown, send
+from .pieces import PIECE, discard, make_place, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
 from .scratch import MAKE_SCRATCH
 
@@ -115,13 +115,7 @@ def _upload(
 ) -> Plan[None]:
     total, done = size_of(found), 0
     body = f"{variables(p=target, n=name)}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
-    try:
-        staging = yield from work_on(binding, "cannot write", target, body)
-    except CagedPathError:
-        raise
-    except CagedError:
-        yield from discard_unknown(binding, target, name)
-        raise
+    staging = yield from make_place(binding, target, name, body)
     try:
         yield from binding.execute("prepare", MAKE_SCRATCH)
         sent = parts(source, found)
