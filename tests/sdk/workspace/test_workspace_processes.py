@@ -473,44 +473,31 @@ def test_many_processes_at_once(namespace_box):
     assert {process.pid for process in namespace_box.processes()} == {process.pid for process in processes}
 
 
-def test_interrupted_start_leaves_no_process(namespace_box, monkeypatch):
-    box, seconds = namespace_box, unique_seconds()
-    exchange = box._session._exchange
-
-    def interrupted(request):
-        answer = exchange(request)
-        if b"@started" in request.content:
-            # The process runs, and the answer that says so is lost.
-            until(lambda: processes_with(seconds))
-            raise KeyboardInterrupt
-        return answer
-
-    known = len(box.processes())
-    monkeypatch.setattr(box._session, "_exchange", interrupted)
-
-    with pytest.raises(KeyboardInterrupt):
-        box.start(f"setsid sleep {seconds}; sleep {seconds}")
-
-    monkeypatch.undo()
-    assert processes_with(seconds) == []
-    assert len(box.processes()) == known
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
-def test_start_whose_answer_is_lost_leaves_no_process(namespace_box, monkeypatch):
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(interrupt, KeyboardInterrupt), (lambda: httpx.ReadError("the connection broke"), CagedConnectionError)],
+    ids=["interrupted", "connection lost"],
+)
+def test_start_whose_answer_does_not_arrive_leaves_no_process(namespace_box, monkeypatch, answer, error):
     box, seconds = namespace_box, unique_seconds()
     exchange = box._session._exchange
 
     def lost(request):
-        answer = exchange(request)
+        arrived = exchange(request)
         if b"@started" in request.content:
+            # The process runs, and the answer that says so is lost.
             until(lambda: processes_with(seconds))
-            return httpx.ReadError("the connection broke")
-        return answer
+            return answer()
+        return arrived
 
     known = len(box.processes())
     monkeypatch.setattr(box._session, "_exchange", lost)
 
-    with pytest.raises(CagedConnectionError):
+    with pytest.raises(error):
         box.start(f"setsid sleep {seconds}; sleep {seconds}")
 
     monkeypatch.undo()
