@@ -150,6 +150,7 @@ def compose(
         recorder,
         workers,
         run_dir,
+        relayed,
         state_writer is not None,
     )
     sandboxes = Sandboxes(store, clock, live)

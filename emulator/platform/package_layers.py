@@ -15,7 +15,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -32,6 +32,7 @@ from ..cage.command_result import CommandResult
 from ..cage.init_client import SandboxGone
 from ..cage.paths import Layout
 from ..cage.provisioning import Limits, Provisioner, SandboxSpec
+from ..cage.proxy import Proxy
 from ..cage.toolchains import Toolchain, Toolchains
 from ..cage.zygote import ZygoteError
 from ..config import EmulatorConfig
@@ -75,12 +76,14 @@ class Installed:
         layer: The directory of the layer; None when the installer failed.
         from_cache: Whether it was there already.
         entry: What has to be released when the layer was copied; None for one that stays as long as the emulator runs.
+        refused: The hosts and ports that the installer wanted to reach and that are not on the allowlist.
     """
 
     result: CommandResult
     layer: Optional[Path] = None
     from_cache: bool = False
     entry: Optional[UsedEntry] = None
+    refused: Sequence[tuple[str, int]] = ()
 
 
 def install_command(sandbox: Sandbox) -> str:
@@ -99,6 +102,7 @@ class PackageLayers:
 
     Args:
         run_dir: The directory of what goes when the emulator stops, in which installers run.
+        relayed: Receives the local addresses of connections that are made on behalf of installers.
         is_persistent: Whether sandboxes outlive the emulator, and so have to have copies of their layers.
     """
 
@@ -112,6 +116,7 @@ class PackageLayers:
         recorder: SandboxRecorder,
         workers: Workers,
         run_dir: Path,
+        relayed: set[tuple[str, int]],
         is_persistent: bool,
     ) -> None:
         self._config = config
@@ -122,6 +127,7 @@ class PackageLayers:
         self._recorder = recorder
         self._workers = workers
         self._builders = run_dir / "builders"
+        self._relayed = relayed
         self.is_persistent = is_persistent
         self._cache: Optional[Cache] = None
         self._held: dict[str, UsedEntry] = {}
@@ -163,12 +169,13 @@ class PackageLayers:
         """Whether what the installer does depends on the key alone.
 
         At level `process` a sandbox can write to what belongs to the user, and what was installed holds the paths of
-        the sandbox that it was installed in. Without the open network a create may have to fail.
+        the sandbox that it was installed in. Without a network there is nothing to install from. An allowlist that is
+        not enforced is not what the key says.
         """
         return (
             self._config.cache
             and self._isolation.current.level != "process"
-            and sandbox.network_mode == "full"
+            and (sandbox.network_mode == "full" or self._has_allowlist(sandbox))
             and all(_REGISTRY_NAME.match(name) for name in sandbox.packages)
             and all(_HARMLESS_VARIABLE.fullmatch(name) for name in sandbox.env)
             and not (sandbox.template.startswith("go") and sandbox.repo is not None)
@@ -176,12 +183,15 @@ class PackageLayers:
             and not self._command_stubs.has_programs(sandbox)
         )
 
+    def _has_allowlist(self, sandbox: Sandbox) -> bool:
+        return sandbox.network_mode == "allowlist" and self._isolation.current.own_network
+
     def _key(self, sandbox: Sandbox, chain: Toolchain) -> Key:
         parts = {
             "emulator": __version__,
             "command": install_command(sandbox),
             "template": sandbox.template,
-            "network": sandbox.network_mode,
+            "network": [sandbox.network_mode, *sorted(sandbox.allowlist)],
             "isolation": self._isolation_key(),
             "memory_mb": sandbox.memory_mb if self._config.limits else 0,
             "disk_gb": sandbox.disk_gb if self._config.limits else 0,
@@ -232,21 +242,22 @@ class PackageLayers:
 
     @staticmethod
     def _installed(entry: UsedEntry, from_cache: bool = True, is_held: bool = True) -> Installed:
-        output = str(entry.description.details.get("output", ""))
-        result = CommandResult(output.encode(), 0, False)
-        return Installed(result, entry.content, from_cache, None if is_held else entry)
+        details = entry.description.details
+        result = CommandResult(str(details.get("output", "")).encode(), 0, False)
+        return Installed(result, entry.content, from_cache, None if is_held else entry, _refused(details))
 
     async def _make(self, sandbox: Sandbox, chain: Toolchain, builder: EntryBuilder) -> Installed:
         try:
             directory = self._builders / f"layer-{secrets.token_hex(4)}"
             try:
                 self._builders.mkdir(mode=0o700, exist_ok=True)
-                result = await self._install(sandbox, chain, directory, builder.content)
+                refused: list[tuple[str, int]] = []
+                result = await self._install(sandbox, chain, directory, builder.content, refused)
             finally:
                 await self._workers.walk.run(disk.remove, directory)
             if result.code != 0 or result.error is not None:
-                return Installed(result)
-            details = {"output": result.output.decode("utf-8", "replace")}
+                return Installed(result, refused=refused)
+            details = {"output": result.output.decode("utf-8", "replace"), "refused": refused}
             entry = await self._workers.walk.run(builder.publish, details)
             if entry is None:
                 raise OSError("the new layer was removed at once")
@@ -254,15 +265,21 @@ class PackageLayers:
         finally:
             await self._workers.walk.run(builder.abandon)
 
-    async def _install(self, sandbox: Sandbox, chain: Toolchain, directory: Path, target: Path) -> CommandResult:
-        """Run the installer in a sandbox of its own, and make the layer when it has succeeded."""
+    async def _install(
+        self, sandbox: Sandbox, chain: Toolchain, directory: Path, target: Path, refused: list[tuple[str, int]]
+    ) -> CommandResult:
+        """Run the installer in a sandbox of its own, and make the layer when it has succeeded.
+
+        Args:
+            refused: Receives what the allowlist has refused.
+        """
         downloads = self._downloads(sandbox)
         if _installer(sandbox) == _NPM and downloads is not None:
             await self._download(sandbox, chain, directory, downloads)
         is_pip = _installer(sandbox) == _PIP
         found = None if downloads is None else await self._workers.walk.run(downloads.find)
         try:
-            cage = await self._open(sandbox, chain, directory, found)
+            cage = await self._open(sandbox, chain, directory, found, refused)
             try:
                 cage.programs.install_toolchain(chain)
                 # Before the installation, which may replace pip.
@@ -285,14 +302,33 @@ class PackageLayers:
                 found.release()
 
     def _downloads(self, sandbox: Sandbox) -> Optional[PackageDownloads]:
-        """The downloads of the installer; None for one whose downloads are not kept."""
+        """The downloads of the installer; None for one whose downloads are not kept. With an allowlist they are neither
+        used nor kept: what was downloaded once may be what the allowlist refuses."""
         assert self._cache is not None
+        if sandbox.network_mode == "allowlist":
+            return None
         place = {_PIP: PIP, _NPM: NPM}.get(_installer(sandbox))
         return None if place is None else PackageDownloads(self._cache, self._isolation_key(), place)
 
-    async def _open(self, sandbox: Sandbox, chain: Toolchain, directory: Path, found: Optional[UsedEntry]) -> Cage:
-        layers_ = () if found is None else (found.content,)
-        spec = SandboxSpec(directory.name, show=chain.needs, limits=self._limits(sandbox), layers=layers_)
+    async def _open(
+        self,
+        sandbox: Sandbox,
+        chain: Toolchain,
+        directory: Path,
+        found: Optional[UsedEntry],
+        refused: list[tuple[str, int]],
+    ) -> Cage:
+        proxy = None
+        if sandbox.network_mode == "allowlist":
+            proxy = Proxy(sandbox.allowlist, lambda *place: refused.append(place), directory.name, self._relayed)
+        spec = SandboxSpec(
+            directory.name,
+            network=sandbox.network_mode,
+            show=chain.needs,
+            proxy=proxy,
+            limits=self._limits(sandbox),
+            layers=() if found is None else (found.content,),
+        )
         return await self._provisioner.open(directory, spec)
 
     async def _download(self, sandbox: Sandbox, chain: Toolchain, directory: Path, downloads: PackageDownloads) -> None:
@@ -301,7 +337,7 @@ class PackageLayers:
         found = await self._workers.walk.run(downloads.find)
         try:
             try:
-                cage = await self._open(sandbox, chain, directory, found)
+                cage = await self._open(sandbox, chain, directory, found, [])
                 try:
                     cage.programs.install_toolchain(chain)
                     result = await cage.shell(f"{NPM_DOWNLOAD} {shlex.join(sandbox.packages)}", {})
@@ -338,6 +374,16 @@ class PackageLayers:
         if not self._config.limits:
             return None
         return Limits(sandbox.memory_mb, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
+
+
+def _refused(details: dict[str, Any]) -> list[tuple[str, int]]:
+    """The hosts and ports that the installer's allowlist refused. A file of the cache may hold anything."""
+    places = details.get("refused")
+    return [
+        (place[0], place[1])
+        for place in (places if isinstance(places, list) else [])
+        if isinstance(place, list) and [type(part) for part in place] == [str, int]
+    ]
 
 
 def _is_old(entry: UsedEntry) -> bool:

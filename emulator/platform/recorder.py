@@ -87,6 +87,11 @@ class SandboxRecorder:
         """
         return self._events.record(sandbox, kind, data, duration_ms, has_step)
 
+    def record_refused_connection(self, sandbox: Sandbox, host: str, port: int) -> None:
+        """Record that a program of the sandbox wanted to reach a host that is not on the allowlist."""
+        self.log(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
+        self.record_event(sandbox, "network", {"host": host, "port": port, "allowed": False})
+
     def begin_command(self, sandbox: Sandbox, command: str, source: CommandSource) -> RunningCommand:
         """Note that a command begins. `source`: what runs it."""
         shown = redact_for(sandbox, command, TEXT_CHARACTERS)

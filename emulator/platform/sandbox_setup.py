@@ -192,6 +192,9 @@ class SandboxSetup:
             await self._run_step(sandbox, cage, command, name)
             return
         run = self._recorder.begin_command(sandbox, command, "build")
+        with within(run.step):
+            for host, port in installed.refused:
+                self._recorder.record_refused_connection(sandbox, host, port)
         self._end_step(run, name, installed.result, "from the cache" if installed.from_cache else "done")
 
     async def _run_step(self, sandbox: Sandbox, cage: Cage, command: str, name: str) -> None:

@@ -201,8 +201,5 @@ class SandboxStarter:
         return groups.create(sandbox.id, sandbox.memory_mb) if groups else None
 
     def _proxy(self, sandbox: Sandbox) -> Proxy:
-        def refused(host: str, port: int) -> None:
-            self._recorder.log(sandbox, f"{host}:{port} was refused: it is not on the allowlist", "network")
-            self._recorder.record_event(sandbox, "network", {"host": host, "port": port, "allowed": False})
-
-        return Proxy(sandbox.allowlist, refused, sandbox.id, self._relayed)
+        on_refused = functools.partial(self._recorder.record_refused_connection, sandbox)
+        return Proxy(sandbox.allowlist, on_refused, sandbox.id, self._relayed)

@@ -213,7 +213,6 @@ def test_installation_that_depends_on_more_is_done_in_the_sandbox(start, install
     api = start()
     for fields in (
         {"network_mode": "none"},
-        {"network_mode": "allowlist", "allowlist": ["127.0.0.1"]},
         {"env": {"PIP_INDEX_URL": "http://127.0.0.1:1"}},
         {"env": {"npm_config_registry": "http://127.0.0.1:1"}},
         {"env": {"https_proxy": "http://127.0.0.1:1"}},
@@ -231,6 +230,35 @@ def test_installation_that_depends_on_more_is_done_in_the_sandbox(start, install
         assert entries(cache_dir) == [], fields
 
 
+#: Wants to reach two hosts through the proxy of its sandbox, and succeeds whatever comes of it.
+REACH = """\
+for host in evil.invalid listed.invalid; do
+    exec 3<> /dev/tcp/127.0.0.1/49128
+    printf 'CONNECT %s:443 HTTP/1.1\\r\\n\\r\\n' $host >&3
+    head -n 1 <&3
+done
+"""
+
+
+def test_installation_behind_an_allowlist_has_a_layer_of_its_own(start, installer, cache_dir):
+    installer(INSTALL + REACH)
+    api = start()
+    behind = {**TOOL, "network_mode": "allowlist", "allowlist": ["listed.invalid", "other.invalid"]}
+    first = api.sandbox(**behind)
+    second = api.sandbox(**{**behind, "allowlist": behind["allowlist"][::-1]})
+    other = api.sandbox(**{**behind, "allowlist": ["listed.invalid"]})
+    assert len(entries(cache_dir)) == 2
+    assert token(api, first) == token(api, second) != token(api, other)
+    assert "packages tool: done" in api.log_text(first)
+    assert "packages tool: from the cache" in api.log_text(second)
+    for box in (first, second, other):
+        # Only what is not listed was refused, and the log of each sandbox says so.
+        assert "403" in api.log_text(box)
+        assert "502" in api.log_text(box)
+        refused = [line["message"] for line in api.logs(box) if line["type"] == "network"]
+        assert refused == ["evil.invalid:443 was refused: it is not on the allowlist"]
+
+
 def test_what_the_result_depends_on_is_part_of_the_key(start, install, cache_dir):
     api = start()
     tokens = [
@@ -240,13 +268,14 @@ def test_what_the_result_depends_on_is_part_of_the_key(start, install, cache_dir
             {**TOOL, "packages": ["tool==1.2", "@scope/other@^2", "third[extra]>=1,<2"]},
             {**TOOL, "template": "python-311"},
             {**TOOL, "memory_mb": 1024},
+            {**TOOL, "network_mode": "allowlist", "allowlist": ["a.invalid"]},
             {**TOOL, "env": {"GOOGLE_API_KEY": "x"}},
         )
     ]
     assert tokens[0] == tokens[-1]
     # The command is the same here whatever the packages are.
-    assert len(set(tokens)) == 3
-    assert len(entries(cache_dir)) == 3
+    assert len(set(tokens)) == 4
+    assert len(entries(cache_dir)) == 4
 
 
 def test_stubbed_installer_is_stubbed_and_makes_no_layer(start, install, cache_dir):
