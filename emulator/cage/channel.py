@@ -20,6 +20,8 @@ class Channel:
         sock: The socket.
         on_message: Called with every message that arrives, and its descriptors, which it has to close.
         on_end: Called once, when the other side has closed the socket or `close` was called.
+        on_refused: Called with a message, and its descriptors, which the kernel has not taken for REFUSED_SECONDS
+            seconds (`frames.py`), and which is not sent any more.
     """
 
     def __init__(
@@ -27,14 +29,19 @@ class Channel:
         sock: socket.socket,
         on_message: Callable[[frames.Message, list[int]], None],
         on_end: Callable[[], None],
+        on_refused: Callable[[frames.Message, list[int]], None],
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._on_message = on_message
         self._on_end = on_end
+        self._on_refused = on_refused
         self._receiver = frames.Receiver(sock)
         self._loop = asyncio.get_running_loop()
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._unsent: deque[tuple[frames.Message, bytes, list[int]]] = deque()
+        #: Since when the kernel refuses the first of them; None when it does not.
+        self._refused_since: Optional[float] = None
+        self._again: Optional[asyncio.TimerHandle] = None
         self.closed = False
         self._loop.add_reader(sock, self._readable)
 
@@ -59,33 +66,52 @@ class Channel:
         data = frames.encode(message, fds)
         sent: Optional[int] = 0
         if not self._unsent:
+            self._refused_since = None
             sent = self._send_some(data, fds)
             if sent is None or sent == len(data):
                 return
-        self._unsent.append((data[sent:], [] if sent else [os.dup(fd) for fd in fds]))
+        self._unsent.append((message, data[sent:], [] if sent else [os.dup(fd) for fd in fds]))
         if len(self._unsent) == 1:
-            self._loop.add_writer(self._sock, self._flush)
+            self._flush_later()
 
     def _send_some(self, data: bytes, fds: Sequence[int]) -> Optional[int]:
         """Send as much as the other side has room for. The number of bytes; None when the channel was closed."""
         try:
-            return frames.send_some(self._sock, data, fds)
+            sent = frames.send_some(self._sock, data, fds)
         except (BlockingIOError, InterruptedError):
             return 0
-        except OSError:
+        except OSError as error:
+            if frames.is_refused(error):
+                self._refused_since = self._refused_since or self._loop.time()
+                return 0
             self.close()
             return None
+        self._refused_since = None
+        return sent
+
+    def _flush_later(self) -> None:
+        """Continue when the other side reads; or in a moment, since it may read while the kernel refuses."""
+        if self._refused_since is None:
+            self._loop.add_writer(self._sock, self._flush)
+        else:
+            self._loop.remove_writer(self._sock)
+            self._again = self._loop.call_later(frames.REFUSED_PAUSE, self._flush)
 
     def _flush(self) -> None:
         while self._unsent:
-            data, fds = self._unsent[0]
+            message, data, fds = self._unsent[0]
             sent = self._send_some(data, fds)
-            if not sent:
+            if sent is None:
                 return
-            _close_all(fds)
             if sent < len(data):
-                self._unsent[0] = (data[sent:], [])
-                return
+                if sent:
+                    _close_all(fds)
+                    self._unsent[0] = (message, data[sent:], [])
+                if self._refused_since is None or self._loop.time() - self._refused_since < frames.REFUSED_SECONDS:
+                    self._flush_later()
+                    return
+                self._on_refused(message, fds)  # and those that wait behind it are tried only once
+            _close_all(fds)
             self._unsent.popleft()
         self._loop.remove_writer(self._sock)
 
@@ -106,7 +132,9 @@ class Channel:
         self.closed = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        for _data, fds in self._unsent:
+        if self._again is not None:
+            self._again.cancel()
+        for _message, _data, fds in self._unsent:
             _close_all(fds)
         self._unsent.clear()
         self._receiver.close()

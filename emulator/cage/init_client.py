@@ -65,7 +65,7 @@ class InitClient:
         self._next_id = 0
         self._stopping = False
         self._root: Optional[int] = None
-        self._channel = Channel(control, self._on_message, self._on_end)
+        self._channel = Channel(control, self._on_message, self._on_end, self._on_refused)
 
     @property
     def alive(self) -> bool:
@@ -163,6 +163,9 @@ class InitClient:
             future.set_result({**message, "sockets": fds} if fds else message)
         else:
             _close_all(fds)  # the request was cancelled
+
+    def _on_refused(self, message: frames.Message, _fds: list[int]) -> None:
+        self._complete({"id": message["id"], "error": frames.refusal()}, [])
 
     def _on_started(self, message: frames.Message, fds: list[int]) -> None:
         if self._ready.done():

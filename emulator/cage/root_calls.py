@@ -8,7 +8,6 @@ back here. All functions block.
 
 from __future__ import annotations
 
-import array
 import errno
 import io
 import os
@@ -23,7 +22,7 @@ import time
 from typing import Any, Callable, Optional, TypeVar
 
 from ..workers import STOP_SECONDS, CallStopped, checkpoint
-from .inside import id_mapping, libc
+from .inside import frames, id_mapping, libc
 from .subordinate_ids import SubordinateIds
 
 T = TypeVar("T")
@@ -87,18 +86,19 @@ class RootCalls:
         """Start the process unless it runs, and return a socket for one call."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         descriptors = [theirs.fileno(), *([descriptor] if descriptor is not None else [])]
-        message = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         with self._lock, theirs:
             try:
                 if self._is_closed:  # a thread that begins when the emulator ends would leave a process
                     raise OSError(errno.ECANCELED, "the emulator has ended")
                 if self._control is not None:
                     try:
-                        self._control.sendmsg([b"c"], message)
+                        frames.send_first(self._control, b"c", descriptors)
                         return ours
-                    except OSError:
+                    except OSError as error:
+                        if frames.is_refused(error):
+                            raise OSError(error.errno, frames.refusal()) from None
                         self._stop()  # it was killed
-                self._start().sendmsg([b"c"], message)
+                frames.send_first(self._start(), b"c", descriptors)
                 return ours
             except BaseException:
                 ours.close()

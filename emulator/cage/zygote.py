@@ -118,7 +118,7 @@ class Zygote:
             theirs.close()
         self._socket = ours
         self._ready = asyncio.get_running_loop().create_future()
-        self._channel = Channel(ours, self._on_message, self._on_end)
+        self._channel = Channel(ours, self._on_message, self._on_end, self._on_refused)
 
     def _on_message(self, message: frames.Message, _fds: list[int]) -> None:
         if message["ev"] == "created":
@@ -128,6 +128,14 @@ class Zygote:
                 waiting.set_result(message["pid"])
         elif message["ev"] == "ready" and self._ready is not None and not self._ready.done():
             self._ready.set_result(message["pid"])
+
+    def _on_refused(self, _message: frames.Message, fds: list[int]) -> None:
+        """Report on a sandbox's control socket, as the zygote does, that it was not created."""
+        try:
+            with socket.socket(fileno=os.dup(fds[0])) as control:
+                frames.send(control, {"ev": "failed", "error": frames.refusal()})
+        except OSError:
+            pass  # the create was cancelled, or sees end of file
 
     def _on_end(self) -> None:
         if self._ready is not None and not self._ready.done():

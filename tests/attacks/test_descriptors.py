@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -222,6 +224,52 @@ def test_create_without_free_descriptors_returns_503(small: Served, box: tuple[h
     assert again.status_code == 201, again.text
     for existing in [*made, again.json()["id"]]:
         assert client.delete(f"/sandboxes/{existing}").status_code == 204
+
+
+@contextlib.contextmanager
+def descriptors_on_their_way(count: int) -> Iterator[None]:
+    """Send descriptors that are not received. To another process of this user that may have fewer, the kernel passes
+    none meanwhile."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with sender, receiver, open(os.devnull) as file:
+        for _ in range(count // 100):
+            socket.send_fds(sender, [b"x"], [file.fileno()] * 100)
+        yield
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may send any number")
+def test_calls_wait_while_user_has_too_many_descriptors_on_their_way(
+    small: Served, box: tuple[httpx.Client, str]
+) -> None:
+    client, sandbox = box
+    # Of its own: a request to a sandbox waits for those before it, and this one is to reach init, which sends.
+    with_terminal = client.post("/sandboxes", json={"template": "minimal"}).json()["id"]
+
+    def in_terminal() -> str:
+        with open_socket(small.url, f"/sandboxes/{with_terminal}/terminal", small.key) as terminal:
+            terminal.send(json.dumps({"type": "input", "data": "echo on\n"}))
+            return str(terminal.recv(timeout=SECONDS))
+
+    def with_own_client(call: Callable[[httpx.Client], Any]) -> Any:
+        with small.client() as own:
+            return call(own)
+
+    with ThreadPoolExecutor() as threads:
+        with descriptors_on_their_way(200):
+            running = threads.submit(with_own_client, lambda own: run(own, sandbox))
+            opened = threads.submit(in_terminal)
+            created = threads.submit(with_own_client, lambda own: own.post("/sandboxes", json={"template": "minimal"}))
+            concurrent.futures.wait((running, opened, created), 0.2, concurrent.futures.FIRST_COMPLETED)
+            assert not any(call.done() for call in (running, opened, created))
+            assert client.get(f"/sandboxes/{sandbox}").json()["status"] == "running"
+        assert running.result() == "on\n"
+        assert opened.result()
+        made = created.result().json()
+    assert made["status"] == "running"
+    for each in (sandbox, with_terminal, made["id"]):
+        assert run(client, each) == "on\n"
+    for each in (with_terminal, made["id"]):
+        client.delete(f"/sandboxes/{each}")
 
 
 def test_soft_descriptor_limit_is_raised_for_emulator_only(tmp_path: Path) -> None:

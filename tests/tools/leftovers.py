@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable
@@ -64,6 +65,16 @@ def mounts() -> list[str]:
     """Return the mounts of emulators and their sandboxes that are visible to this process."""
     table = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
     return [line for line in table if "caged" in line]
+
+
+def descriptors_below(path: Path) -> int:
+    """Return how many descriptors this process has of a directory or what is below it. Emulators of other tests, which
+    run on in this process, open and close others meanwhile."""
+    links = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the list itself, and what others close
+            links.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sum(link == str(path) or link.startswith(f"{path}/") for link in links)
 
 
 def groups(run: str) -> list[str]:

@@ -7,10 +7,12 @@ carries descriptors says how many in its `fds` key; the kernel keeps their order
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
 import struct
+import time
 from collections import deque
 
 TYPE_CHECKING = False
@@ -30,6 +32,10 @@ MESSAGE_BYTES = 256 * 1024 * 1024
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _HEADER = struct.Struct("!I")
 _MAX_FDS = 16
+#: Seconds for which descriptors that the kernel does not take are sent again, and between two attempts. It refuses an
+#: ordinary user's with ETOOMANYREFS while more than RLIMIT_NOFILE descriptors of that user are on their way, whatever
+#: processes have sent them: those of one sandbox count for all others.
+REFUSED_SECONDS, REFUSED_PAUSE = 2.0, 0.01
 _FD_SIZE = array.array("i").itemsize
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
@@ -48,10 +54,37 @@ def send_some(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
     return sock.sendmsg([data], ancillary)
 
 
+def is_refused(error: OSError) -> bool:
+    """Return whether the kernel does not take descriptors at the moment; see REFUSED_SECONDS."""
+    return error.errno == errno.ETOOMANYREFS
+
+
+def refusal() -> str:
+    """Return the text for a message that could not be sent within REFUSED_SECONDS."""
+    return (
+        f"the kernel has passed no descriptor on for {REFUSED_SECONDS:g} s, because processes of this user, perhaps in"
+        " another sandbox, have sent too many that were not received; end them and try again"
+    )
+
+
+def send_first(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
+    """As `send_some`, on a blocking socket, but wait up to REFUSED_SECONDS while descriptors are refused."""
+    deadline = None
+    while True:
+        try:
+            return send_some(sock, data, fds)
+        except OSError as error:
+            now = time.monotonic()
+            deadline = deadline or now + REFUSED_SECONDS
+            if not is_refused(error) or now > deadline:
+                raise
+        time.sleep(REFUSED_PAUSE)
+
+
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
-    """Send a whole message on a blocking socket."""
+    """Send a whole message on a blocking socket. Raises as `send_first`."""
     data = encode(message, fds)
-    sent = send_some(sock, data, fds)
+    sent = send_first(sock, data, fds)
     if sent < len(data):
         sock.sendall(data[sent:])
 

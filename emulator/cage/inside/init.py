@@ -113,7 +113,11 @@ class Init:
         passed = [] if root is None else [root]
         if proxy:
             passed.append(proxy.fileno())
-        frames.send(self._control, {"ev": "ready", "root": root is not None}, passed)
+        try:
+            frames.send(self._control, {"ev": "ready", "root": root is not None}, passed)
+        except OSError as error:
+            frames.send(self._control, {"ev": "failed", "error": _reason(error)})
+            return
         if proxy:
             proxy.close()
         if root is not None:
@@ -281,8 +285,11 @@ class Init:
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:
             frames.send(self._control, message, fds)
-        except OSError:
-            self._ending = True
+        except OSError as error:
+            if not frames.is_refused(error):
+                self._ending = True
+                return
+            self._send({"ev": "exit", "id": message["id"], "error": _reason(error)})
 
     # --- processes
 
@@ -299,6 +306,10 @@ class Init:
             for pid in self._commands:
                 _kill_group(pid)
         return self._processes.kill_all(self._reap)
+
+
+def _reason(error: OSError) -> str:
+    return frames.refusal() if frames.is_refused(error) else str(error)
 
 
 def _kill_group(pid: int) -> None:

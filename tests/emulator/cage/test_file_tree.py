@@ -1,12 +1,11 @@
 """Where a walk through a sandbox's files begins, and what it never enters."""
 
-import contextlib
 import gc
 import os
 import sys
-from pathlib import Path
 
 import pytest
+from leftovers import descriptors_below
 
 from caged.emulator.cage import file_tree, safe_files
 from caged.emulator.cage.file_tree import FileTree, OutsideOfSandbox
@@ -57,15 +56,6 @@ def test_tree_of_one_directory_refuses_the_others(layout, tmp_path):
         (tmp_path / "workspace" / "link").unlink()
     assert sorted(os.listdir(tmp_path)) == ["box", "etc", "file", "workspace"]
     assert (tmp_path / "file").read_text() == "secret"
-
-
-def descriptors_below(path: Path) -> int:
-    """Return how many descriptors this process has of a directory or what is below it."""
-    links = []
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # that of the list itself, and what others close
-            links.append(os.readlink(f"/proc/self/fd/{fd}"))
-    return sum(link == str(path) or link.startswith(f"{path}/") for link in links)
 
 
 def test_tree_closes_its_descriptor_also_when_it_is_not_used(layout, tmp_path):

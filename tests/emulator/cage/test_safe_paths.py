@@ -37,7 +37,9 @@ LINKS = {
     "link through proc cwd": "ln -s /proc/self/cwd/../../../../../../../../../..HOST/secret trap",
     "link through tmp": "ln -s HOST/secret /tmp/one; ln -s /tmp/one trap",
     "link through home": "ln -s HOST ~/one; ln -s /root/one/secret trap",
-    "long chain": "ln -s HOST/secret l0; for i in $(seq 30); do ln -s l$((i-1)) l$i; done; ln -s l30 trap",
+    # 20 links, half of what the kernel follows: when anything is mounted meanwhile, it walks a second time, and counts
+    # on. More would now and then be too many for `cat`.
+    "long chain": "ln -s HOST/secret l0; for i in $(seq 18); do ln -s l$((i-1)) l$i; done; ln -s l18 trap",
     "link to etc": "ln -s /etc/hostname trap",
     "link to the emulator's lock": "ln -s ../../../lock trap",
 }

@@ -197,7 +197,8 @@ def test_export_pauses_running_sandbox(file):
     with started(None) as emulator:
         emulator.import_(file)
         with of(emulator, api.key) as api:
-            api.post(f"/sandboxes/{box}/resume")
+            resumed = api.post(f"/sandboxes/{box}/resume")
+            assert resumed.status_code == 204, (resumed.text, api.log_text(box))
             first, second = api.read(box, "/workspace/a").text, api.read(box, "/workspace/b").text
     # One of the two may be empty, because it was just being written.
     numbers = [int(text) for text in (first, second) if text.strip()]
