@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import fork_server
+
 # httpx imports httpcore when it is first used and remembers its exceptions by class. An in-process run of pytester
 # forgets the modules that were imported during it: were httpcore among them, httpx would not know the exceptions of
 # the next one. Imported here, it is there before any such run and stays.
@@ -112,6 +114,10 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        sharing = fork_server.share()
+        sharing.__enter__()
+        config.add_cleanup(lambda: sharing.__exit__(None, None, None))
     if config.pluginmanager.hasplugin("timeout"):
         config.pluginmanager.register(watchdog.Watchdog(), "watchdog")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import fork_server
 import pytest
 from leftovers import until
-from levels import ORDINARY_USER, as_ordinary_user, isolation, need
+from levels import ORDINARY_USER, as_ordinary_user, isolation, masks_of, need
 
 from caged import Caged
 
@@ -47,11 +47,11 @@ def start(level: str, project: Path, *options: str) -> fork_server.Process:
     """An emulator whose ready file, output, log, locator and state lie in different directories of a project."""
     for name in ("ready", "output", "home"):
         (project / name).mkdir()
-    wrap = []
+    wrap, masks = [], masks_of(ORDINARY_USER if level.endswith("-user") else None)
     if level.endswith("-user"):
         for path in (project, *project.iterdir()):
             os.chown(path, ORDINARY_USER, ORDINARY_USER)
-        wrap = as_ordinary_user([project])
+        wrap = as_ordinary_user([project, masks])
     with open(project / "output" / "out.log", "wb") as output:
         return fork_server.Process(
             [
@@ -62,6 +62,7 @@ def start(level: str, project: Path, *options: str) -> fork_server.Process:
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith("CAGED_")},
                 "HOME": str(project / "home"),
+                "XDG_CACHE_HOME": str(masks),
                 "CAGED_EMULATOR_LOCATOR_DIR": str(project / "locators"),
             },
             stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from typing import Callable, Optional
 import fork_server
 import pytest
 from leftovers import children_of, command_of, processes_with, run_dirs, until
-from levels import ORDINARY_USER, Served, as_ordinary_user, is_mapped, need, subordinate_ids
+from levels import ORDINARY_USER, Served, as_ordinary_user, is_mapped, masks_of, need, subordinate_ids
 from setup_commands import SET_UPS, YES
 
 from caged import AsyncCaged, Caged
@@ -55,18 +55,19 @@ def prepared(folder: Path, lines: Optional[str] = None) -> list[str]:
     return subordinate_ids(folder, f"{user_name()}:{FIRST}:65536\n" if lines is None else lines) if AS_ROOT else []
 
 
-def doctor(folder: Path, lines: Optional[str] = None, **environment: str) -> str:
-    """Return what `doctor` says of an ordinary user's sandboxes."""
+def doctor(folder: Path, words: list[str], **environment: str) -> str:
+    """Return what `doctor` says of an ordinary user's sandboxes. The words are those of `prepared`."""
     folder.chmod(0o755)
+    masks = masks_of(ORDINARY_USER if AS_ROOT else None)
     home = folder / "home"
     home.mkdir(exist_ok=True)
     if AS_ROOT:
         os.chown(home, ORDINARY_USER, ORDINARY_USER)
-    words = [*prepared(folder, lines), *(as_ordinary_user([home]) if AS_ROOT else ())]
+    words = [*words, *(as_ordinary_user([home, masks]) if AS_ROOT else ())]
     run = fork_server.run if words else subprocess.run
     done = run(
         [*words, sys.executable, "-m", "caged.emulator", "doctor"],
-        env={**os.environ, "HOME": str(home), "TMPDIR": str(home), **environment},
+        env={**os.environ, "HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(masks), **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -79,7 +80,7 @@ def doctor(folder: Path, lines: Optional[str] = None, **environment: str) -> str
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of emulators that run one after the other: they share a mask, which takes a second to make."""
+    """The directory of emulators that run one after the other, and of the /etc of all: so they share a mask."""
     return tmp_path_factory.mktemp("place")
 
 
@@ -101,9 +102,8 @@ def mapping(place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
-    one = Served(folder, LEVEL, prepare=prepared(folder))
+def served(tmp_path_factory: pytest.TempPathFactory, place: Path) -> Iterator[Served]:
+    one = Served(tmp_path_factory.mktemp("served"), LEVEL, prepare=prepared(place))
     yield one
     one.stop()
     assert run_dirs(one.tmp) == []
@@ -235,9 +235,9 @@ def test_disk_usage_counts_files_of_users_and_destroy_removes_them(served: Serve
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can make files of other users on the host")
-def test_files_of_hosts_users_stay_out_of_reach(served: Served, tmp_path: Path) -> None:
+def test_files_of_hosts_users_stay_out_of_reach(served: Served, place: Path) -> None:
     """The user number of an owner inside is not that of the host's user with this number."""
-    etc = served.tmp.parent / "etc" / "profile.d"
+    etc = place / "etc" / "profile.d"
     owners = {"caged-daemon.sh": 1, "caged-root.sh": 0}
     for name, owner in owners.items():
         (etc / name).write_text("secret\n")
@@ -259,6 +259,8 @@ def test_files_of_hosts_users_stay_out_of_reach(served: Served, tmp_path: Path) 
         assert (etc / name).read_text() == "secret\n"
         assert (etc / f"open-{name}").read_text() == "open\n"
         assert (etc / name).stat().st_uid == (etc / f"open-{name}").stat().st_uid == owner
+        for made in (name, f"open-{name}"):
+            (etc / made).unlink()
 
 
 def test_sandboxes_and_owners_survive_restart(start: Start, place: Path, tmp_path: Path) -> None:
@@ -340,15 +342,15 @@ def test_killed_process_for_files_is_started_again(served: Served) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can change /etc/subuid")
-def test_doctor_says_how_many_users_or_what_to_do(tmp_path: Path) -> None:
-    assert "a sandbox has 65,536 users" in doctor(tmp_path)
+def test_doctor_says_how_many_users_or_what_to_do(tmp_path: Path, place: Path) -> None:
+    assert "a sandbox has 65,536 users" in doctor(tmp_path, prepared(place))
     advice = f"add the line `{user_name()}:FIRST:65536` to /etc/subuid and /etc/subgid"
     failing = tmp_path / "home" / "bin"
     failing.mkdir()
     (failing / "newuidmap").write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
     (failing / "newuidmap").chmod(0o755)
-    broken = doctor(tmp_path, PATH=f"{failing}:{os.environ['PATH']}")
+    broken = doctor(tmp_path, prepared(place), PATH=f"{failing}:{os.environ['PATH']}")
     assert "a sandbox has root alone (newuidmap failed: it is broken)" in broken
-    none = doctor(tmp_path, "another:300000:65536\n")
+    none = doctor(tmp_path, prepared(tmp_path, "another:300000:65536\n"))
     assert f"a sandbox has root alone (/etc/subuid has no line for {user_name()})" in none
     assert f"To change that: {advice}" in none

@@ -9,8 +9,9 @@ in /proc. A test that is about these starts an interpreter with `subprocess`.
     done = run([sys.executable, "-m", "caged.emulator", "status"], capture_output=True, text=True, timeout=30)
 
 The server is one thread that waits for requests on a socket, one connection for each program. It starts with the first
-request of a test process and ends with that process, and with it all programs that still run. Linux only; elsewhere
-`Process` and `run` are those of `subprocess`, because the system libraries of macOS do not survive a fork.
+request of a test process and ends with that process, and with it all programs that still run. The workers of xdist
+share one, see `share`. Linux only; elsewhere `Process` and `run` are those of `subprocess`, because the system
+libraries of macOS do not survive a fork.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import fcntl
 import gc
 import importlib
 import inspect
@@ -39,11 +41,13 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Optional, Union
 
 #: Environment variable of forks with the server's socket: pytest in a fork starts its xdist workers there.
 ADDRESS = "TESTS_FORK_SERVER"
+#: Environment variable with the directory of a server that several test processes share.
+SHARED = "TESTS_FORK_SERVER_SHARED"
 START_SECONDS = 60
 _LENGTH = struct.Struct("!I")
 #: Allocations between two collections of the youngest objects, as in tests/conftest.py. With the default of 700, a
@@ -256,40 +260,86 @@ def run(
 
 
 _server: Optional[subprocess.Popen[bytes]] = None
+_address = ""
+#: What the server waits for the end of: a pipe's end that this process has open.
+_kept_open = -1
+
+
+@contextlib.contextmanager
+def share() -> Iterator[None]:
+    """Let the processes that this one starts meanwhile, the workers of xdist, share a server.
+
+    What it imports first takes 0.7 s of CPU time. It starts with the first request of any of them, and ends with the
+    last of them that has made one.
+    """
+    with tempfile.TemporaryDirectory(prefix="fork-server-") as directory:
+        os.environ[SHARED] = directory
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]
 
 
 def address() -> str:
-    """The server's address. Starts the server with the first call in a process."""
-    global _server
+    """The server's address. Starts the server with the first call in a process, or in those that share one."""
+    global _address
     if ADDRESS in os.environ:
         return os.environ[ADDRESS]
-    if _server is None or _server.poll() is not None:
-        name = f"caged-tests-{os.getpid()}-{secrets.token_hex(8)}"
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("CAGED_", "PYTHON", "PYTEST_"))}
-        env[ADDRESS] = name  # in /proc/PID/environ of every program, where a test can look for it
-        _server = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=env,
-        )
-        _server.address = name  # type: ignore[attr-defined]
-        assert _server.stdout is not None
-        if not select.select([_server.stdout], [], [], START_SECONDS)[0] or not _server.stdout.readline():
-            _server.kill()
-            raise RuntimeError(f"the fork server did not start within {START_SECONDS} s, or failed: see its errors")
+    if not _address or (_server is not None and _server.poll() is not None):
+        if SHARED in os.environ:
+            _address = _shared_address(os.environ[SHARED])
+        else:
+            reading, writing = os.pipe()
+            _address = f"caged-tests-{os.getpid()}-{secrets.token_hex(8)}"
+            _start(_address, reading, writing)
         atexit.register(stop)
-    return str(_server.address)  # type: ignore[attr-defined]
+    return _address
+
+
+def _shared_address(directory: str) -> str:
+    """The address of the server of several processes. Starts it where none runs."""
+    global _kept_open
+    name, pipe = f"caged-tests-{os.path.basename(directory)}", os.path.join(directory, "pipe")
+    with open(os.path.join(directory, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(pipe)
+        try:
+            # Fails where no server reads it.
+            _kept_open = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            _start(name, reading, os.open(pipe, os.O_WRONLY))
+    return name
+
+
+def _start(name: str, reading: int, writing: int) -> None:
+    """Start a server. It ends when no process has the writing end of the pipe open."""
+    global _server, _kept_open
+    left_out = ("CAGED_", "PYTHON", "PYTEST_", SHARED)
+    env = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
+    env[ADDRESS] = name  # in /proc/PID/environ of every program, where a test can look for it
+    _server = subprocess.Popen(
+        [sys.executable, os.path.abspath(__file__), name], stdin=reading, stdout=subprocess.PIPE, env=env
+    )
+    os.close(reading)
+    _kept_open = writing
+    assert _server.stdout is not None
+    if not select.select([_server.stdout], [], [], START_SECONDS)[0] or not _server.stdout.readline():
+        _server.kill()
+        raise RuntimeError(f"the fork server did not start within {START_SECONDS} s, or failed: see its errors")
 
 
 def stop() -> None:
-    """End the server of this process, and the programs that it still runs."""
-    global _server
-    if _server is not None and _server.stdin is not None and _server.stdout is not None:
-        _server.stdin.close()
+    """Let the server end: with the programs that it still runs, unless another process shares it."""
+    global _server, _address, _kept_open
+    if _kept_open >= 0:
+        os.close(_kept_open)
+    if _server is not None and _server.stdout is not None:
         _server.stdout.close()
-        _server.wait(10)
-        _server = None
+        if SHARED not in os.environ:
+            _server.wait(10)
+    _server, _address, _kept_open = None, "", -1
 
 
 def _connect(address: str) -> socket.socket:
@@ -344,7 +394,7 @@ class _Server:
 
     def _accept(self) -> Optional[dict[str, Any]]:
         connection, _ = self._listener.accept()
-        connection.settimeout(10)
+        connection.settimeout(START_SECONDS)
         head, streams, _, _ = socket.recv_fds(connection, _LENGTH.size, 3)
         with connection.makefile("rb") as file:
             request: dict[str, Any] = json.loads(file.read(*_LENGTH.unpack(head)))

@@ -107,12 +107,16 @@ def as_ordinary_user(writable: Sequence[Path]) -> list[str]:
 
 @functools.cache
 def masks_of(user: Optional[int]) -> Path:
-    """Return the XDG_CACHE_HOME of all emulators of this process with this user, None for its own.
+    """Return the XDG_CACHE_HOME of all emulators of this test run with this user, None for its own.
 
     To make a mask for user namespaces takes 0.2 s of CPU time, and none depends on the directories of an emulator.
     """
-    path = Path(tempfile.mkdtemp(prefix="masks-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    if fork_server.SHARED in os.environ:
+        path = Path(os.environ[fork_server.SHARED], f"masks-of-{'suite' if user is None else user}")
+        path.mkdir(exist_ok=True)
+    else:
+        path = Path(tempfile.mkdtemp(prefix="masks-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
     if user is not None:
         os.chown(path, user, user)
     return path

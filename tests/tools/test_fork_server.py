@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -132,13 +133,40 @@ program = fork_server.Process([sys.executable, "-c", "import time; time.sleep(60
 print(program.pid, fork_server._server.pid, flush=True)
 time.sleep(600)
 """
-    environment = {name: value for name, value in os.environ.items() if name != fork_server.ADDRESS}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(fork_server.ADDRESS)}
     with subprocess.Popen([*PYTHON, code], stdout=subprocess.PIPE, text=True, env=environment) as client:
         assert client.stdout is not None
         pids = [int(word) for word in client.stdout.readline().split()]
         client.kill()
     for pid in pids:
         _wait_for_end(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
+def test_shared_server_runs_until_the_last_of_its_processes_ends() -> None:
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(Path(fork_server.__file__).parent)!r})
+import fork_server
+done = fork_server.run([sys.executable, "-c", "import os; print(os.getppid())"], capture_output=True, text=True)
+print(done.stdout.strip(), flush=True)
+input()
+"""
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.delenv(fork_server.ADDRESS, raising=False)
+        patch.delenv(fork_server.SHARED, raising=False)
+        stack.enter_context(fork_server.share())
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        clients = [stack.enter_context(subprocess.Popen([*PYTHON, code], **pipes)) for _ in range(3)]
+        servers = {int(client.stdout.readline()) for client in clients}
+        assert len(servers) == 1
+        (server,) = servers
+        for client in clients:
+            assert _runs(server)
+            client.communicate("\n", timeout=60)
+            assert client.returncode == 0
+    _wait_for_end(server)
 
 
 def _wait_for_end(pid: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any, Callable
 
 import pytest
 from levels import Served
-from workspace_testing import PLACES, Places, new_sandbox
+from workspace_testing import PLACES, SMALL, Places, new_sandbox
 
 from caged import Caged
+from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +75,12 @@ def own_box(places: Places) -> Iterator[Any]:
     """A sandbox of the test's own, at the cheapest level, for what others could not go on with."""
     with new_sandbox(places.served("process-sync")) as sandbox_id:
         yield places.bind("process-sync", sandbox_id, "sync")
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Pieces of another size: what depends on their number is tested with less data. Returns the size."""
+    for module in (directory_listing, files, local_tree, pieces, remote_tree, transfers):
+        if hasattr(module, "PIECE"):
+            monkeypatch.setattr(module, "PIECE", SMALL)
+    return SMALL

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from leftovers import processes_with, unique_seconds, until
-from workspace_testing import on_shells
+from workspace_testing import on_shells, on_shells_and_clients
 
 from caged import (
     Caged,
@@ -102,7 +102,7 @@ def test_exit_codes(box):
         assert process.command == command
 
 
-@pytest.mark.parametrize("place", ["process-async", "busybox-sync"], indirect=True)
+@on_shells_and_clients
 def test_stdin_of_any_form_and_size(box):
     for content in (b"", b"short", b"\0\xff" * 50_000):
         for stdin in (content, io.BytesIO(content)):
@@ -181,10 +181,10 @@ TREES = {
 }
 
 
-def test_kill_ends_the_whole_tree(box):
-    for what, command in TREES.items():
+def kill_and_find_nothing(box, kinds):
+    for what in kinds:
         seconds = unique_seconds()
-        process = box.start(command.format(seconds=seconds))
+        process = box.start(TREES[what].format(seconds=seconds))
         until(lambda mark=seconds: any(f"sleep {mark}" in line for line in processes_with(mark)))
 
         process.kill()
@@ -192,6 +192,16 @@ def test_kill_ends_the_whole_tree(box):
         assert processes_with(seconds) == [], what
         assert process.wait() in ((0,) if what == "daemon that was left" else (137,)), what
         process.kill()
+
+
+@on_shells
+def test_kill_ends_the_whole_tree(box):
+    kill_and_find_nothing(box, TREES)
+
+
+@pytest.mark.parametrize("place", ["bwrap-sync", "process-async"], indirect=True)
+def test_kill_ends_the_whole_tree_at_other_levels(box):
+    kill_and_find_nothing(box, ["child", "daemon that was left", "empty environment"])
 
 
 def test_command_line_of_what_watches_a_process_does_not_hold_the_command(namespace_box):
@@ -224,6 +234,7 @@ def test_signal_by_name_and_number(namespace_box):
         assert process.output().stdout == "ready\ngot it\n"
 
 
+@on_shells
 def test_interrupt_ends_a_process_that_does_not_ignore_it(box):
     seconds = unique_seconds()
     process = box.start(f"sleep {seconds}; echo not here")
@@ -419,6 +430,7 @@ def test_reused_number_is_that_of_the_running_process(namespace_box):
     assert namespace_box.process(running.pid).poll() is None
 
 
+@on_shells
 def test_signal_to_the_process_group_leaves_the_exit_code(box):
     assert box.start("kill -TERM 0; sleep 60").wait() == 143
 
@@ -465,11 +477,11 @@ def test_variables_of_the_sandbox_arrive_unchanged(process_box):
 
 def test_many_processes_at_once(namespace_box):
     with ThreadPoolExecutor(8) as pool:
-        processes = list(pool.map(lambda number: namespace_box.start(f"echo {number}; exit {number}"), range(24)))
+        processes = list(pool.map(lambda number: namespace_box.start(f"echo {number}; exit {number}"), range(16)))
         codes = list(pool.map(lambda process: process.wait(), processes))
 
-    assert codes == list(range(24))
-    assert [process.output().stdout for process in processes] == [f"{number}\n" for number in range(24)]
+    assert codes == list(range(16))
+    assert [process.output().stdout for process in processes] == [f"{number}\n" for number in range(16)]
     assert {process.pid for process in namespace_box.processes()} == {process.pid for process in processes}
 
 

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 
 import pytest
 from cases import each
-from workspace_testing import new_sandbox, on_shells
+from workspace_testing import SMALL, new_sandbox, on_shells
 
 from caged import (
     AsyncCaged,
@@ -30,14 +30,13 @@ from caged import (
     CagedNotADirectoryError,
     CagedPathError,
 )
-from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
+from caged._workspace import pieces
 from caged._workspace.file_stat import FileStat
 from caged._workspace.local_target import StagedDirectory
 from caged._workspace.pieces import PIECE
 from caged._workspace.remote_tree import RemoteTree
 from caged._workspace.scratch import SCRATCH
 
-SMALL = 64 * 1024
 DIFFICULT = "-rf '\"$HOME`id`*?[a]\\n\\\t;&#!~%s h\xe9 \u65e5\n\nend\n"
 LONG = "n" * 200
 _numbers = itertools.count()
@@ -71,15 +70,6 @@ def single(namespace_box):
 def served_process(places):
     """The emulator of `process_box`."""
     return places.served("process-sync")
-
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    """Pieces of another size: what depends on their number is tested with less data. Returns the size."""
-    for module in (directory_listing, files, local_tree, pieces, remote_tree, transfers):
-        if hasattr(module, "PIECE"):
-            monkeypatch.setattr(module, "PIECE", SMALL)
-    return SMALL
 
 
 @pytest.fixture
@@ -140,8 +130,8 @@ def test_tree_comes_back_as_it_was(box, folder, tree, tmp_path):
 
 
 @on_shells
-def test_file_comes_back_as_it_was(box, folder, tmp_path):
-    content = os.urandom(PIECE * 2 + 777)
+def test_file_comes_back_as_it_was(small_pieces, box, folder, tmp_path):
+    content = os.urandom(SMALL * 2 + 777)
     (tmp_path / "file").write_bytes(content)
     (tmp_path / "file").chmod(0o741)
     os.utime(tmp_path / "file", (1e9, 1e9))

@@ -64,6 +64,7 @@ def test_wait_for_port_ends_when_the_process_has_exited(box):
     assert raised.value.sandbox_id == box.id
 
 
+@on_shells
 def test_wait_for_port_that_takes_too_long_shows_what_the_process_printed(box):
     process = box.start("echo still compiling; sleep 1000")
     next(iter(process.stream()))

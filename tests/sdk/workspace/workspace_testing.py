@@ -20,6 +20,11 @@ PLACES = ("namespace-sync", "bwrap-sync", "process-async", "busybox-sync")
 #: For what depends on the shell and the programs of a sandbox, and neither on its isolation nor on the client: with
 #: those of most images, and with busybox alone.
 on_shells = pytest.mark.parametrize("place", ["namespace-sync", "busybox-sync"], indirect=True)
+#: For what may depend on the shell and on the client, and on the paths that the emulator replaces at level `process`.
+on_shells_and_clients = pytest.mark.parametrize("place", ["process-async", "busybox-sync"], indirect=True)
+
+#: Bytes of a piece of the fixture `small_pieces`.
+SMALL = 64 * 1024
 
 APPLETS = "/applets"
 # The programs of the host's busybox are the only ones on PATH. The emulator starts bash, which it has found on the
