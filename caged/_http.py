@@ -73,15 +73,7 @@ class Session:
     def _exchange(self, request: Request) -> Outcome:
         check_open(self)
         try:
-            return _freed(
-                self._http.request(
-                    request.method,
-                    _parsed(request.url),
-                    headers=request.headers,
-                    content=request.content,
-                    timeout=request.timeout,
-                )
-            )
+            return _freed(self._http.send(_prepared(self._http, request)))
         except _FAILURES as problem:
             return problem
 
@@ -141,15 +133,7 @@ class AsyncSession:
         check_open(self)
         self._loop.enter()
         try:
-            return _freed(
-                await self._http.request(
-                    request.method,
-                    _parsed(request.url),
-                    headers=request.headers,
-                    content=request.content,
-                    timeout=request.timeout,
-                )
-            )
+            return _freed(await self._http.send(_prepared(self._http, request)))
         except _FAILURES as problem:
             if isinstance(problem, RuntimeError) and self._loop.is_another():
                 raise self._loop.error() from None
@@ -160,6 +144,36 @@ async def _in_thread(work: LocalWork) -> Outcome:
     import asyncio  # whoever comes here runs an event loop
 
     return await asyncio.to_thread(work.outcome)
+
+
+def _prepared(client: Union[httpx.Client, httpx.AsyncClient], request: Request) -> httpx.Request:
+    """What the client's `build_request` returns, which takes a quarter of the processor time of a short call: it copies
+    and decodes the headers several times to merge them."""
+    url = _parsed(request.url)
+    headers = [(b"Host", url.netloc), *client.headers.raw]
+    headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()]
+    content = request.content or b""
+    if content or request.method in _WITH_CONTENT:
+        headers.append((b"Content-Length", b"%d" % len(content)))
+    prepared = httpx.Request(
+        request.method,
+        url,
+        headers=headers,
+        cookies=client.cookies,
+        stream=httpx.ByteStream(content),
+        extensions={"timeout": _timeouts(request.timeout)},
+    )
+    prepared.read()  # so that a transport can look at its content
+    return prepared
+
+
+#: A request by these methods has a length, also without a body.
+_WITH_CONTENT = ("POST", "PUT", "PATCH")
+
+
+@functools.lru_cache(maxsize=64)
+def _timeouts(seconds: Optional[float]) -> dict[str, Optional[float]]:
+    return httpx.Timeout(seconds).as_dict()
 
 
 def _freed(response: httpx.Response) -> httpx.Response:
