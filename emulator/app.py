@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Callable, Optional
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -39,21 +37,42 @@ def build(platform: Platform) -> ASGIApp:
     sockets = [WebSocketRoute(socket.path, SocketDispatcher(platform, socket)) for socket in socket_operations()]
     sockets.append(WebSocketRoute("/{rest:path}", not_found(platform)))
 
-    async def answer_without_operation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    router = Router([*routes, *sockets], redirect_slashes=False)
+    app = _Application(router, platform)
+    return FrontDoor(app, platform, _DeferredInspector(platform, app))
+
+
+class _Application:
+    """The routes, and the answer where none of them serves a request.
+
+    Not a Starlette application: its two layers of middleware would handle each message of each response, for errors
+    that the dispatchers answer themselves.
+
+    Args:
+        router: The routes.
+        platform: The emulator's platform.
+    """
+
+    def __init__(self, router: Router, platform: Platform) -> None:
+        self._router = router
+        self._platform = platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # makes a route raise HTTPException instead of answering with a text of its own
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await self._answer_without_operation(scope["method"], error)(scope, receive, send)
+
+    def _answer_without_operation(self, method: str, error: HTTPException) -> Response:
         response: Response
         if error.status_code == 404:
             response = PlainTextResponse("404 page not found\n", 404)
         else:
-            response = problem(ApiError(error.status_code, f"{request.method} is not allowed here"))
+            response = problem(ApiError(error.status_code, f"{method} is not allowed here"))
             response.headers.update(error.headers or {})
-        add_common_headers(response, platform)
+        add_common_headers(response, self._platform)
         return response
-
-    handlers = {404: answer_without_operation, 405: answer_without_operation}
-    app = Starlette(routes=[*routes, *sockets], exception_handlers=handlers)
-    app.router.redirect_slashes = False
-    return FrontDoor(app, platform, _DeferredInspector(platform, app))
 
 
 def _routes(platform: Platform, served: Iterable[Operation]) -> list[Route]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from sys import getsizeof
 from typing import Any, Callable, Optional
 
 from .step import Step
@@ -107,8 +107,8 @@ class StepLog:
 
 def _weight(detail: Any) -> int:
     """About how many bytes a dict, list or tuple takes. Keys are shared, and so not counted."""
-    values = detail.values() if type(detail) is dict else detail
-    # Most values are texts and numbers, which need no call of this function: each step is weighed several times.
-    return sys.getsizeof(detail) + sum(
-        [_weight(value) if type(value) in _CONTAINERS else sys.getsizeof(value) for value in values]
-    )
+    weight = getsizeof(detail)
+    for value in detail.values() if type(detail) is dict else detail:
+        # Most values are texts and numbers, which need no call of this function: each step is weighed several times.
+        weight += _weight(value) if type(value) in _CONTAINERS else getsizeof(value)
+    return weight

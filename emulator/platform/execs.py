@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
@@ -18,7 +18,7 @@ from ..control.step import Step, within
 from ..store import Account, Sandbox
 from ..workers import Workers, checkpoint
 from . import limits
-from .command_stubs import CommandStubs, StubChoice
+from .command_stubs import NO_STUB, CommandStubs, StubChoice
 from .errors import not_found
 from .live_sandboxes import LiveSandbox, LiveSandboxes
 from .recorder import SandboxRecorder
@@ -87,7 +87,7 @@ class _Run:
         self._sandbox = sandbox
         self.command = command
         self._running = recorder.begin_command(sandbox, command.shown, command.source)
-        self.choice = StubChoice()
+        self.choice = NO_STUB
         self.watch = OutputWatch()
 
     def choose(self, choice: StubChoice) -> None:
@@ -225,8 +225,7 @@ class Execs:
             work = run.choice.run(sandbox, live.cage, run.command.text, limits.OUTPUT_BYTES, watch=run.watch)
             with run.showing_progress():
                 if run.choice.output is None:
-                    with self._ending_with_budget(sandbox, run.watch):
-                        return await work
+                    return await self._until_out_of_budget(sandbox, run.watch, work)
                 return await self._unless_out_of_budget(sandbox, work)
 
     async def _outcome(self, run: _Run, live: LiveSandbox, sandbox: Sandbox, result: CommandResult) -> ExecOutcome:
@@ -292,8 +291,9 @@ class Execs:
         for end in list(self._waiting.get(sandbox.id, ())):
             end()
 
-    @contextmanager
-    def _ending_with_budget(self, sandbox: Sandbox, watch: OutputWatch) -> Iterator[None]:
+    async def _until_out_of_budget(
+        self, sandbox: Sandbox, watch: OutputWatch, work: Coroutine[Any, Any, CommandResult]
+    ) -> CommandResult:
         """Do for a command that runs what `_unless_out_of_budget` does, without a task of its own."""
 
         def end() -> None:
@@ -301,7 +301,7 @@ class Execs:
 
         self._waiting.setdefault(sandbox.id, set()).add(end)
         try:
-            yield
+            return await work
         finally:
             self._stop_waiting(sandbox, end)
 

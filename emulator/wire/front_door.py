@@ -48,10 +48,11 @@ class FrontDoor:
         scope = dict(scope, path=path)
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
-        error = self._origin_error(host, headers.get(b"origin"))
+        name = _host_name(f"//{host}")
+        error = self._origin_error(host, name, headers.get(b"origin"))
         if error is None:
-            target = target_of(scope)
-            is_inspector = _host_name(f"//{host}") == self._platform.inspector_logins.host
+            target = target_of(scope, host)
+            is_inspector = name == self._platform.inspector_logins.host
             if is_inspector or (target is None and _is_for_inspector(scope, headers)):
                 return await self._inspector(scope, receive, send)
             if target is not None:
@@ -65,8 +66,8 @@ class FrontDoor:
         add_common_headers(response, self._platform)
         await response(scope, receive, send)
 
-    def _origin_error(self, host: str, origin: Optional[bytes]) -> Optional[ApiError]:
-        if not self._is_allowed(_host_name(f"//{host}"), allow_addresses=True):
+    def _origin_error(self, host: str, name: Optional[str], origin: Optional[bytes]) -> Optional[ApiError]:
+        if not self._is_allowed(name, allow_addresses=True):
             return ApiError(403, f"Host {host!r} is not this emulator's; start it with --allow-host to accept it")
         if origin is not None and not self._is_allowed(_host_name(origin.decode("latin-1")), allow_addresses=False):
             return ApiError(403, f"Origin {origin.decode('latin-1')!r} is not of this machine")

@@ -41,11 +41,15 @@ class Target:
     path: str
 
 
-def target_of(scope: Scope) -> Optional[Target]:
-    """The target of a preview's request; None for any other request."""
-    headers = dict(scope["headers"])
-    path = scope["raw_path"].decode("latin-1").partition("?")[0]
-    found = _HOST.match(headers.get(b"host", b"").decode("latin-1").lower())
+def target_of(scope: Scope, host: str) -> Optional[Target]:
+    """The target of a preview's request; None for any other request.
+
+    Args:
+        scope: The request. Its path is encoded.
+        host: Its header of that name.
+    """
+    path = scope["path"]
+    found = _HOST.match(host.lower())
     target: Optional[Target] = None
     if found:
         target = Target(found[1], int(found[2]), "", path or "/")

@@ -190,6 +190,35 @@ def test_every_call_sends_its_documented_request(driver, use, method, target, bo
         assert sent.headers["content-length"] == "0"
 
 
+@each(
+    ("use", "content"),
+    [
+        (lambda c: c.sandboxes.get("cage_1"), None),
+        (lambda c: c.sandboxes.pause("cage_1"), None),
+        (lambda c: c.sandboxes.destroy("cage_1"), None),
+        (lambda c: c.sandboxes.exec("cage_1", "é"), '{"command":"é"}'.encode()),
+        (lambda c: c.files.write("cage_1", "/a", ""), b'{"content":""}'),
+    ],
+)
+def test_request_is_the_one_that_httpx_builds(driver, use, content):
+    driver.run(js({}), use, timeout=7)
+    sent = driver.request
+    own = {name: sent.headers[name] for name in ("accept", "authorization", "user-agent")}
+    with httpx.Client(headers=own, timeout=7) as client:
+        given = {} if content is None else {"content-type": "application/json"}
+        built = client.build_request(sent.method, sent.url, headers=given, content=content)
+    assert sorted(sent.headers.multi_items()) == sorted(built.headers.multi_items())
+    assert (sent.content, type(sent.stream)) == (built.content, type(built.stream))
+    assert sent.extensions["timeout"].keys() == built.extensions["timeout"].keys()
+    assert set(sent.extensions["timeout"].values()) == {300.0 if sent.url.path.endswith("/exec") else 7.0}
+
+
+def test_cookie_of_an_answer_is_sent_with_the_next_request(driver):
+    busy = httpx.Response(503, headers={"Set-Cookie": "node=7; Path=/", "Retry-After": "0"})
+    driver.run([busy, js([])], lambda c: c.sandboxes.list())
+    assert [request.headers.get("cookie") for request in driver.requests] == [None, "node=7"]
+
+
 def test_create_sends_what_was_given_and_nothing_else(driver):
     given = {
         "cpus": 2, "memory_mb": 1024, "disk_gb": 5, "network_mode": "allowlist", "allowlist": ["a.com"],

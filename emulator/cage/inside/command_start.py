@@ -11,16 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Python ignores SIGPIPE and SIGXFSZ, the zygote the terminal's signals: commands get the defaults back.
-_DEFAULT_IN_COMMANDS = [
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGCHLD,
-]
+# Python ignores SIGPIPE and SIGXFSZ, the zygote the terminal's signals: commands get the defaults back. All signals are
+# named, because the C library looks at each other one first, by a system call.
+_DEFAULT_IN_COMMANDS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def start(message: dict[str, Any], devnull: int, outputs: list[int]) -> int:

@@ -60,8 +60,11 @@ def prefer_as_victim(pid: int) -> None:
     """Make a process, and what it starts later, what the kernel kills first when the sandbox has no memory left. By
     size alone it might choose init, and with it the sandbox: memory of a memfd counts for no process."""
     try:
-        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as file:  # a codec cannot be imported here
-            file.write(b"500")
+        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(fd, b"500")
+        finally:
+            os.close(fd)
     except OSError:
         pass  # it has ended, or this system has no such file
 
