@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import select
 import socket
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from typing import Callable, Optional
 
 from .inside import frames
+
+logger = logging.getLogger(__name__)
 
 
 class Channel:
@@ -84,7 +87,7 @@ class Channel:
             if frames.is_refused(error):
                 self._refused_since = self._refused_since or self._loop.time()
                 return 0
-            self.close()
+            self._close_after(error)
             return None
         self._refused_since = None
         return sent
@@ -120,11 +123,19 @@ class Channel:
             messages = self._receiver.receive()
         except (BlockingIOError, InterruptedError):
             return
-        except (EOFError, OSError, ValueError):
-            self.close()  # closed, or not what init and the zygote send: what follows cannot be read
+        except EOFError:
+            self.close()
+            return
+        except (OSError, ValueError) as error:
+            self._close_after(error)  # what follows cannot be read
             return
         for message, fds in messages:
             self._on_message(message, fds)
+
+    def _close_after(self, error: Exception) -> None:
+        if not isinstance(error, ConnectionError):  # which means that the other side has ended
+            logger.warning("a connection to the processes of sandboxes is closed: %s", error)
+        self.close()
 
     def close(self) -> None:
         if self.closed:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,17 @@ def python_words(program: str, library: str, module: str, call: str) -> list[str
     """
     boot = _BOOT.format(path=library, module=module, call=call)
     return [program, "-I", "-S", "-X", "utf8", "-c", boot]
+
+
+def _how_it_ended(status: int) -> str:
+    """Describe the wait status of a process that has ended."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:  # a real-time signal
+        return f"was ended by signal {-code}"
 
 
 class Zygote:
@@ -126,6 +138,10 @@ class Zygote:
             waiting = self._expected.pop(message["id"], None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message["pid"])
+        elif message["ev"] == "ended":
+            # One that is stopped is not among them any more.
+            for sandbox_id in [name for name, pid in self.inits.items() if pid == message["pid"]]:
+                logger.warning("the first process of %s %s", sandbox_id, _how_it_ended(message["status"]))
         elif message["ev"] == "ready" and self._ready is not None and not self._ready.done():
             self._ready.set_result(message["pid"])
 

@@ -254,7 +254,7 @@ def signal_until_settled(
             return False
 
 
-def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], None], limit: float = 5.0) -> bool:
+def kill_until_gone(find: Callable[[], list[int]], reap: Callable[[], object], limit: float = 5.0) -> bool:
     """Send SIGKILL to the processes that `find` returns until it returns none. Returns False when some are left after
     `limit` seconds (stuck in the kernel)."""
     deadline = time.monotonic() + limit

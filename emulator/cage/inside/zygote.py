@@ -31,6 +31,7 @@ class Zygote:
         self._run_dir = run_dir
         self._pid = os.getpid()
         self._inits: set[int] = set()
+        self._is_ending = False
         self._isolated: set[int] = set()  # those of them that are process 1 of a process table, or bwrap
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
@@ -155,16 +156,21 @@ class Zygote:
         return pid
 
     def _reap(self) -> None:
-        lost = {pid for pid, _status in processes.reap()} & self._inits
-        self._inits -= lost
-        self._isolated -= lost
-        if lost:
-            processes.kill_until_gone(self._orphans, self._reap_quietly)
+        if self._reap_once():
+            processes.kill_until_gone(self._orphans, self._reap_once)
 
-    def _reap_quietly(self) -> None:
-        for pid, _status in processes.reap():
+    def _reap_once(self) -> bool:
+        """Reap what has ended, and report each init that did not end in order. Returns whether there was an init."""
+        lost = [(pid, status) for pid, status in processes.reap() if pid in self._inits]
+        for pid, status in lost:
             self._inits.discard(pid)
             self._isolated.discard(pid)
+            if status and not self._is_ending:
+                try:
+                    frames.send(self._control, {"ev": "ended", "pid": pid, "status": status})
+                except OSError:
+                    pass  # the emulator has ended
+        return bool(lost)
 
     def _orphans(self) -> list[int]:
         """The processes below the zygote that are not below a living init."""
@@ -178,14 +184,15 @@ class Zygote:
         Args:
             remove: Whether to remove the emulator's directory, too.
         """
+        self._is_ending = True
         # Process 1 of a process table ignores SIGTERM, and its SIGKILL ends everything in the table.
         processes.signal_all(self._inits, signal.SIGTERM)
         processes.signal_all(self._isolated, signal.SIGKILL)
         deadline = time.monotonic() + 2.0
         while self._inits and time.monotonic() < deadline:
-            self._reap_quietly()
+            self._reap_once()
             time.sleep(0.001)
-        processes.kill_until_gone(lambda: processes.descendants([self._pid]), self._reap_quietly)
+        processes.kill_until_gone(lambda: processes.descendants([self._pid]), self._reap_once)
         if remove and self._run_dir:
             cgroups.remove_all(self._run_dir)
             _remove_directory(self._run_dir, self._users)

@@ -243,6 +243,8 @@ def test_a_sandbox_whose_processes_are_killed_from_outside_is_in_error(api, box)
     os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
     eventually(lambda: api.status(box) == "error", "the loss to be noticed")
     assert "killed from outside" in api.log_text(box)
+    how = f"the first process of {box} was ended by signal 9 (SIGKILL)"
+    eventually(lambda: how in "\n".join(api.emulator.log_tail(1000)), "the emulator's log to say how")
     assert api.get(f"/sandboxes/{box}").json()["stopped_at"]
     assert api.run(box, "true")["exit_code"] == -1
     assert api.delete(f"/sandboxes/{box}").status_code == 204
