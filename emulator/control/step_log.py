@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from sys import getsizeof
@@ -23,7 +24,8 @@ class StepLog:
     """The steps of one account, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, Step] = {}
+        # Of a dict from whose front thousands were removed, the first key is found slowly.
+        self._steps: OrderedDict[str, Step] = OrderedDict()
         #: Bytes of the details of those steps that have them, oldest first.
         self._weights: dict[str, int] = {}
         self._bytes = 0
