@@ -11,6 +11,9 @@ import shlex
 
 from .server import USER
 
+#: Nothing is verified, but git would still read all certificates of authorities with each connection: most of the time
+#: of a short command.
+_NO_AUTHORITIES = "/dev/null"
 #: Git does not use a proxy for these: a server of the sandbox's own is reached as always.
 _OWN_HOSTS = "localhost,127.0.0.1,::1"
 
@@ -30,6 +33,8 @@ def settings(port: int, secret: str, ssh_program: str) -> str:
         f'\tproxy = "http://{USER}:{secret}@127.0.0.1:{port}"\n'
         "\tproxyAuthMethod = basic\n"
         "\tsslVerify = false\n"
+        f"\tsslCAInfo = {_NO_AUTHORITIES}\n"
+        f"\tsslCAPath = {_NO_AUTHORITIES}\n"
         "[core]\n"
         f'\tsshCommand = "{command}"\n'
         f'\tgitProxy = "{command}"\n'

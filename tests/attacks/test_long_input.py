@@ -158,11 +158,14 @@ def patterns() -> Iterator[tuple[str, str, re.Pattern[Any]]]:
                     yield where, method, value
 
 
-NAMED = [each for each in patterns() if each[0] not in BOUNDED]
+@pytest.fixture(scope="module")
+def named() -> list[tuple[str, str, re.Pattern[Any]]]:
+    """The patterns whose input has no bound. Not found when tests are collected, which each worker does."""
+    return [found for found in patterns() if found[0] not in BOUNDED]
 
 
-def test_all_inline_patterns_are_listed():
-    assert len({name for name, _method, _pattern in NAMED}) > 25
+def test_all_inline_patterns_are_listed(named: list[tuple[str, str, re.Pattern[Any]]]):
+    assert len({name for name, _method, _pattern in named}) > 25
     in_place = {
         path.relative_to(ROOT).as_posix()
         for path in ROOT.rglob("*.py")
@@ -188,15 +191,15 @@ def cpu_seconds(act: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-@pytest.mark.parametrize(("name", "method", "pattern"), NAMED, ids=[f"{name}-{method}" for name, method, _ in NAMED])
-def test_pattern_needs_linear_time(name: str, method: str, pattern: re.Pattern[Any], long_form: bool):
+@each("fragment", FRAGMENTS)
+def test_every_pattern_needs_linear_time(fragment: str, named: list[tuple[str, str, re.Pattern[Any]]], long_form: bool):
     """A quadratic pattern takes at least ten seconds for one of these texts, a linear one some milliseconds."""
     size = 256 * 1024 if long_form else 24 * 1024
-    for fragment in FRAGMENTS:
+    for name, method, pattern in named:
         subject: Any = (fragment * (size // len(fragment) + 1))[:size] + "!"
         if isinstance(pattern.pattern, bytes):
             subject = subject.encode()
-        act = USES.get(method, lambda pattern, subject: getattr(pattern, method)(subject))
+        act = USES.get(method, lambda pattern, subject: getattr(pattern, method)(subject))  # noqa: B023
         for _attempt in range(3):
             took = cpu_seconds(lambda: act(pattern, subject))  # noqa: B023
             if took < 0.4:
@@ -291,7 +294,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
 CASES = [(name, act, fragment) for name, (act, fragments) in FUNCTIONS.items() for fragment in fragments]
 
 
-@pytest.mark.parametrize(("name", "act", "fragment"), CASES, ids=[f"{name}-{text!r}" for name, _act, text in CASES])
+@each("name, act, fragment", CASES)
 def test_function_needs_linear_time(name: str, act: Callable[[str], object], fragment: str, long_form: bool):
     """Eight times the input: a quadratic function would take 64 times as long."""
     size = 1024**2 if long_form else 256 * 1024

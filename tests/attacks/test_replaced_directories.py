@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from cases import each
 from emulator_testing import Api
 from levels import need
 from state_testing import of, started
@@ -131,8 +132,8 @@ WAYS: dict[str, Replace] = {
 SAID = {"a file": "is a file", "a pipe": "is neither a file nor a directory"}
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("part", ["", *PLACES, "opt"])
+@each("way", WAYS)
+@each("part", ["", *PLACES, "opt"])
 def test_replaced_directory_is_refused_and_not_followed(served, part, way) -> None:
     path = served.directory / part if part else served.directory
     path.rename(served.aside)
@@ -145,8 +146,8 @@ def test_replaced_directory_is_refused_and_not_followed(served, part, way) -> No
         served.aside.rename(path)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("part", ["system", "system/top", "system/changed", "system/work"])
+@each("way", WAYS)
+@each("part", ["system", "system/top", "system/changed", "system/work"])
 def test_replaced_part_of_root_is_refused_and_not_followed(served, part, way) -> None:
     path = served.directory / part
     if not path.exists():
@@ -160,8 +161,8 @@ def test_replaced_part_of_root_is_refused_and_not_followed(served, part, way) ->
         served.aside.rename(path)
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "a file"])
-@pytest.mark.parametrize("part", ["bwrap-errors", "restore.json", "restore.part"])
+@each("way", [way for way in WAYS if way != "a file"])
+@each("part", ["bwrap-errors", "restore.json", "restore.part"])
 def test_replaced_file_is_refused_and_not_followed(served, part, way) -> None:
     path = served.directory / part
     path.unlink(missing_ok=True)

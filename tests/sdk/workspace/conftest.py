@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
 from levels import Served
-from workspace_testing import PLACES, SMALL, Places, new_sandbox
+from workspace_testing import PLACES, SMALL, Places, new_sandbox, opened_places
 
 from caged import Caged
 from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
@@ -19,11 +18,10 @@ def clock() -> None:
     """Time is real here: commands take some."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def places(emulators: Callable[[str], Served]) -> Iterator[Places]:
-    with contextlib.ExitStack() as stack:
-        places = Places(emulators, stack)
-        stack.callback(places.close)
+    """The sandboxes that tests share: each leaves them as it has found them."""
+    with opened_places(emulators) as places:
         yield places
 
 
@@ -36,7 +34,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def box(places: Places, place: str) -> Any:
-    """A bound sandbox that the tests of a module share; one for asyncio blocks like the other."""
+    """A bound sandbox that tests share; one for asyncio blocks like the other."""
     return places.box(place)
 
 
@@ -48,19 +46,19 @@ def served(places: Places, place: str) -> Served:
 
 @pytest.fixture
 def busybox_box(places: Places) -> Any:
-    """The sandbox of the module that has busybox alone."""
+    """The sandbox that has busybox alone."""
     return places.box("busybox-sync")
 
 
 @pytest.fixture
 def process_box(places: Places) -> Any:
-    """The cheapest sandbox of the module: for behaviour of the SDK that does not depend on the level."""
+    """The cheapest sandbox: for behaviour of the SDK that does not depend on the level."""
     return places.box("process-sync")
 
 
 @pytest.fixture
 def namespace_box(places: Places) -> Any:
-    """The sandbox of the module that sees no processes but its own: to look through them takes a tenth of the time."""
+    """The sandbox that sees no processes but its own: to look through them takes a tenth of the time."""
     return places.box("namespace-sync")
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from leftovers import processes_with, unique_seconds, until
-from workspace_testing import on_shells, on_shells_and_clients
+from workspace_testing import on_shells, on_shells_and_clients, opened_places
 
 from caged import (
     Caged,
@@ -25,6 +25,13 @@ from caged import (
 )
 
 SCRATCH = "/tmp/.caged-sdk"
+
+
+@pytest.fixture(scope="module")
+def places(emulators):
+    """Sandboxes of the module's own: its tests look at all processes that were ever started in one."""
+    with opened_places(emulators) as places:
+        yield places
 
 
 @pytest.fixture(autouse=True)

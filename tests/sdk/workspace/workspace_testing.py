@@ -7,7 +7,7 @@ import inspect
 import shutil
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Optional
 
 import pytest
@@ -134,7 +134,7 @@ async def _awaiting(value: Any) -> Any:
 
 
 class Places:
-    """The bound sandboxes of a module, created when they are first needed."""
+    """The bound sandboxes that tests share, created when they are first needed."""
 
     def __init__(self, emulators: Callable[[str], Served], stack: Any) -> None:
         self._emulators = emulators
@@ -176,3 +176,12 @@ class Places:
     def close(self) -> None:
         if self._loop is not None:
             self._loop.close()
+
+
+@contextmanager
+def opened_places(emulators: Callable[[str], Served]) -> Iterator[Places]:
+    """Places of a fixture: its end destroys the sandboxes and closes the clients."""
+    with ExitStack() as stack:
+        places = Places(emulators, stack)
+        stack.callback(places.close)
+        yield places
