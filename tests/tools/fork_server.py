@@ -426,6 +426,41 @@ def _keep_metadata_of_packages() -> None:
         setattr(PathDistribution, name, keep(name))
 
 
+class _NamesOfFixtures:
+    """The names of a module that may be fixtures, kept for the modules of plugins. Each start of pytest looks at every
+    name of each plugin, which is a seventh of its time, and no program of the server adds a fixture to a plugin."""
+
+    def __init__(self) -> None:
+        from _pytest import fixtures
+
+        self._kept: dict[types.ModuleType, list[str]] = {}
+        self._is_keeping = True
+        self._fixture = getattr(fixtures, "FixtureFunctionDefinition", None)
+        if self._fixture is not None:  # older releases of pytest recognize a fixture in another way
+            fixtures.dir = self._names  # type: ignore[attr-defined]
+
+    def keep_no_more(self) -> None:
+        """Look at the modules of later plugins each time: they may be those of a test."""
+        self._is_keeping = False
+
+    def _names(self, holder: object) -> list[str]:
+        if not isinstance(holder, types.ModuleType):
+            return dir(holder)
+        if holder in self._kept:
+            return self._kept[holder]
+        names = dir(holder)
+        if self._is_keeping:
+            self._kept[holder] = [name for name in names if self._may_be_fixture(vars(holder).get(name))]
+        return names
+
+    def _may_be_fixture(self, value: object) -> bool:
+        try:
+            # pytest warns of a fixture in a wrapper.
+            return type(value) is self._fixture or hasattr(value, "__wrapped__")
+        except Exception:
+            return True
+
+
 def _preload() -> None:
     """Import what the programs import. First pytest's plugins by a run without tests, because it warns of any that was
     imported before and so without rewritten assertions."""
@@ -433,6 +468,7 @@ def _preload() -> None:
     import pytest
 
     _keep_metadata_of_packages()
+    names_of_fixtures = _NamesOfFixtures()
     with tempfile.TemporaryDirectory() as empty, open(os.devnull, "w") as nowhere:
         before = os.getcwd()
         os.chdir(empty)
@@ -440,6 +476,7 @@ def _preload() -> None:
             options = ["--collect-only", "-p", "no:cacheprovider", f"--rootdir={empty}"]
             pytest.main(options, plugins=[_PluginModules()])
         os.chdir(before)
+    names_of_fixtures.keep_no_more()
     import caged
 
     for module in pkgutil.walk_packages(caged.__path__, "caged."):
