@@ -37,13 +37,11 @@ class PrintedResult:
 
     Attributes:
         marks: What the script printed before: `@started`, or why it was not started.
-        exit_code: The command's.
         stdout, stderr: The beginnings of what it printed, see `command_script`.
         is_lost: Whether what it printed is lost, because it has removed the files.
     """
 
     marks: tuple[str, ...]
-    exit_code: int
     stdout: bytes
     stderr: bytes
     is_lost: bool = False
@@ -58,19 +56,19 @@ def read_result(name: str, output: str) -> PrintedResult:
     Raises:
         ValueError: It is something else: the script has ended early.
     """
-    head, mark, rest = output.partition(f"@{name} ")
+    head, mark, printed = output.partition(f"@{name}\n")
     if not mark:
         raise ValueError("the script has ended early")
-    code, _, printed = rest.partition("\n")
+    marks = tuple(head.split())
     if printed.startswith("!"):
-        return PrintedResult(tuple(head.split()), int(code), b"", b"", is_lost=True)
+        return PrintedResult(marks, b"", b"", is_lost=True)
     encoded_out, _, encoded_err = printed.partition("@")
-    return PrintedResult(tuple(head.split()), int(code), decode(encoded_out), decode(encoded_err))
+    return PrintedResult(marks, decode(encoded_out), decode(encoded_err))
 
 
-def write_result(name: str, exit_code: int, stdout: bytes) -> str:
+def write_result(name: str, stdout: bytes) -> str:
     """What the script prints for a command that printed nothing else."""
-    return f"{STARTED}\n@{name} {exit_code}\n{base64.b64encode(stdout).decode()}\n@\n"
+    return f"{STARTED}\n@{name}\n{base64.b64encode(stdout).decode()}\n"
 
 
 def decode(text: str) -> bytes:

@@ -4,13 +4,20 @@ Nothing of a command's output goes through the output of the API's `exec`, which
 written to two files, and what the script prints is its own:
 
     @started
-    @<name> <exit code>
+    @<name>
     <stdout, base64>
     @
     <stderr, base64>
 
-In place of the first line there is `@cwd` when the working directory cannot be entered, and `@user` when there is no
-such user. Of a stream of more than `INLINE` bytes, one more is printed; all of it is then fetched in pieces.
+It exits with the code of the command. In place of the first line there is `@cwd` when the working directory cannot be
+entered, and `@user` when there is no such user. Without stderr, there is no line before it. Of a stream of more than
+`INLINE` bytes, one more is printed; all of it is then fetched in pieces.
+
+bash runs the command in the shell of the script, because its fork takes a third of the time of a short command, and
+prints the rest in a trap at the end, which works after `exit` and errors. Where it does not run, or prints something
+else, the files are read by another call (`commands.py`): after `exec`, after SIGKILL, and where the command has a trap
+of its own. The trap relies on nothing that the command can have changed: functions, aliases, options, traps, variables,
+low descriptors. Other shells fork faster, and dash has no descriptor above 9: they run the command in a subshell.
 
 The script has no variables, which the command could see.
 """
@@ -28,6 +35,7 @@ from typing import Any, Optional, Union
 
 from .. import _arguments as arguments
 from .._errors import CagedError
+from .command_output import STARTED
 from .scratch import MAKE_SCRATCH, SCRATCH
 from .script_header import RESTORE_OPTIONS, run_header
 from .shell_quoting import quote
@@ -56,6 +64,9 @@ _OF_THE_SHELL = frozenset(
     | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
     | {"SRANDOM", "UID", "_"}
 )
+#: What bash prints the result to after the command. Higher than a command is likely to use, also by `{name}>` or a
+#: process substitution (63 and below).
+_RESULT = 97
 # `$$`, as a command may write it.
 _NUMBER_OF_SHELL = re.compile(r"\$\$|\$\{[#!]?\$")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -171,49 +182,100 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     removal = ""
     if finished:
         files = " ".join(f"{files_of(old)}.*" for old in finished)
-        removal = f'{{ [ -z "$BASH_VERSION" ]||shopt -u failglob;exec rm -f {files};}} &\n'
-    body = _body(spec, name, f"{path}.c" if long else None)
+        # No child of this shell, for which `wait` of a command would wait.
+        removal = f'({{ [ -z "$BASH_VERSION" ]||shopt -u failglob;exec rm -f {files};}} &)\n'
+    file = f"{path}.c" if long else None
+    begin = (
+        f"{run_header(name, spec.line)}{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}"
+        f"{note_start(name)}\n"
+    )
+    if spec.user is not None:
+        line = _READ_PROGRAM if long else f"{_exports(spec)}\n{spec.line}"
+        return f"{begin}{_in_subshell(spec, name, stdin, file, line)}"
+    # `$1` has the options, see `script_header.py`. `$2` is in the script once, for either kind of shell; `shift` leaves
+    # the command without arguments. It has a line of its own: the shell shows a line that has an error.
+    program = _READ_PROGRAM if long else f"{_exports(spec)}\n{spec.line}"
+    line = 'eval "$1"'
+    if _NUMBER_OF_SHELL.search(spec.line):
+        # In a subshell that is the number of the shell around it. A shell of its own takes time.
+        line = f'exec {SHELL} -c "$1" "$0" -'
+    return (
+        f'{begin}set -- "$1" {quote(f"shift;{program}")}\nif [ -n "$BASH_VERSION" ];then\n'
+        f"{_in_shell(spec, name, stdin, file)}else\n{_in_subshell(spec, name, stdin, file, line)}fi\n"
+    )
+
+
+def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional[str]) -> str:
+    """The lines that run the command `$2` in the shell of the script, which is bash."""
+    path, result = files_of(name), f">&{_RESULT}"
+    program = "" if file is None else f" 8<{file}"
+    # What a trace (`set -x`) and traps of the command print about these lines is not its output.
+    reset = "\\command trap - DEBUG ERR CHLD;\\command set +ex"
+    trap = f"{{ {reset}\n{streams(name, result)}}} >/dev/null 2>&1"
+    return (
+        f"exec {_RESULT}>&1{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\ntrap '{trap}' EXIT\n"
+        f'export {MARK}={name};{_enter(spec, result)}echo {STARTED} {result};{RESTORE_OPTIONS}eval "$1"\n'
+    )
+
+
+def _in_subshell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional[str], line: str) -> str:
+    """The lines that run the command in a subshell.
+
+    Args:
+        line: Runs it.
+    """
+    path = files_of(name)
+    # Descriptor 9 is a second mark, for a process that clears its environment, see `process_scan.py`.
+    command = body(spec, name, file, f"echo {STARTED} >&9;exec 9>&2;", line)
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
     # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
     return (
-        f"{run_header(name, spec.line)}"
-        f"{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}>{path}.1 2>{path}.2||exit 1\n"
-        f"exec 2>/dev/null\n{note_start(name)}\n({body}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
-        f'echo "@{name} $?"\n{streams(name)}'
+        f">{path}.1 2>{path}.2||exit 1\nexec 2>/dev/null\n"
+        f"({command}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\nset -- $?\n{streams(name)}exit $1\n"
     )
 
 
-def streams(name: str) -> str:
-    """The lines that print what a command has written; first `!`, where it has removed the files of that."""
+def streams(name: str, result: str = "") -> str:
+    """The lines that print what a command has written; first `!`, where it has removed the files of that.
+
+    Args:
+        result: The redirection of what they print.
+    """
     path = files_of(name)
+    # The command may have been in the same shell: `\command` is no alias, and runs no function.
     return (
-        f"[ -e {path}.1 ]&&[ -e {path}.2 ]||echo '!'\n"
-        f"if [ -s {path}.1 ];then exec 2>&1;head -c {INLINE + 1} {path}.1|base64;fi;echo @\n"
-        f"if [ -s {path}.2 ];then exec 2>&1;head -c {INLINE + 1} {path}.2|base64;fi\n"
+        f"\\command echo @{name} {result}\n"
+        f"\\command [ -e {path}.1 ]&&\\command [ -e {path}.2 ]||\\command echo ! {result}\n"
+        f"if \\command [ -s {path}.1 ];then {_encode(f'{path}.1', result)};fi\n"
+        f"if \\command [ -s {path}.2 ];then \\command echo @ {result};{_encode(f'{path}.2', result)};fi\n"
     )
+
+
+def _encode(path: str, result: str) -> str:
+    # An error, of a sandbox without `base64` for example, is no base64, and so does not pass for an empty stream.
+    return f"{{ \\command head -c {INLINE + 1} {path}|\\command base64;}} {result} 2>&1"
 
 
 def _exports(spec: CommandSpec) -> str:
     return "".join(f"export {name}={quote(value)};" for name, value in spec.env.items())
 
 
+def _enter(spec: CommandSpec, result: str) -> str:
+    """The words that enter the working directory.
+
+    Args:
+        result: The redirection of what they print when it cannot be entered.
+    """
+    if spec.cwd is None:
+        return ""
+    # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
+    path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
+    return f"cd {quote(path)} 2>/dev/null||{{ echo @cwd {result};exit 1;}};"
+
+
 # bash where there is one: `exec` of the API runs it. Other shells have no variable of this name.
 SHELL = '"${BASH:-/bin/sh}"'
 _READ_PROGRAM = 'eval "$(cat <&8)"'
-
-
-def _body(spec: CommandSpec, name: str, file: Optional[str]) -> str:
-    # Descriptor 9 is a second mark, for a process that clears its environment, see `process_scan.py`.
-    start = "echo @started >&9;exec 9>&2;"
-    if _NUMBER_OF_SHELL.search(spec.line):
-        # In a subshell that is the number of the shell around it. A shell of its own takes a third of the time of a
-        # short command.
-        return body(spec, name, file, start, exec_shell(spec, file))
-    # A leading quote would follow the quote that is added here, and the emulator would not recognize a path behind it;
-    # a leading "-" would be read as an option of eval.
-    begun = f" {spec.line}" if spec.line[:1] in ("'", '"', "-") else spec.line
-    line = _READ_PROGRAM if file is not None else f"{_exports(spec)}eval {quote(begun)}"
-    return body(spec, name, file, start, line)
 
 
 def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
@@ -233,11 +295,7 @@ def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: st
         line: The command, with the options that the sandbox gives to a shell.
     """
     mark = f"export {MARK}={name};"
-    inner = ""
-    if spec.cwd is not None:
-        # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
-        path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
-        inner = f"cd {quote(path)} 2>/dev/null||{{ echo @cwd >&9;exit 1;}};"
+    inner = _enter(spec, ">&9")
     inner += start if spec.user is not None else f"{start}{RESTORE_OPTIONS}"
     inner += line
     if spec.user is not None:

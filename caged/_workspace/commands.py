@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from .._models.sandboxes import ExecResult
 from .._naming import public
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, new_name
-from .command_output import STARTED, Streams, read_result
+from .command_output import STARTED, PrintedResult, Streams, read_result
 from .command_script import (
     INLINE,
     LONGEST_SCRIPT,
@@ -46,8 +45,6 @@ from .process_kill import end_processes
 from .scratch import SCRATCH
 
 Input = Union[str, bytes, IO[bytes], IO[str]]
-# Exit codes above are those of a shell that a signal has ended.
-_SIGNALLED = 128
 
 
 @public
@@ -97,12 +94,12 @@ def run(
         except CagedTimeoutError:
             raise (yield from _timeout_error(binding, name, command_line(command), limit)) from None
         duration = _timing.now() - begun
-        exit_code, stdout, stderr = yield from _read(binding, spec, name, answer)
+        stdout, stderr = yield from _read(binding, spec, name, answer)
     finally:
         binding.finished.append(name)
-    result = RunResult(stdout, stderr, exit_code, duration)
+    result = RunResult(stdout, stderr, answer.exit_code, duration)
     if check and not result.ok:
-        raise CagedCommandError(command_line(command), exit_code, result.stdout, result.stderr)
+        raise CagedCommandError(command_line(command), answer.exit_code, result.stdout, result.stderr)
     return result
 
 
@@ -149,32 +146,39 @@ def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
     return StandardInput(f"<{files_of(name)}.0")
 
 
-def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) -> Plan[tuple[int, bytes, bytes]]:
-    """The exit code and the streams, of what the script printed."""
-    output = answer.output
-    if f"@{name} " not in output and answer.exit_code > _SIGNALLED and STARTED in output:
-        # The command has ended the shell of the script as well, by `kill 0` for example.
-        output += f"@{name} {answer.exit_code}\n" + (
-            yield from binding.execute("read output", streams(name), repeatable=True)
-        )
+def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) -> Plan[tuple[bytes, bytes]]:
+    """The streams, of what the script printed."""
     try:
-        printed = read_result(name, output)
+        printed = read_result(name, answer.output)
     except ValueError:
-        ended = re.search(f"^@{name} ([0-9]+)$", output, re.MULTILINE)
-        ran = f"the command ran and exited with {ended[1]}, but its output could not be read: " if ended else ""
-        raise binding.failure(answer.output, ran) from None
+        if STARTED not in answer.output.split():
+            raise binding.failure(answer.output) from None
+        printed = yield from _read_files(binding, name, answer.exit_code)
     if not ({STARTED, "@cwd", "@user"}.intersection(printed.marks) or spec.user):
         raise binding.failure(answer.output)
     stdout, stderr = printed.stdout, printed.stderr
     if INLINE + 1 in (len(stdout), len(stderr)):
-        stdout, stderr = yield from _fetch(binding, name, printed.exit_code)
-    check_marks(binding, spec, printed.marks, printed.exit_code, stderr)
+        stdout, stderr = yield from _fetch(binding, name, answer.exit_code)
+    check_marks(binding, spec, printed.marks, answer.exit_code, stderr)
     if printed.is_lost:
         raise CagedSandboxError(
-            f"the command ran in sandbox {binding.sandbox_id} and exited with {printed.exit_code}, but it has removed "
+            f"the command ran in sandbox {binding.sandbox_id} and exited with {answer.exit_code}, but it has removed "
             f"the files of its output in {SCRATCH}; what it printed is lost"
         )
-    return printed.exit_code, stdout, stderr
+    return stdout, stderr
+
+
+def _read_files(binding: Binding, name: str, exit_code: int) -> Plan[PrintedResult]:
+    """The result of a command whose script has not printed it, see `command_script`."""
+    ran = f"the command ran and exited with {exit_code}, but its output could not be "
+    try:
+        output = yield from binding.execute("read output", streams(name), repeatable=True)
+    except CagedError as problem:
+        raise caused_by(problem, CagedSandboxError(f"{ran}fetched: {problem}")) from None
+    try:
+        return read_result(name, f"{STARTED}\n{output}")
+    except ValueError:
+        raise binding.failure(output, f"{ran}read: ") from None
 
 
 def _fetch(binding: Binding, name: str, exit_code: int) -> Plan[tuple[bytes, bytes]]:

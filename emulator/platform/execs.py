@@ -10,7 +10,10 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
+from caged._workspace.command_script import INLINE
+
 from ..cage.command_result import CommandResult
+from ..cage.file_tree import OutsideOfSandbox
 from ..cage.init_client import SandboxGone
 from ..cage.output import OutputWatch
 from ..control.fault_registry import Injection
@@ -50,6 +53,16 @@ def _decode(output: bytes) -> str:
         checkpoint()
         pieces.append(decoder.decode(output[at : at + DECODED_AT_ONCE]))
     return "".join([*pieces, decoder.decode(b"", final=True)])
+
+
+async def _read(live: LiveSandbox, path: str) -> bytes:
+    """The beginning of a file of the sandbox; nothing where it cannot be read."""
+    if live.cage is None:
+        return b""
+    try:
+        return await live.cage.read(path, INLINE - 1)
+    except (OSError, OutsideOfSandbox, SandboxGone):
+        return b""
 
 
 def _crash(live: LiveSandbox, injection: Injection) -> None:
@@ -238,7 +251,7 @@ class Execs:
             output += f"\n[caged: output cut after {limits.OUTPUT_BYTES // 1024**2} MiB]\n"
         answer, seen = ExecOutcome(output, result.code), result
         if run.command.is_wrapped:
-            answer, seen = await self._of_program(run, result, output)
+            answer, seen = await self._of_program(run, live, result, output)
             if seen.output is not result.output:
                 output = await self._decoded(seen.output)
         run.record(f"exit {seen.code}, {milliseconds} ms", seen.code, output, seen.truncated, seen.times)
@@ -246,7 +259,9 @@ class Execs:
             self._record_lack_of_memory(live, sandbox, seen.output[-4000:])
         return answer
 
-    async def _of_program(self, run: _Run, result: CommandResult, output: str) -> tuple[ExecOutcome, CommandResult]:
+    async def _of_program(
+        self, run: _Run, live: LiveSandbox, result: CommandResult, output: str
+    ) -> tuple[ExecOutcome, CommandResult]:
         """Where a script of the SDK ran a program's command, or a stub answered in its place: what the client gets, and
         the end of the program's command."""
         seen = replace(result, times=())  # when the script printed
@@ -255,7 +270,9 @@ class Execs:
         small = len(output) <= DECODED_AT_ONCE
         found = run.command.result(output) if small else await self._workers.walk.run(run.command.result, output)
         if found is not None:
-            seen = replace(seen, code=found.exit_code, output=found.stdout + found.stderr)
+            seen = replace(seen, output=found.stdout + found.stderr)
+        elif files := run.command.files_of_output(output):
+            seen = replace(seen, output=b"".join([await _read(live, path) for path in files]))
         return ExecOutcome(output, result.code), seen
 
     def _not_running(self, sandbox: Sandbox, command: SubmittedCommand) -> ExecOutcome:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from caged._workspace.command_output import PrintedResult, read_result, write_result
+from caged._workspace.command_output import STARTED, PrintedResult, read_result, write_result
+from caged._workspace.command_script import files_of
 from caged._workspace.script_header import ScriptHeader, read_header
 
 from ..control.records import CommandSource
@@ -57,11 +58,17 @@ class SubmittedCommand:
         except ValueError:
             return None
 
+    def files_of_output(self, output: str) -> tuple[str, ...]:
+        """The files with what the program's command printed, where its script has started it and not printed them."""
+        if self.header is None or self.header.is_helper or STARTED not in output.split():
+            return ()
+        return tuple(f"{files_of(self.header.name)}.{stream}" for stream in (1, 2))
+
     def as_printed(self, output: str, exit_code: int) -> tuple[str, int]:
         """What a client gets for an output and an exit code that stand in for the command's."""
         if self.header is None or self.header.is_helper:
             return output, exit_code
-        return write_result(self.header.name, exit_code, output.encode("utf-8", "replace")), 0
+        return write_result(self.header.name, output.encode("utf-8", "replace")), exit_code
 
 
 def submitted(command: str) -> SubmittedCommand:

@@ -49,6 +49,14 @@ def test_record_has_what_the_command_printed(emulator, bound):
     assert (step.detail["exit_code"], step.detail["output"]) == (4, [[0.0, "real\nerror\n"]])
 
 
+def test_record_has_what_was_printed_where_the_command_has_replaced_or_ended_its_shell(emulator, bound):
+    ends = {"exec sh -c 'exit 4'": 4, "trap 'exit 5' EXIT": 5, "kill -9 $$": 137}
+    for end, code in ends.items():
+        bound.run(f"echo real; echo error >&2; {end}")
+        record = emulator.journal.commands(source="exec")[-1]
+        assert (record.output, record.exit_code) == ("real\nerror\n", code)
+
+
 def test_stub_that_nearly_matches_is_reported_with_the_command(emulator, bound):
     emulator.commands.stub("npm install", "stubbed", optional=True)
     bound.run("echo npm install")

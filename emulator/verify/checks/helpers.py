@@ -52,9 +52,12 @@ def shell(context: Context) -> None:
         "put(){ printf '%s,' \"$1\";}\n"
         "f=a.b.c;put ${f%%.*};put ${f##*.};set -- one 'two three';for x;do put \"$x\";done\n"
         "(eval 'echo nine >&9;exit 7') 9>&1\n"
-        'put $?;trap : TERM;kill -TERM $$;put trapped;case abc in *[b]*) put case;; esac;echo "$((6*7))"'
+        'put $?;trap : TERM;kill -TERM $$;put trapped;case abc in *[b]*) put case;; esac;echo "$((6*7))"\n'
+        "trap 'echo end' EXIT;exit 7"
     )
-    assert_equal("output", _output(context, script), "a,c,one,two three,nine\n7,trapped,case,42\n")
+    result = context.exec_result(script)
+    assert_equal("output", result["output"], "a,c,one,two three,nine\n7,trapped,case,42\nend\n")
+    assert_equal("exit_code", result["exit_code"], 7)
 
 
 @group.decision("programs", "sh, base64, tar and the coreutils that the helpers call are on PATH.", _SOURCE)

@@ -265,6 +265,119 @@ def test_trap_at_exit_prints(box):
     assert box.run("trap 'echo bye' EXIT; echo hello; exit 3").stdout == "hello\nbye\n"
 
 
+# What a command does to its own shell, and its exit code and stdout; nothing on stderr.
+SHELL_CHANGES = {
+    "echo a; set -e; false; echo b": (1, "a\n"),
+    "set -f; echo *; exit 3": (3, "*\n"),
+    "set -C; set -o noglob; echo a; exit 3": (3, "a\n"),
+    "die() { echo dying; exit 5; }; die": (5, "dying\n"),
+    "echo a | while read -r line; do exit 9; done; exit 5": (5, ""),
+    "exec >/dev/null; echo a; exit 3": (3, ""),
+    "exec 2>&1; echo a >&2; exit 3": (3, "a\n"),
+    "exec >&- 2>&- <&- 8>&- 9>&-; exit 3": (3, ""),
+    "exec 5>&1 >/dev/null; echo a >&5; exit 3": (3, "a\n"),
+    "exec sh -c 'echo a; exit 6'": (6, "a\n"),
+    "IFS=0123456789/e@; echo a; exit 3": (3, "a\n"),
+    "PATH=/nowhere; echo a; exit 3": (3, "a\n"),
+    "set -e; PATH=/nowhere; echo a; exit 3": (3, "a\n"),
+    "PATH=/nowhere; exit 3": (3, ""),
+    "readonly PATH IFS; echo a; exit 3": (3, "a\n"),
+    "mkdir gone; cd gone; rmdir ../gone; echo a; exit 3": (3, "a\n"),
+    "umask 777; echo a; exit 3": (3, "a\n"),
+    "ulimit -f 0; exit 3": (3, ""),
+    "echo() { date; }; head() { date; }; base64() { date; }; printf a; false": (1, "a"),
+    "trap - EXIT; echo a; exit 3": (3, "a\n"),
+    "trap 'echo bye' EXIT; echo a": (0, "a\nbye\n"),
+    "trap 'exit 9' EXIT; echo a; exit 3": (9, "a\n"),
+    "(trap 'echo bye' EXIT); exit 3": (3, "bye\n"),
+    "trap '' TERM INT HUP PIPE; kill -TERM $$; echo a; exit 3": (3, "a\n"),
+    "trap 'echo got' TERM; kill -TERM $$; exit 3": (3, "got\n"),
+    "echo a; kill -TERM $$; sleep 60": (143, "a\n"),
+    "echo a; kill -9 $$; sleep 60": (137, "a\n"),
+    "sleep 0.01 & wait; echo a; exit 3": (3, "a\n"),
+    "cat <<end\n$(echo a)\nend\nexit 3": (3, "a\n"),
+    "set a b; shift; echo $# $1; exit 3": (3, "1 b\n"),
+    "echo $#$*; exit 3": (3, "0\n"),
+}
+SHELL_CHANGES_OF_BASH = {
+    "trap() { date; }; set() { date; }; exit() { date; }; printf a; false": (1, "a"),
+    "command() { date; }; printf a; false": (1, "a"),
+    "set -n; echo a": (0, ""),
+    "set -o posix; echo a; exit 3": (3, "a\n"),
+    "echo $BASH_SUBSHELL $((BASHPID - $$)); exit 3": (3, "0 0\n"),
+    "trap 'echo debug' DEBUG; echo a": (0, "debug\na\n"),
+    "set -T; trap 'echo debug' DEBUG; echo a": (0, "debug\na\n"),
+    "trap 'echo child' CHLD; sleep 0; echo a; exit 3": (3, "child\na\n"),
+    "set -e; trap 'echo error' ERR; false": (1, "error\n"),
+    "shopt -s expand_aliases\nalias echo=date command=date head=date [=date trap=date\nprintf a; exit 3": (3, "a"),
+    "enable -n echo command; printf a; exit 3": (3, "a"),
+    'trap "(exit 4); $(trap -p EXIT | sed '  # a trap that is added to the one that is there
+    '"s/^trap -- \'//; s/\' EXIT$//")" EXIT; echo a; exit 3': (3, "a\n"),
+    "exec {file}>file; (( file < 60 )); echo a; exit 3": (3, "a\n"),
+    "coproc cat; echo a; kill $COPROC_PID; exit 3": (3, "a\n"),
+}
+
+
+@on_shells
+def test_result_is_exact_whatever_the_command_does_to_its_shell(place, box):
+    cases = {**SHELL_CHANGES, **(SHELL_CHANGES_OF_BASH if place == "namespace-sync" else {})}
+    for command, (code, stdout) in cases.items():
+        result = box.run(command)
+
+        assert (result.exit_code, result.stdout, result.stderr) == (code, stdout, ""), command
+
+
+def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, monkeypatch):
+    requests = []
+    send = Binding.send
+
+    def counted(*args, **options):
+        requests.append(args)
+        return send(*args, **options)
+
+    monkeypatch.setattr(Binding, "send", counted)
+    commands = ("echo a", "echo a; exit 3", "set -eux; echo a", "die() { exit 3; }; echo a; die", "exec 8>file", "if")
+    for command in commands:
+        namespace_box.run(command)
+    assert len(requests) <= len(commands) + 1  # sometimes, files of earlier commands are removed
+    requests.clear()
+    for command in ("exec true", "trap 'echo bye' EXIT", "kill -9 $$"):
+        namespace_box.run(command)
+    assert len(requests) == 6
+
+
+@on_shells
+def test_trace_has_the_lines_of_the_command_alone(box):
+    result = box.run("set -x; echo a; exit 3")
+
+    assert (result.stdout, result.exit_code) == ("a\n", 3)
+    assert [line.lstrip("+") for line in result.stderr.splitlines()] == [" echo a", " exit 3"]
+
+
+@on_shells
+def test_files_that_the_command_opens_get_nothing_of_the_result(box):
+    numbers = range(3, 10)
+    files = " ".join(f"{number}>opened{number}" for number in numbers)
+    for end in ("exit 3", "die() { exit 3; }; die", "set -e; (exit 3); :"):
+        assert box.run(f"exec {files}; {end}").exit_code == 3
+        assert box.run("cat opened*; rm opened*").stdout == ""
+
+
+def test_functions_and_traps_of_a_command_do_not_run_after_its_end(namespace_box):
+    functions = "".join(f"{name}() {{ : >ran-{name}; }};" for name in ("echo", "head", "base64", "set", "trap", "test"))
+    for change in (functions, "function [ { : >ran-bracket; }", "trap ': >ran-child' CHLD"):
+        result = namespace_box.run(f"{change}\nprintf a; exit 3")
+
+        assert (result.stdout, result.stderr, result.exit_code) == ("a", "", 3), change
+    assert namespace_box.run("ls ran-*").stdout == ""
+
+
+def test_command_has_no_child_process_of_the_sdk(namespace_box):
+    # More than the files of which are removed by one script.
+    for _ in range(20):
+        assert namespace_box.run("echo ${!-none}; wait -n; echo $?").stdout == "none\n127\n"
+
+
 def test_command_that_ends_its_whole_process_group_keeps_its_output(own_box):
     result = own_box.run("echo before; trap '' TERM; kill -9 0; sleep 60")
 
@@ -701,6 +814,15 @@ def test_output_that_cannot_be_fetched_is_an_error_that_says_that_the_command_ra
 
     assert large()
     until(lambda: not large())
+
+
+def test_output_after_a_trap_at_exit_is_read_again_when_that_fails_once(emulator, faulty_box):
+    with emulator.faults.add("sandboxes.exec", after=1, times=1, status=503) as fault:
+        assert faulty_box.run("trap 'echo bye' EXIT; exit 4").stdout == "bye\n"
+        assert fault.triggered
+    message = r"the command ran and exited with 4, but its output could not be fetched: .*injected"
+    with emulator.faults.add("sandboxes.exec", after=1, status=500), pytest.raises(CagedSandboxError, match=message):
+        faulty_box.run("trap 'echo bye' EXIT; exit 4")
 
 
 def test_output_that_cannot_be_removed_is_returned_and_removed_later(emulator, faulty_box):
