@@ -77,7 +77,7 @@ class Collection(Generic[Info]):
         """List all that apply to the account, in the order in which they are tried.
 
         Args:
-            sandbox: Only those that apply in this sandbox, or its id.
+            sandbox: A sandbox or its id: only those that apply in it.
             last: Only the last so many.
             unused: Only those that were never used and are not optional.
             account: An account or its id; `"*"`: only those of all accounts. The default is the selected account.
