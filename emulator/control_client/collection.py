@@ -45,6 +45,9 @@ class Collection(Generic[Info]):
     def get(self, id: str) -> Info:
         """Return one control: of a view, one that applies to its account; of a whole emulator, one of any account.
 
+        Args:
+            id: The control's id.
+
         Raises:
             EmulatorError: There is none with this id.
         """
@@ -53,17 +56,28 @@ class Collection(Generic[Info]):
     def remove(self, id: str) -> None:
         """Remove one control that `get` returns. Requests that hang by a fault end, without an answer.
 
+        Args:
+            id: The control's id.
+
         Raises:
             EmulatorError: There is none with this id.
         """
         self._admin.call("DELETE", f"{self._item_path}/{id}", account=self._admin.allowed_account)
 
     def clear(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Remove all that were added for exactly this account, or for `*`."""
+        """Remove all that were added for exactly this account, or for `*`.
+
+        Args:
+            account: An account or its id, or `"*"`. The default is the selected account.
+        """
         self._admin.call("DELETE", self._path, account=account)
 
     def unused(self, *, account: Optional[IdOrObject] = None) -> list[Info]:
-        """List those that were never used and are not optional: `list(unused=True)`."""
+        """List those that were never used and are not optional: `list(unused=True)`.
+
+        Args:
+            account: As of `list`.
+        """
         return self.list(unused=True, account=account)
 
     def list(
