@@ -165,7 +165,7 @@ class Cage:
         """Run a program in /workspace, with its arguments as they are. See `shell` for the options."""
         if not self.alive:
             raise SandboxGone("the sandbox's processes are gone")
-        if not self.layout.workspace.is_dir():
+        if not self.layout.has_workspace():
             try:
                 self.layout.workspace.mkdir()
             except OSError as error:  # a file or a dead link replaces it, or the whole directory was removed

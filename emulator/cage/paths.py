@@ -189,6 +189,10 @@ class Layout:
             other.top, other.changed = other.system / "top", other.system / "changed"
         return other
 
+    def has_workspace(self) -> bool:
+        """Return whether /workspace is a directory, or a link to one."""
+        return os.path.isdir(self._places["workspace"])
+
     def roots(self) -> dict[str, str]:
         """Return the writable directories: the name in the sandbox's root, and the path on the host."""
         return {name: self._places[name] for name in WRITABLE}

@@ -221,6 +221,8 @@ class Journal:
             values: Secrets, which are redacted in all that is kept.
             environment: Other values of environments, which are redacted in steps that are shown.
         """
+        if not values and not environment:
+            return  # as for most requests
         journal = self.of(account)
         journal.redactor.add(values)
         journal.environments.add(environment)
@@ -280,7 +282,7 @@ def _redact_body(body: bytes, redactor: Redactor) -> str:
 
 def cut(text: str, most: int) -> str:
     """The first `most` characters of a text, with a mark where there are more."""
-    return truncate(text, most, f" … ({len(text) - most} more characters)")
+    return text if len(text) <= most else truncate(text, most, f" … ({len(text) - most} more characters)")
 
 
 def _redact_text(text: str, most: int, redactor: Redactor) -> str:

@@ -162,7 +162,7 @@ class Redactor:
 
     def redact(self, text: bytes) -> bytes:
         """Replace the values in a text by `***`."""
-        return redact_values(text, self._sorted)
+        return redact_values(text, self._sorted) if self._sorted else text
 
     def redact_text(self, text: str) -> str:
         """As `redact`, and make the text valid Unicode."""

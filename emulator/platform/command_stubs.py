@@ -89,6 +89,10 @@ class StubChoice:
         return error if self.stub else f"the command could not be started: {error}"
 
 
+#: The command really runs, and no stub applies in the sandbox.
+NO_STUB = StubChoice()
+
+
 class CommandStubs:
     def __init__(
         self,
@@ -154,7 +158,7 @@ class CommandStubs:
     async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
         """Decide what runs in place of a command."""
         if not self._stubs:
-            return StubChoice()
+            return NO_STUB
         invocation = Invocation(sandbox.id, command)
         found = await self.answer(sandbox, invocation)
         if found is None:

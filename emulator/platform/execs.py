@@ -18,7 +18,7 @@ from ..control.step import Step, within
 from ..store import Account, Sandbox
 from ..workers import Workers, checkpoint
 from . import limits
-from .command_stubs import CommandStubs, StubChoice
+from .command_stubs import NO_STUB, CommandStubs, StubChoice
 from .errors import not_found
 from .live_sandboxes import LiveSandbox, LiveSandboxes
 from .recorder import SandboxRecorder
@@ -87,7 +87,7 @@ class _Run:
         self._sandbox = sandbox
         self.command = command
         self._running = recorder.begin_command(sandbox, command.shown, command.source)
-        self.choice = StubChoice()
+        self.choice = NO_STUB
         self.watch = OutputWatch()
 
     def choose(self, choice: StubChoice) -> None:

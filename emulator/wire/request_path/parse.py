@@ -50,11 +50,12 @@ async def check_no_body(exchange: HttpExchange) -> None:
 def _ignored_parts(exchange: HttpExchange) -> Iterator[str]:
     """A warning for each unknown query parameter, and for a body where the operation takes none."""
     request, served = exchange.request, exchange.served
-    known = f"known: {', '.join(served.query)}" if served.query else "the call has none"
-    query = request.query_params if request.scope["query_string"] else ()
-    names = [name[:NAME_CHARACTERS] for name in query if name not in served.query]
-    for name in names[:UNKNOWN_NAMED]:
-        yield f"unknown query parameter {name!r} is ignored ({known})"
-    length = request.headers.get("content-length", "0")
-    if served.body is None and not served.upload and length.isdigit() and int(length) > len("{}"):
-        yield "the body is ignored: the call takes none"
+    if request.scope["query_string"]:
+        known = f"known: {', '.join(served.query)}" if served.query else "the call has none"
+        names = [name[:NAME_CHARACTERS] for name in request.query_params if name not in served.query]
+        for name in names[:UNKNOWN_NAMED]:
+            yield f"unknown query parameter {name!r} is ignored ({known})"
+    if served.body is None and not served.upload:
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > len("{}"):
+            yield "the body is ignored: the call takes none"
