@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from sys import getsizeof
 from typing import Any, Callable, Optional
 
 from .step import Step
@@ -23,7 +24,8 @@ class StepLog:
     """The steps of one account, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, Step] = {}
+        # Of a dict from whose front thousands were removed, the first key is found slowly.
+        self._steps: OrderedDict[str, Step] = OrderedDict()
         #: Bytes of the details of those steps that have them, oldest first.
         self._weights: dict[str, int] = {}
         self._bytes = 0
@@ -107,8 +109,8 @@ class StepLog:
 
 def _weight(detail: Any) -> int:
     """About how many bytes a dict, list or tuple takes. Keys are shared, and so not counted."""
-    values = detail.values() if type(detail) is dict else detail
-    # Most values are texts and numbers, which need no call of this function: each step is weighed several times.
-    return sys.getsizeof(detail) + sum(
-        [_weight(value) if type(value) in _CONTAINERS else sys.getsizeof(value) for value in values]
-    )
+    weight = getsizeof(detail)
+    for value in detail.values() if type(detail) is dict else detail:
+        # Most values are texts and numbers, which need no call of this function: each step is weighed several times.
+        weight += _weight(value) if type(value) in _CONTAINERS else getsizeof(value)
+    return weight
