@@ -154,21 +154,28 @@ def build(settings: Settings, call: Call[Any], more_headers: Mapping[str, str]) 
         CagedError: The body cannot be written as JSON.
     """
     url = f"{settings.base_url}{API_PREFIX}{call.path}"
-    query = urlencode({name: value for name, value in (call.query or {}).items() if value is not None})
+    given = {name: value for name, value in call.query.items() if value is not None} if call.query else None
     headers = dict(more_headers)
     content = None
     if call.body is not None:
         headers["Content-Type"] = "application/json"
         content = _json_bytes(call, call.body)
     timeout = settings.timeout if isinstance(call.timeout, ClientDefault) else call.timeout
-    return Request(call.method, f"{url}?{query}" if query else url, headers, content, timeout)
+    return Request(call.method, f"{url}?{urlencode(given)}" if given else url, headers, content, timeout)
+
+
+#: By whether a body is ASCII. `json.dumps` would make an encoder for each body.
+_ENCODERS = {
+    ascii_only: json.JSONEncoder(ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"))
+    for ascii_only in (True, False)
+}
 
 
 def _json_bytes(call: Call[Any], body: Mapping[str, Any]) -> bytes:
     # The encoder of ASCII is four times as fast, which counts for megabytes of base64.
     ascii_only = all(isinstance(value, str) and value.isascii() for value in body.values())
     try:
-        return json.dumps(body, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        return _ENCODERS[ascii_only].encode(body).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as problem:
         raise CagedError(f"{call}: the request cannot be written as JSON: {problem}") from None
 
