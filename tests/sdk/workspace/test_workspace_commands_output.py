@@ -94,9 +94,9 @@ def test_many_commands_at_once_keep_their_own_output(process_box, busybox_box):
         return result.stdout, result.stderr, result.exit_code
 
     with ThreadPoolExecutor(16) as pool:
-        results = list(pool.map(run, range(64)))
+        results = list(pool.map(run, range(32)))
 
-    assert results == [(f"in {number}", f"{number}\n", number) for number in range(64)]
+    assert results == [(f"in {number}", f"{number}\n", number) for number in range(32)]
 
 
 def test_concurrent_runs_return_their_own_output(process_box):
