@@ -48,9 +48,8 @@ def test_npm_installs_package_into_home_of_sandbox(anywhere: Served) -> None:
         anywhere.client.files.write(box, "package/package.json", json.dumps(package))
         anywhere.client.files.write(box, "package/cli.js", "#!/usr/bin/env node\nconsole.log('by ' + process.argv0)\n")
         # npm takes as long to pack as to install, so one level shows that it can.
-        pack = (
-            "npm pack --silent" if anywhere.level == "namespace" else "tar czf ../p.tgz -C .. package && echo ../p.tgz"
-        )
+        by_tar = "tar czf ../p.tgz -C .. package && echo ../p.tgz"
+        pack = "npm pack --silent" if anywhere.level == "namespace" else by_tar
         anywhere.run(box, f"cd package && npm install -g --offline --no-audit --no-fund $({pack})")
         assert anywhere.run(box, "caged-probe; command -v caged-probe") == "by node\n/root/.local/bin/caged-probe\n"
         assert (anywhere.sandbox_dir(box) / "root/.local/lib/node_modules/caged-probe/cli.js").is_file()
