@@ -271,8 +271,7 @@ def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
     if processes.LINUX:
         libc.load()
     zygote = Zygote(socket.socket(fileno=control_fd), emulator, run_dir)
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # for the inits, which share these objects
     remove = False
     try:
         zygote.run()
