@@ -243,5 +243,6 @@ class Platform:
         functions stay: a test that has not looked at them yet would miss them."""
         self.accounts.remove(account)
         await self.reset(account)
+        self.file_changes.forget(account.id)
         self.journal.drop(account.id)
         self.steps.drop(account.id)
