@@ -184,7 +184,7 @@ class Platform:
     async def stop(self) -> None:
         """End every sandbox (stop those that are kept), then the background work, then the zygote. Bounded."""
         self.workers.copy.close("the emulator is stopping")
-        self.faults.clear_all()  # requests that hang would delay the end
+        self.faults.clear(ALL_ACCOUNTS)  # requests that hang would delay the end
         if self._scheduling is not None:
             self._scheduling.cancel()
             await asyncio.gather(self._scheduling, return_exceptions=True)
