@@ -231,7 +231,9 @@ def _box(context: Context) -> Iterator[BoundSandbox]:
             raise Mismatch("no error", f"{type(error).__name__}: {error}") from error
 
 
-@group.decision("run", "run() has exact streams, input, directory, variables, exit code; the background lives on.", _SOURCE)
+@group.decision(
+    "run", "run() has exact streams, input, directory, variables, exit code; no wait for children.", _SOURCE
+)
 def run(context: Context) -> None:
     # The process in the background has the descriptor to which bash prints the result.
     script = 'cat; printf "\\377"; pwd >&2; echo "$WORD" >&2; sleep 60 & exit 5'
