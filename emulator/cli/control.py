@@ -60,6 +60,11 @@ def connected(target: Target, account: Optional[str] = None) -> Iterator[RemoteE
         raise click.ClickException(str(error)) from error
 
 
+def print_removed(count: int) -> None:
+    """Print how many a command has removed."""
+    click.echo(f"removed {count}")
+
+
 def require_known(kind: str, identifier: str, known: Iterable[str], where: str = "") -> None:
     """Raise ClickException unless an id is one of those that exist where the command looks."""
     ids = list(known)
@@ -86,7 +91,11 @@ def add_list_commands(
         collection: Returns the controls of an emulator.
     """
 
-    @group.command("list", help=f"List each {noun} that applies to the account, in the order in which they are tried.")
+    @group.command(
+        "list",
+        help=f"List each {noun} that applies to the account, in the order in which they are tried (`--account '*'`:"
+        " every one).",
+    )
     @described_options(ControlQuery)
     @json_option
     @control_options
@@ -101,7 +110,11 @@ def add_list_commands(
         require_known(noun, identifier, [one.id for one in known], scope_of(emulator))
         collection(emulator).remove(identifier)
 
-    @group.command("clear", help=f"Remove each {noun} that was added for exactly the account.")
+    @group.command(
+        "clear",
+        help=f"Remove each {noun} that was added for exactly the account (`--account '*'`: every one). Prints how many"
+        " were removed.",
+    )
     @control_options
     def clear(emulator: RemoteEmulator) -> None:
-        collection(emulator).clear()
+        print_removed(collection(emulator).clear())

@@ -13,7 +13,7 @@ import click
 from ..control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery, StepQuery, StepStreamQuery
 from ..control.step import Step
 from ..control_client.base_emulator import BaseEmulator
-from .control import control_options
+from .control import control_options, print_removed
 from .derived_options import described_options
 from .tables import json_option, show
 from .terminal_output import has_colours
@@ -111,5 +111,5 @@ def follow(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
 @command.command("clear")
 @control_options
 def clear(emulator: BaseEmulator) -> None:
-    """Remove all entries."""
-    emulator.journal.clear()
+    """Remove all entries. Prints how many were removed."""
+    print_removed(emulator.journal.clear())

@@ -74,10 +74,11 @@ class CallbackErrors:
         self._errors.append(made)
         return made
 
-    def clear(self, account: str, control: Optional[str] = None) -> None:
-        """Remove those that `list` returns."""
+    def clear(self, account: str, control: Optional[str] = None) -> int:
+        """Remove those that `list` returns. Returns how many."""
         removed = {one.id for one in self.list(account, control)}
         self._errors = deque((one for one in self._errors if one.id not in removed), maxlen=KEEP)
+        return len(removed)
 
     def list(self, account: str, control: Optional[str] = None) -> Sequence[CallbackError]:
         """Return the errors of one account, or of all with `*`; with `control`, those of one stub or reply."""

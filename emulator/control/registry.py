@@ -4,8 +4,8 @@ Faults, stubs and replies are kept alike. Each belongs to one account, or to all
 
 - Those that apply to an account are tried in one order: first its own, then those of all accounts, each in the order in
   which they were added. `list` returns them in this order.
-- With `*` in place of an account, only those of all accounts are meant.
-- `clear` removes the controls that were added for exactly the account, or for `*`.
+- `clear` removes the controls that were added for exactly the account. Those of all accounts stay.
+- With `*` in place of an account, `list` and `clear` mean every control: each account's own, and those of all accounts.
 """
 
 from __future__ import annotations
@@ -154,24 +154,20 @@ class Registry(Generic[C]):
         self._controls.pop(control.id, None)
 
     def clear(self, account: str) -> None:
-        """Remove those that were added for exactly this account, or for `*`."""
-        for control in self.added_for(account):
+        """Remove those that `cleared_by` names."""
+        for control in self.cleared_by(account):
             self.remove(control)
 
-    def clear_all(self) -> None:
-        """Remove those of every account."""
-        for control in tuple(self._controls.values()):
-            self.remove(control)
+    def cleared_by(self, account: str) -> Sequence[C]:
+        """Those that clearing an account removes: the ones that were added for exactly it; for `*`, every one."""
+        return self.list(account) if account == ALL_ACCOUNTS else self.added_for(account)
 
     def added_for(self, account: str) -> Sequence[C]:
-        """Those that were added for exactly this account, or for `*`, oldest first."""
+        """Those that were added with exactly this account, or with `*`, oldest first."""
         return [one for one in tuple(self._controls.values()) if one.account == account]
 
-    def visible(self, account: Optional[str]) -> Sequence[C]:
-        """Those that apply to an account; of all accounts for None."""
-        return tuple(self._controls.values()) if account is None else self.list(account)
-
     def list(self, account: str) -> Sequence[C]:
-        """All that apply to an account, in the order in which they are tried; for `*`, those of all accounts only."""
-        own = self.added_for(account)
-        return own if account == ALL_ACCOUNTS else [*own, *self.added_for(ALL_ACCOUNTS)]
+        """All that apply to an account, in the order in which they are tried; for `*`, every one, oldest first."""
+        if account == ALL_ACCOUNTS:
+            return tuple(self._controls.values())
+        return [*self.added_for(account), *self.added_for(ALL_ACCOUNTS)]

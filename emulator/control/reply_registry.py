@@ -26,11 +26,12 @@ class AgentReplies(Registry[AgentReply]):
         """Those of one agent that apply to an account, in the order of `list`."""
         return [reply for reply in self.list(account) if reply.agent == agent]
 
-    def clear_agent(self, account: str, agent: str) -> None:
-        """Remove those of one agent that were added for exactly this account, or for `*`."""
-        for reply in self.added_for(account):
-            if reply.agent == agent:
-                self.remove(reply)
+    def clear_agent(self, account: str, agent: str) -> int:
+        """Remove those of one agent that `cleared_by` names. Returns how many."""
+        replies = [reply for reply in self.cleared_by(account) if reply.agent == agent]
+        for reply in replies:
+            self.remove(reply)
+        return len(replies)
 
     def passthrough(self, account: str, agent: str) -> Optional[AgentReply]:
         """The reply that makes the host's program answer, if there is one."""

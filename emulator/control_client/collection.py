@@ -24,7 +24,8 @@ class Collection(Generic[Info]):
     """The controls of one kind that apply to an account: the selected one, unless `account` names another.
 
     An account's own controls are tried first, then those of all accounts (`account="*"`), each in the order in which
-    they were added. `list` returns them in this order.
+    they were added. `list` returns them in this order. For `list`, `unused` and `clear`, `account="*"` means the
+    controls of every account: each account's own, and those that were added for all accounts.
     """
 
     _info: type[Info]
@@ -64,13 +65,17 @@ class Collection(Generic[Info]):
         """
         self._admin.call("DELETE", f"{self._item_path}/{id}", account=self._admin.allowed_account)
 
-    def clear(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Remove all that were added for exactly this account, or for `*`.
+    def clear(self, *, account: Optional[IdOrObject] = None) -> int:
+        """Remove all that were added for exactly this account. Those that were added for all accounts stay.
 
         Args:
-            account: An account or its id, or `"*"`. The default is the selected account.
+            account: An account or its id; `"*"`: those of every account, and those of all. The default is the selected
+                account.
+
+        Returns:
+            How many were removed.
         """
-        self._admin.call("DELETE", self._path, account=account)
+        return int(self._admin.call("DELETE", self._path, account=account)["removed"])
 
     def unused(self, *, account: Optional[IdOrObject] = None) -> list[Info]:
         """List those that were never used and are not optional: `list(unused=True)`.
@@ -94,7 +99,8 @@ class Collection(Generic[Info]):
             sandbox: A sandbox or its id: only those that apply in it.
             last: Only the last so many.
             unused: Only those that were never used and are not optional.
-            account: An account or its id; `"*"`: only those of all accounts. The default is the selected account.
+            account: An account or its id; `"*"`: those of every account, and those of all, in the order in which they
+                were added. The default is the selected account.
 
         Raises:
             ValueError: `last` is below 1, or the account never had the sandbox.

@@ -274,13 +274,16 @@ class Controls(PreparedMethods[PreparedHandle]):
         """
         return callbacks.list_errors(self._admin, sandbox=sandbox, last=last, account=account)
 
-    def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
+    def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> int:
         """Remove the recorded exceptions, so that they do not fail the test.
 
         Args:
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            How many were removed.
         """
-        self._admin.call("DELETE", "/callback-errors", account=account)
+        return int(self._admin.call("DELETE", "/callback-errors", account=account)["removed"])
 
     def raise_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
         """Raise the recorded exceptions that are not allowed (`allow_errors`), and clear them.

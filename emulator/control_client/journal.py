@@ -29,7 +29,7 @@ class Journal(JournalQueries):
         `changes` in the step's detail. It is off by default; a reset of the account switches it off again.
 
         Args:
-            enabled: False switches it off.
+            enabled: False switches it off, for one account also when it was switched on for all.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Raises:
@@ -38,13 +38,16 @@ class Journal(JournalQueries):
         check_bool("enabled", enabled)
         self._admin.call("PUT", "/journal/file-changes", {"enabled": enabled}, account=account)
 
-    def clear(self, *, account: Optional[IdOrObject] = None) -> None:
-        """Remove all entries.
+    def clear(self, *, account: Optional[IdOrObject] = None) -> int:
+        """Remove all entries, and the steps.
 
         Args:
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
+
+        Returns:
+            How many entries were removed (requests, commands, prompts and events; steps are not counted).
         """
-        self._admin.call("DELETE", "/journal", account=account)
+        return int(self._admin.call("DELETE", "/journal", account=account)["removed"])
 
     # --- as a sequence of requests
 

@@ -137,41 +137,34 @@ class Repos(Collection[RepositoryInfo], RepositoryMethods[RepositoryHandle]):
         return "/repos"
 
     def get(self, id: str) -> RepositoryHandle:  # type: ignore[override]
-        """Return one repository.
+        """Return one repository: by its URL, in any form, one that applies to the selected account; or by its id, of a
+        view, one that applies to its account, and of a whole emulator, one of any account.
 
         Args:
-            id: Its URL, in any form, or its id.
+            id: The URL or the id.
 
         Raises:
-            EmulatorError: There is none; the text lists those that there are.
+            EmulatorError: There is none; the text lists those that apply to the account.
         """
-        account = self._admin.account
-        known = self._admin.records(self._path, RepositoryInfo, account=account)
-        if self._admin.allowed_account == "*":
-            known += [RepositoryInfo(**one) for one in self._every()]
+        known = self.list()
         try:
             key = parse(id).key
         except ValueError:
             key = ""
-        for one in known:
+        elsewhere = self.list(account="*") if self._admin.allowed_account == "*" else []
+        for one in [*known, *(other for other in elsewhere if other.id == id)]:
             if one.id == id or (key and parse(one.url).key == key):
                 return RepositoryHandle(one.id, self._admin, one.account, one.url)
         urls = [one.url for one in known]
         raise EmulatorError(f"there is no fake repository {id!r}{suggestion(id, urls) or '; none was added'}")
 
     def remove(self, id: str) -> None:
-        """Remove one repository.
+        """Remove one repository by its URL or its id. Raises as `get`.
 
         Args:
-            id: Its URL, in any form, or its id.
-
-        Raises:
-            EmulatorError: There is none; the text lists those that there are.
+            id: As of `get`.
         """
         self.get(id).remove()
-
-    def _every(self) -> list[dict[str, Any]]:
-        return list(self._admin.call("GET", self._path, account="*"))
 
     def _add_repository(self, arguments: dict[str, Any]) -> RepositoryHandle:
         sent, branch = source_as_json(arguments["source"], arguments["branch"])

@@ -124,17 +124,13 @@ def _named(request: PageRequest, control: Mapping[str, Any]) -> str:
 
 
 def _clear(request: PageRequest, name: str, controls: Sequence[Mapping[str, Any]], path: str) -> list[Html]:
-    """A button for those of the account, and one for those of all accounts, where there are any."""
-    buttons = []
-    for account, words in ((request.account, "of this account"), (ALL_ACCOUNTS, "of all accounts")):
-        count = sum(_named(request, one) == account for one in controls)
-        if count:
-            button = call_button("Yes, clear", "DELETE", path, account, class_="danger", done=f"Cleared the {name}.")
-            question = f"Removes {name} {words}: {count:,}."
-            buttons.append(
-                confirmed("Clear" if account == request.account else "Clear those of all accounts", question, button)
-            )
-    return buttons
+    """A button for those of the account, where there are any. Those of all accounts are removed one by one: clearing
+    all accounts would remove also what other accounts have, which the page does not show."""
+    count = sum(_named(request, one) == request.account for one in controls)
+    if not count:
+        return []
+    button = call_button("Yes, clear", "DELETE", path, request.account, class_="danger", done=f"Cleared the {name}.")
+    return [confirmed("Clear", f"Removes {name} of this account: {count:,}.", button)]
 
 
 def _options(control: Mapping[str, Any]) -> Html:

@@ -213,8 +213,8 @@ class CommandStubs:
         await self._in_each_sandbox(stub, remove_shim)
 
     async def clear(self, account_id: str) -> None:
-        """Remove the stubs that were added for exactly this account, or for `*`."""
-        for stub in self._stubs.added_for(account_id):
+        """Remove the stubs that were added for exactly this account; for `*`, every one."""
+        for stub in self._stubs.cleared_by(account_id):
             await self.remove(stub)
 
     async def _in_each_sandbox(self, stub: Stub, work: Callable[[Sandbox, Cage], Awaitable[None]]) -> None:

@@ -131,8 +131,8 @@ class FakeRepositories:
                 await self._workers.walk.run(disk.remove, self._directory / control.id)
 
     async def clear(self, account: str) -> None:
-        """Remove those that were added for exactly this account, or for `*`."""
-        for control in self._registry.added_for(account):
+        """Remove those that were added for exactly this account; for `*`, every one."""
+        for control in self._registry.cleared_by(account):
             await self.remove(control)
 
     def bare(self, control: Repository) -> BareRepository:

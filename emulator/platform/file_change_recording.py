@@ -21,25 +21,32 @@ PATH_CHARACTERS = 4096
 
 class FileChangeRecording:
     """Scans a sandbox's workspace before and after something, and adds the difference to its step. It is off until
-    an account switches it on."""
+    it is switched on: for an account, or for all. What was said last applies."""
 
     def __init__(self, live: LiveSandboxes, steps: Steps) -> None:
         self._live = live
         self._steps = steps
-        self._accounts: set[str] = set()
+        self._for_all = False
+        #: Of the accounts for which it was switched otherwise than for all.
+        self._exceptions: set[str] = set()
 
     def enable(self, account: str, enabled: bool) -> None:
-        """Switch it on or off for an account, or for all (`*`)."""
-        if enabled:
-            self._accounts.add(account)
-        elif account == ALL_ACCOUNTS:
-            self._accounts.clear()
+        """Switch it on or off for an account, or for all (`*`), those included that were switched before."""
+        if account == ALL_ACCOUNTS:
+            self._for_all = enabled
+            self._exceptions.clear()
+        elif enabled != self._for_all:
+            self._exceptions.add(account)
         else:
-            self._accounts.discard(account)
+            self._exceptions.discard(account)
+
+    def forget(self, account: str) -> None:
+        """Forget an account, which was deleted."""
+        self._exceptions.discard(account)
 
     def is_on(self, account: str) -> bool:
         """Whether it is on for an account."""
-        return account in self._accounts or ALL_ACCOUNTS in self._accounts
+        return self._for_all != (account in self._exceptions)
 
     def noting(self, sandbox: Sandbox, step: Step) -> _Noting:
         """Add what a block of `async with` changes to a step that is finished later. Nothing is added when the block
@@ -75,7 +82,7 @@ class FileChangeRecording:
             self._steps.changed(step)
 
     def _watched(self, sandbox: Sandbox) -> Optional[Cage]:
-        if not self._accounts or not self.is_on(sandbox.account_id):
+        if not self.is_on(sandbox.account_id):
             return None
         cage = self._live.of(sandbox).cage
         return cage if cage is not None and cage.alive else None

@@ -178,7 +178,7 @@ class Platform:
     async def stop(self) -> None:
         """End every sandbox (stop those that are kept), then the background work, then the zygote. Bounded."""
         self.workers.copy.close("the emulator is stopping")
-        self.faults.clear_all()  # requests that hang would delay the end
+        self.faults.clear(ALL_ACCOUNTS)  # requests that hang would delay the end
         if self._scheduling is not None:
             self._scheduling.cancel()
             await asyncio.gather(self._scheduling, return_exceptions=True)
@@ -237,5 +237,6 @@ class Platform:
         functions stay: a test that has not looked at them yet would miss them."""
         self.accounts.remove(account)
         await self.reset(account)
+        self.file_changes.forget(account.id)
         self.journal.drop(account.id)
         self.steps.drop(account.id)

@@ -186,8 +186,8 @@ class PreparedSandboxes:
         await self._remove_unused()
 
     async def clear(self, account_id: str) -> None:
-        """Remove those that were added for exactly this account, or for `*`."""
-        for prepared in self._registry.added_for(account_id):
+        """Remove those that were added for exactly this account; for `*`, every one."""
+        for prepared in self._registry.cleared_by(account_id):
             await self.remove(prepared)
         await self._remove_unused()
 

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ...control.agent_replies import AgentReply, ReplyInfo
+from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import suggestion
 from ...control.reply_registry import AgentReplies
 from ...control.schema import options_model, record_model, values_in
@@ -14,7 +15,18 @@ from ...platform import limits
 from ...platform.errors import ApiError
 from ..operation import Body, Call, EmptyBody, Model, no_content
 from .commands import FUNCTION, function_of
-from .controls import LIST_QUERY, found, listed, named_account, not_found_of, refusing, reply_with, reply_with_all
+from .controls import (
+    LIST_QUERY,
+    RemovedOut,
+    found,
+    listed,
+    named_account,
+    not_found_of,
+    refusing,
+    removed_reply,
+    reply_with,
+    reply_with_all,
+)
 from .operations import AdminOperations
 
 operations = AdminOperations()
@@ -44,16 +56,19 @@ def _agent(call: Call[Any]) -> str:
 
 @operations.call("GET", "/agents", "agents.list", reply=list[ReplyOut], query=LIST_QUERY)  # type: ignore[valid-type]
 async def list_all(call: Call[EmptyBody]) -> Response:
-    """The replies of all agents that apply to the account: its own first, then those of `*`. `sandbox`: of the account
-    whose sandbox it is; `unused`: those that were never used and are not optional; `last`: the last so many."""
+    """The replies of all agents that apply to the account: its own first, then those of all accounts. With `account=*`:
+    those of every account, and those of all, in the order in which they were added. `sandbox`: of the account whose
+    sandbox it is; `unused`: those that were never used and are not optional; `last`: the last so many."""
     return reply_with_all(ReplyOut, listed(call, _replies(call).list(call.account.id)))
 
 
-@operations.call("DELETE", "/agents", "agents.clear")
+@operations.call("DELETE", "/agents", "agents.clear", reply=RemovedOut)
 async def clear_all(call: Call[EmptyBody]) -> Response:
-    """Remove the replies of all agents that were added for exactly this account, or for `*`."""
+    """Remove the replies of all agents that were added for exactly this account; with `account=*`, those of every
+    account, and those of all."""
+    replies = _replies(call).cleared_by(call.account.id)
     _replies(call).clear(call.account.id)
-    return no_content()
+    return removed_reply(len(replies))
 
 
 @operations.call("POST", "/agents/{name}/replies", "agents.replies.add", AddReply, reply=ReplyOut, status=201)
@@ -79,18 +94,17 @@ async def list_replies(call: Call[EmptyBody]) -> Response:
     return reply_with_all(ReplyOut, listed(call, _replies(call).of(call.account.id, _agent(call))))
 
 
-@operations.call("DELETE", "/agents/{name}/replies", "agents.replies.clear")
+@operations.call("DELETE", "/agents/{name}/replies", "agents.replies.clear", reply=RemovedOut)
 async def clear(call: Call[EmptyBody]) -> Response:
-    """Remove the agent's replies that were added for exactly this account, or for `*`."""
-    _replies(call).clear_agent(call.account.id, _agent(call))
-    return no_content()
+    """Remove the agent's replies, as `agents.clear` does those of all agents."""
+    return removed_reply(_replies(call).clear_agent(call.account.id, _agent(call)))
 
 
 def _found(call: Call[Any]) -> AgentReply:
     """The reply that the path names; `*` in place of the agent is any."""
     reply = found(call, _replies(call), "reply")
     if call.param("name") != "*" and reply.agent != _agent(call):
-        known = [one.id for one in _replies(call).visible(named_account(call)) if one.agent == _agent(call)]
+        known = [one.id for one in _replies(call).of(named_account(call) or ALL_ACCOUNTS, _agent(call))]
         raise not_found_of("reply", call.param("id"), known, named_account(call))
     return reply
 

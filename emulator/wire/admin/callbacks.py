@@ -7,8 +7,8 @@ from starlette.responses import Response
 from ...control.callbacks import CallbackError
 from ...control.queries import CallbackErrorQuery
 from ...control.records import CallbackErrorRecord
-from ..operation import Call, EmptyBody, no_content
-from .controls import refusing
+from ..operation import Call, EmptyBody
+from .controls import RemovedOut, refusing, removed_reply
 from .names import check_sandbox
 from .operations import AdminOperations
 from .record_lists import record_list
@@ -35,8 +35,7 @@ async def list_errors(call: Call[EmptyBody]) -> list[CallbackError]:
     return found
 
 
-@operations.call("DELETE", "/callback-errors", "callback_errors.clear", query={"control": str})
+@operations.call("DELETE", "/callback-errors", "callback_errors.clear", reply=RemovedOut, query={"control": str})
 async def clear(call: Call[EmptyBody]) -> Response:
     """Remove all; with `control`, those of one stub or reply."""
-    call.platform.callback_errors.clear(call.account.id, call.query("control"))
-    return no_content()
+    return removed_reply(call.platform.callback_errors.clear(call.account.id, call.query("control")))

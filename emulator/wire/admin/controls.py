@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, Optional, TypeVar
 
+from pydantic import Field
 from starlette.responses import Response
 
 from ...control.current_account import ALL_ACCOUNTS
@@ -41,6 +42,17 @@ def last_of(call: Call[Any], entries: Sequence[T]) -> Sequence[T]:
     if last is not None and last < 1:
         raise invalid(f"last: must be at least 1, not {last}; leave it out for all")
     return entries if last is None else entries[-last:]
+
+
+class RemovedOut(Model):
+    """What a call that clears has done."""
+
+    removed: int = Field(description="How many were removed.")
+
+
+def removed_reply(count: int) -> Response:
+    """Answer with how many were removed."""
+    return json_reply(RemovedOut(removed=count))
 
 
 def named_account(call: Call[Any]) -> Optional[str]:
@@ -102,7 +114,7 @@ def found(call: Call[Any], registry: Registry[C], noun: str) -> C:
     """The control that the path names. 404 when there is none, or the call may not name it."""
     control = registry.get(call.param("id"))
     if control is None or not is_visible(call, control):
-        known = [one.id for one in registry.visible(named_account(call))]
+        known = [one.id for one in registry.list(named_account(call) or ALL_ACCOUNTS)]
         raise not_found_of(noun, call.param("id"), known, named_account(call))
     return control
 
@@ -134,7 +146,8 @@ def add_operations(
 
     @operations.call("GET", f"/{name}", f"{name}.list", reply=list[model], query=LIST_QUERY)  # type: ignore[valid-type]
     async def list_controls(call: Call[EmptyBody]) -> Response:
-        """All that apply to the account, in the order in which they are tried: its own first, then those of `*`.
+        """All that apply to the account, in the order in which they are tried: its own first, then those of all
+        accounts. With `account=*`: those of every account, and those of all, in the order in which they were added.
         `sandbox`: those that apply in it; `unused`: those that were never used and are not optional; `last`: the last
         so many."""
         return reply_with_all(model, listed(call, registry(call.platform).list(call.account.id)))
@@ -149,9 +162,11 @@ def add_operations(
         await remove_one(call.platform, found(call, registry(call.platform), noun))
         return no_content()
 
-    @operations.call("DELETE", f"/{name}", f"{name}.clear")
+    @operations.call("DELETE", f"/{name}", f"{name}.clear", reply=RemovedOut)
     async def clear(call: Call[EmptyBody]) -> Response:
-        """Remove all that were added for exactly this account, or for `*`."""
-        for control in registry(call.platform).added_for(call.account.id):
+        """Remove all that were added for exactly this account; with `account=*`, those of every account, and those of
+        all."""
+        controls = registry(call.platform).cleared_by(call.account.id)
+        for control in controls:
             await remove_one(call.platform, control)
-        return no_content()
+        return removed_reply(len(controls))

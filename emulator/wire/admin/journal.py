@@ -16,7 +16,8 @@ from ...control.patterns import matches_glob
 from ...control.queries import CommandQuery, EventQuery, PromptQuery, RequestQuery
 from ...control.records import CommandRecord, EventRecord, PromptRecord, RequestRecord
 from ...history import Event
-from ..operation import Call, EmptyBody, Model, json_reply, no_content
+from ..operation import Call, EmptyBody, Model, json_reply
+from .controls import RemovedOut, removed_reply
 from .names import agents_of, check_query, check_requests
 from .operations import AdminOperations
 from .record_lists import record_list
@@ -152,20 +153,23 @@ def _record(event: Event) -> EventRecord:
 @operations.call("GET", "/journal", "journal.counts", reply=CountsOut)
 async def counts(call: Call[EmptyBody]) -> Response:
     """How many entries of each kind there are."""
+    return json_reply(_counts(call))
+
+
+def _counts(call: Call[Any]) -> CountsOut:
     journals = list(_journals(call))
-    return json_reply(
-        CountsOut(
-            requests=sum(len(one.requests) for one in journals),
-            commands=sum(len(one.commands) for one in journals),
-            prompts=sum(len(one.prompts) for one in journals),
-            events=sum(len(one.events) for one in journals),
-        )
+    return CountsOut(
+        requests=sum(len(one.requests) for one in journals),
+        commands=sum(len(one.commands) for one in journals),
+        prompts=sum(len(one.prompts) for one in journals),
+        events=sum(len(one.events) for one in journals),
     )
 
 
-@operations.call("DELETE", "/journal", "journal.clear")
+@operations.call("DELETE", "/journal", "journal.clear", reply=RemovedOut)
 async def clear(call: Call[EmptyBody]) -> Response:
-    """Remove all entries."""
+    """Remove all entries, and the steps. The answer counts the entries."""
+    counts = _counts(call)
     call.platform.journal.clear(_account(call))
     call.platform.steps.clear(_account(call))
-    return no_content()
+    return removed_reply(counts.requests + counts.commands + counts.prompts + counts.events)

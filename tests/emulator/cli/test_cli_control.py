@@ -76,9 +76,22 @@ def test_faults(call, client):
     assert call("faults", "list") == ""
     assert "fault not found" in call("faults", "remove", fault, code=1)
     call("faults", "add", "--hang", "--path", "/v1/account", "--optional")
-    call("faults", "clear")
+    assert call("faults", "clear") == "removed 1"
+    assert call("faults", "clear") == "removed 0"
     assert call("faults", "list") == ""
     assert "is not an HTTP error" in call("faults", "add", "--status", "200", code=1)
+
+
+def test_all_accounts_lists_and_clears_what_each_account_has(call):
+    first = cli_testing.call("faults", "add", "sandboxes.exec", "--status", "503").stdout.strip()
+    mine = call("faults", "add", "sandboxes.exec", "--status", "503")
+    shared = call("faults", "add", "alerts.list", "--status", "503", account="*")
+    rows = [line.split()[:2] for line in call("faults", "list", account="*").splitlines()[1:]]
+    assert [row[0] for row in rows] == [first, mine, shared]
+    assert [row[1] for row in rows[1:]] == [call.account, "*"]
+    assert call("faults", "clear", account="*") == "removed 3"
+    assert call("faults", "list", account="*") == ""
+    assert call("faults", "clear", account="*") == "removed 0"
 
 
 def test_stubs_and_programs(call, client):
@@ -91,7 +104,7 @@ def test_stubs_and_programs(call, client):
     assert call("commands", "list", "--unused") == ""
     assert len(call("commands", "list", "--last", "1").splitlines()) == 2, "a header and one stub"
     call("commands", "remove", stub)
-    call("commands", "clear")
+    assert call("commands", "clear") == "removed 1"
     assert call("commands", "list") == ""
 
 
@@ -105,7 +118,7 @@ def test_agents(call, client):
     assert len(call("agents", "list").splitlines()) == 3
     call("agents", "remove", reply)
     assert "reply not found" in call("agents", "remove", reply, code=1)
-    call("agents", "clear")
+    assert call("agents", "clear") == "removed 1"
     assert "called no model" in client.sandboxes.exec(box, "claude -p hello").output
 
 
@@ -119,7 +132,9 @@ def test_the_journal(call, client):
     assert (command["command"], command["exit_code"], command["output"]) == ("echo hello", 0, "hello\n")
     assert "lifecycle" in call("journal", "events", "--sandbox", box)
     assert call("journal", "prompts") == ""
-    call("journal", "clear")
+    entries = sum(len(call("journal", kind).splitlines()) - 1 for kind in ("requests", "commands", "events"))
+    assert call("journal", "clear") == f"removed {entries}"
+    assert call("journal", "clear") == "removed 0"
     assert call("journal", "requests") == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caged import CagedServerError
-from caged.emulator import RemoteEmulator
+from caged.emulator import EmulatorError, RemoteEmulator
 
 
 @pytest.fixture
@@ -54,13 +54,68 @@ def test_a_list_shows_what_applies_own_account_first(shared, kind):
 
     assert listed(mine.id) == ["mine 1", "mine 2", "all 1", "all 2"]
     assert listed(theirs.id) == ["theirs", "all 1", "all 2"]
-    assert listed("*") == ["all 1", "all 2"]
+    assert listed("*") == ["all 1", "theirs", "mine 1", "all 2", "mine 2"]
     clear = of(emulator).clear
-    clear(account=mine.id)
+    assert clear(account=mine.id) == 2
     assert listed(mine.id) == ["all 1", "all 2"], "clear removes what was added for the account"
-    clear(account="*")
-    assert listed(mine.id) == []
-    assert listed(theirs.id) == ["theirs"]
+    assert clear(account="*") == 3
+    assert listed(mine.id) == listed(theirs.id) == listed("*") == []
+    assert clear(account="*") == clear(account=mine.id) == 0
+
+
+def add_repository(emulator, text, account):
+    return emulator.repos.add(f"https://github.com/acme/{text.replace(' ', '-')}", {"a": text}, account=account)
+
+
+def add_prepared(emulator, text, account):
+    return emulator.prepare(text.replace(" ", "-"), account=account)
+
+
+OTHER_KINDS = {
+    "programs": (lambda e, text, account: e.commands.program("x", text, account=account), lambda e: e.commands),
+    "repositories": (add_repository, lambda e: e.repos),
+    "prepared": (add_prepared, lambda e: e.prepared),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *OTHER_KINDS])
+def test_all_accounts_means_every_control_of_every_account(shared, kind):
+    emulator, mine, theirs = shared
+    add, of = {**KINDS, **OTHER_KINDS}[kind]
+    accounts = ("*", theirs.id, mine.id, emulator.accounts()[0].id)
+    added = {add(emulator, f"text {index}", account).id: account for index, account in enumerate(accounts)}
+    assert {one.id: one.account for one in of(emulator).list(account="*")} == added
+    assert {one.id for one in of(emulator).unused(account="*")} == set(added)
+    assert [one.account for one in of(emulator).list(account="*", last=2)] == list(accounts[2:])
+    assert of(emulator).clear() == 1, "without an account, those of the selected one"
+    assert [one.account for one in of(emulator).list()] == ["*"]
+    with RemoteEmulator(emulator.base_url, emulator.admin_key, account="*") as every:
+        assert {one.account for one in of(every).list()} == {"*", theirs.id, mine.id}
+        assert of(every).clear() == 3
+    assert of(emulator).list(account="*") == of(emulator).unused(account="*") == []
+    assert of(emulator).clear(account="*") == 0
+
+
+def test_clearing_the_replies_of_an_agent_for_all_accounts_leaves_those_of_others(shared):
+    emulator, mine, _theirs = shared
+    emulator.agent("claude").reply("x", account=mine.id)
+    kept = emulator.agent("codex").reply("x", account=mine.id)
+    assert emulator.agent("claude").clear(account="*") == 1
+    assert [one.id for one in emulator.agents.list(account="*")] == [kept.id]
+
+
+def test_a_repository_of_another_account_is_found_by_its_id_and_not_by_its_url(shared):
+    emulator, mine, theirs = shared
+    url = "https://github.com/acme/x"
+    other = emulator.repos.add(url, {"a": "theirs"}, account=theirs.id)
+    with pytest.raises(EmulatorError, match="there is no fake repository"):
+        emulator.repos.remove(url)
+    with pytest.raises(EmulatorError, match="there is no fake repository"):
+        emulator.for_account(mine).repos.get(other.id)
+    own = emulator.repos.add(url, {"a": "own"})
+    assert emulator.repos.get(url).id == own.id
+    emulator.repos.remove(other.id)
+    assert [one.id for one in emulator.repos.list(account="*")] == [own.id]
 
 
 def test_a_fault_of_the_own_account_comes_first(shared):

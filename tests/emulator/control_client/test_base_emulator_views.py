@@ -391,4 +391,4 @@ def test_unused_control_for_all_accounts_fails_the_block_however_it_was_added(
 def test_block_of_an_account_reports_what_another_view_of_it_has_added(whole: BaseEmulator) -> None:
     with pytest.raises(AssertionError, match="a fault never triggered"), whole.account() as view:
         whole.for_account(view.id).faults.add("alerts.list", status=503, account="*")
-    assert whole.faults.list(account="*") == []
+    assert "*" not in [fault.account for fault in whole.faults.list(account="*")]

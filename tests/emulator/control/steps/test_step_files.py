@@ -78,6 +78,40 @@ def test_reset_switches_the_recording_of_files_off(api: Api, controls: Any):
     assert "changes" not in only(steps_of(api), "command").detail
 
 
+def switched_off(emulator: Emulator, account: str) -> None:
+    emulator.for_account(account).journal.record_file_changes(False)
+
+
+def reset(emulator: Emulator, account: str) -> None:
+    emulator.for_account(account).reset_controls()
+
+
+@pytest.mark.parametrize("switch_off", [switched_off, reset])
+def test_recording_for_all_accounts_is_off_for_an_account_that_switches_it_off(
+    own_emulator: Any, switch_off: Callable[[Emulator, str], None]
+):
+    emulator = own_emulator(isolation="auto")
+    one, other, later = (emulator.create_account() for _ in range(3))
+
+    def records(account: Any) -> bool:
+        view = emulator.for_account(account)
+        with view.client() as client:
+            client.sandboxes.exec(client.sandboxes.create(template="minimal").id, "echo a > a")
+        return bool(changes(view.journal.steps(kind="command")[-1]))
+
+    emulator.journal.record_file_changes(account="*")
+    switch_off(emulator, one.id)
+    assert [records(one), records(other)] == [False, True]
+    emulator.for_account(one).journal.record_file_changes()
+    assert records(one)
+    emulator.for_account(one).journal.record_file_changes(False)
+    emulator.journal.record_file_changes(account="*")
+    assert records(one), "what was said last, for all accounts, applies"
+    emulator.for_account(later).journal.record_file_changes()
+    emulator.journal.record_file_changes(False, account="*")
+    assert [records(one), records(other), records(later)] == [False, False, False]
+
+
 @pytest.mark.parametrize("enabled", [None, 1, "yes"])
 def test_recording_of_files_is_on_or_off(api: Api, enabled: Any):
     with pytest.raises(TypeError, match="enabled"):
