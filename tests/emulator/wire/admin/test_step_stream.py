@@ -14,6 +14,7 @@ import httpx
 import pytest
 from cases import each
 from emulator_testing import eventually
+from internals import platform_of
 from steps_testing import check
 
 from caged.emulator import Account, Emulator
@@ -34,7 +35,7 @@ def get(emulator: BaseEmulator, account: Account, count: int = 1) -> None:
 
 
 def log_of(emulator: Emulator, account: Account) -> StepLog:
-    return emulator._runtime.platform.steps.of(account.id)  # type: ignore[union-attr]
+    return platform_of(emulator).steps.of(account.id)
 
 
 def events(
