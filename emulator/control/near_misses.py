@@ -112,7 +112,7 @@ def _used_up(times: int) -> str:
 
 
 def _differs(what: str, pattern: TextPattern, text: str) -> str:
-    """That a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
+    """Say that a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
     kind = "the regular expression" if pattern.regex else "the glob" if is_glob(pattern.text) else "the exact text"
     verb = "do" if what.endswith("s") else "does"
     remedy = "" if pattern.regex else _remedy(pattern, text)

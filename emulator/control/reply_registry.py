@@ -23,7 +23,7 @@ class AgentReplies(Registry[AgentReply]):
         super().__init__(AgentReply, "replies", randomness)
 
     def of(self, account: str, agent: str) -> Sequence[AgentReply]:
-        """Those of one agent that apply to an account, in the order of `list`."""
+        """Return the replies of one agent that apply to an account, in the order of `list`."""
         return [reply for reply in self.list(account) if reply.agent == agent]
 
     def clear_agent(self, account: str, agent: str) -> int:

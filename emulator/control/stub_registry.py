@@ -24,7 +24,7 @@ class Stubs(Registry[Stub]):
         self._pending_size = 0
 
     def usable(self, account: str, sandbox: str, kind: Kind = "command") -> Sequence[Stub]:
-        """Those of a kind that apply in a sandbox, in the order in which they are tried."""
+        """Return the stubs of a kind that apply in a sandbox, in the order in which they are tried."""
         return [stub for stub in self.list(account) if stub.kind == kind and stub.applies_in(account, sandbox)]
 
     def programs(self, account: str, sandbox: str) -> Iterable[str]:

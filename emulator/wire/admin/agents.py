@@ -90,7 +90,7 @@ async def add(call: Call[Body]) -> Response:
     query=LIST_QUERY,
 )
 async def list_replies(call: Call[EmptyBody]) -> Response:
-    """Those of one agent, as `agents.list`."""
+    """List the replies of one agent, in the order of `agents.list`."""
     return reply_with_all(ReplyOut, listed(call, _replies(call).of(call.account.id, _agent(call))))
 
 
