@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from levels import LEVELS, Served, need
 from caged import AsyncCaged, CagedError
 from caged.emulator import ConfigError, Emulator, EmulatorError
 
+TOOLS = str(Path(__file__).parents[1] / "tools")
 LIMIT = 512
 LONG = os.environ.get("CAGED_ATTACKS_LONG") == "1"
 
@@ -84,7 +86,9 @@ def test_processes_below_limit_are_not_killed(fresh: Served) -> None:
 @pytest.mark.parametrize("level", ["namespace", "process"])
 def test_sandbox_does_not_inherit_umask(tmp_path: Path, level: str, umask: str) -> None:
     need(level)
-    served = Served(tmp_path, level, wrap=["sh", "-c", f'umask {umask}; exec "$@"', "sh"])
+    # By the fork server: a shell would have to start another interpreter.
+    code = f"import os, sys; os.umask(0o{umask}); import continuing; continuing.continue_as(sys.argv[1:])"
+    served = Served(tmp_path, level, wrap=[sys.executable, "-c", f"import sys; sys.path.append({TOOLS!r}); {code}"])
     try:
         with served.sandbox() as box:
             assert served.run(box, "umask; sh -c umask; mkdir d; touch f; stat -c %a d f") == "0022\n0022\n755\n644\n"
