@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from continuing import after
 from isolation_testing import Emulators, anywhere, python
 from levels import LEVELS, Served, need
 
 from caged import AsyncCaged, CagedError
 from caged.emulator import ConfigError, Emulator, EmulatorError
 
-TOOLS = str(Path(__file__).parents[1] / "tools")
 LIMIT = 512
 LONG = os.environ.get("CAGED_ATTACKS_LONG") == "1"
 
@@ -86,9 +85,7 @@ def test_processes_below_limit_are_not_killed(fresh: Served) -> None:
 @pytest.mark.parametrize("level", ["namespace", "process"])
 def test_sandbox_does_not_inherit_umask(tmp_path: Path, level: str, umask: str) -> None:
     need(level)
-    # By the fork server: a shell would have to start another interpreter.
-    code = f"import os, sys; os.umask(0o{umask}); import continuing; continuing.continue_as(sys.argv[1:])"
-    served = Served(tmp_path, level, wrap=[sys.executable, "-c", f"import sys; sys.path.append({TOOLS!r}); {code}"])
+    served = Served(tmp_path, level, wrap=after(f"import os; os.umask(0o{umask})"))
     try:
         with served.sandbox() as box:
             assert served.run(box, "umask; sh -c umask; mkdir d; touch f; stat -c %a d f") == "0022\n0022\n755\n644\n"
