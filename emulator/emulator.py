@@ -243,6 +243,7 @@ class Emulator(BaseEmulator):
 
     @property
     def base_url(self) -> str:
+        """Its URL, without a path. EmulatorError unless it runs."""
         return self._running().base_url
 
     @property
@@ -277,7 +278,15 @@ class Emulator(BaseEmulator):
         return self._running().platform.run_dir
 
     def log_tail(self, count: int = 20) -> list[str]:
-        """The newest lines of the emulator's own log, oldest first."""
+        """Return the newest lines of the emulator's own log, oldest first.
+
+        Args:
+            count: How many, at most.
+
+        Raises:
+            ValueError: It is below 1.
+            EmulatorError: The emulator does not run.
+        """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"count: must be at least 1, not {count!r}")
         return self._running().log.tail(count)

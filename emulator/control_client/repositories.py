@@ -62,19 +62,45 @@ class RepositoryHandle(Handle):
         return [one["name"] for one in self._get("tags")]
 
     def commits(self, branch: Optional[str] = None, *, last: Optional[int] = None) -> list[CommitRecord]:
-        """List the commits of a branch, newest first. `last`: only the newest so many; by default 1,000."""
+        """List the commits of a branch, newest first.
+
+        Args:
+            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
+                out.
+            last: Only the newest so many; 1,000 by default.
+        """
         return [CommitRecord(**one) for one in self._get("commits", branch=branch, last=last)]
 
     def files(self, branch: Optional[str] = None) -> list[str]:
-        """List the paths of the files on a branch, sorted."""
+        """List the paths of the files on a branch, sorted.
+
+        Args:
+            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
+                out.
+        """
         return list(self._get("files", branch=branch)["paths"])
 
     def file(self, path: str, branch: Optional[str] = None) -> str:
-        """Return the text of a file on a branch. Raises UnicodeDecodeError where it is not UTF-8; see `file_bytes`."""
+        """Return the text of a file on a branch.
+
+        Args:
+            path: Its path in the repository.
+            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
+                out.
+
+        Raises:
+            UnicodeDecodeError: It is not UTF-8; see `file_bytes`.
+        """
         return self.file_bytes(path, branch).decode("utf-8")
 
     def file_bytes(self, path: str, branch: Optional[str] = None) -> bytes:
-        """Return the content of a file on a branch; of a symbolic link, its target."""
+        """Return the content of a file on a branch; of a symbolic link, its target.
+
+        Args:
+            path: Its path in the repository.
+            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
+                out.
+        """
         query = {"path": path, "branch": branch}
         with self._admin.download(f"{self._path}/file", account="*", query=query, timeout=SECONDS) as pieces:
             return b"".join(pieces)
