@@ -144,7 +144,9 @@ class Zygote:
         elif message["ev"] == "ended":
             # One that is stopped is not among them any more.
             for sandbox_id in [name for name, pid in self.inits.items() if pid == message["pid"]]:
-                logger.warning("the first process of %s %s", sandbox_id, _how_it_ended(message["status"]))
+                # One that cannot start exits, with a reason that is reported elsewhere.
+                level = logging.WARNING if os.WIFSIGNALED(message["status"]) else logging.INFO
+                logger.log(level, "the first process of %s %s", sandbox_id, _how_it_ended(message["status"]))
         elif message["ev"] == "ready" and self._ready is not None and not self._ready.done():
             self._ready.set_result(message["pid"])
 

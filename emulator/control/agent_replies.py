@@ -12,7 +12,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar, Union, overload
 
 from .agents import Prompt, Reply
 from .current_account import ALL_ACCOUNTS
-from .description import given_values, nested, option
+from .description import given_values, named, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern
 from .records import value
@@ -108,6 +108,7 @@ class ReplyMethods(Generic[H, HS]):
     H: the class of the handles that they return. HS: that of several handles.
     """
 
+    @named("agent.reply")
     def reply(
         self,
         text: Union[Text, Reply, Answerer] = "",
@@ -189,6 +190,7 @@ class ReplyMethods(Generic[H, HS]):
         account: Optional[IdOrObject] = None,
     ) -> HS: ...
 
+    @named("agent.reply_to")
     def reply_to(
         self,
         prompt: Union[Pattern, Mapping[Pattern, Union[str, Reply, Answerer]]],
@@ -236,6 +238,7 @@ class ReplyMethods(Generic[H, HS]):
         """
         return self._add_reply_to(dict(locals()))
 
+    @named("agent.passthrough")
     def passthrough(self, *, optional: bool = False, account: Optional[IdOrObject] = None) -> H:
         """Let the real program of this machine answer what no `reply_to` matches, in the sandbox and with its
         environment. It is searched for on the emulator's PATH; exit code 127 when it is not there, or the isolation

@@ -14,11 +14,12 @@ import functools
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Optional, TypeVar, Union, get_args, get_origin
+from typing import Any, Callable, Literal, Optional, TypeVar, Union, get_args, get_origin
 
 from .values import check_type, to_json
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "caged"
 
 
@@ -109,6 +110,17 @@ class Option:
             and (self.above is None or number > self.above)
             and (self.at_most is None or number <= self.at_most)
         )
+
+
+def named(name: str) -> Callable[[F], F]:
+    """Make a decorator that gives a method the name by which callers know it, for the TypeError of a wrong argument:
+    the class that defines it is internal."""
+
+    def decorate(method: F) -> F:
+        method.__qualname__ = name
+        return method
+
+    return decorate
 
 
 def option(default: Any, help: str, *, type: Any = None, **details: Any) -> Any:

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Collection
 from typing import Callable, Optional
 
-from .faults import Fault
+from .faults import SOCKETS, Fault
 from .randomness import Randomness
 from .registry import Registry
 from .routes import Route, check_reachable
@@ -65,13 +65,24 @@ class Faults(Registry[Fault]):
         self.routes = routes
 
     def check(self, control: Fault) -> None:
-        check_reachable(
-            self.routes(),
-            operation=control.operation,
-            method=control.method,
-            path=control.path,
-            sandbox=control.sandbox,
-        )
+        wanted = {
+            "operation": control.operation,
+            "method": control.method,
+            "path": control.path,
+            "sandbox": control.sandbox,
+        }
+        routes = self.routes()
+        check_reachable(routes, **wanted)
+        if control.close_socket is not None:
+            sockets = [route for route in routes if route.operation in SOCKETS]
+            try:
+                check_reachable(sockets, **wanted)
+            except ValueError:
+                named = " or ".join(map(str, sockets))
+                raise ValueError(
+                    f"path: {control.path!r} is not the path of a WebSocket, and close_socket applies to no other"
+                    f" request; use that of {named}"
+                ) from None
 
     def remove(self, control: Fault) -> None:
         """Remove a fault; requests that hang by it end."""

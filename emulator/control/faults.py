@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Generic, Literal, Optional, TypeVar
 
-from .description import option, options_of
+from .description import named, option, options_of
 from .identifiers import IdOrObject
 from .operations import OperationName
 from .patterns import matches_glob
@@ -156,8 +156,8 @@ class Fault(Control):
             self.operation, self.method, self.path = None, method, path
         if self.operation is None and self.unreachable:
             self.operation = "sandboxes.exec"
-        if self.operation is None and self.outcome in OUTCOMES:
-            self.operation = OUTCOMES[self.outcome or ""][0]
+        if self.operation is None and self.outcome is not None and self.outcome in OUTCOMES:
+            self.operation = OUTCOMES[self.outcome][0]
 
     def check(self) -> None:
         if not self.has_effect and not self.delay:
@@ -173,6 +173,8 @@ class Fault(Control):
             )
         if self.unreachable and self.operation != "sandboxes.exec":
             raise ValueError("unreachable: only exec answers so; use operation='sandboxes.exec'")
+        if self.truncate is not None and (self.method or "").upper() == "HEAD":
+            raise ValueError("truncate: an answer to HEAD has no body to cut")
         if self.outcome is not None:
             self._check_outcome(self.outcome)
         if self.close_socket is not None:
@@ -189,7 +191,7 @@ class Fault(Control):
             raise ValueError(f"close_socket: {code} cannot be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999")
         if self.operation is not None and not any(matches_glob(name, self.operation) for name in SOCKETS):
             raise ValueError(f"close_socket: {self.operation} is not a WebSocket; use one of {', '.join(SOCKETS)}")
-        if (self.method or "GET").upper() != "GET":
+        if self.method is not None and not matches_glob("GET", self.method.upper()):
             raise ValueError(f"method: a WebSocket is opened with GET, not {self.method}")
 
     @property
@@ -228,7 +230,7 @@ class Fault(Control):
         return (
             (self.close_socket is None or operation in SOCKETS)
             and (self.operation is None or matches_glob(operation, self.operation))
-            and (self.method is None or method.upper() == self.method.upper())
+            and (self.method is None or matches_glob(method.upper(), self.method.upper()))
             and (self.path is None or matches_glob(path, self.path))
             and (self.sandbox is None or self.sandbox == sandbox)
         )
@@ -265,6 +267,7 @@ def _is_error(status: int) -> bool:
 class FaultMethods(Generic[H]):
     """The methods that add faults, as callers see them. H: the class of the handles that they return."""
 
+    @named("faults.add")
     def add(
         self,
         operation: Optional[OperationName] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .patterns import matches_glob
 
@@ -31,6 +31,12 @@ def check_known(option: str, pattern: str, known: Iterable[str], what: str) -> N
     names = sorted(set(known))
     if not any(name == pattern or matches_glob(name, pattern) for name in names):
         raise ValueError(f"{option}: {pattern!r} is not {what}{suggestion(pattern, names)}")
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """The names of a closed set as the words of a help text: `a`, `b` or `c`."""
+    *first, last = (f"`{name}`" for name in names)
+    return f"{', '.join(first)} or {last}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -100,7 +100,7 @@ def _of_fault(fault: Fault, operation: str, method: str, path: str, sandbox: str
         return 1.5, f"{named}: its probability of {fault.probability:g} left this request out"
     if fault.sandbox is not None and fault.sandbox != sandbox:
         return 1.0, f"{named}: applies in sandbox {truncate(fault.sandbox, SHOWN)}, not in {sandbox or 'none'}"
-    if fault.method is not None and fault.method.upper() != method.upper():
+    if fault.method is not None and not matches_glob(method.upper(), fault.method.upper()):
         return 0.9, f"{named}: applies to {truncate(fault.method, SHOWN)}, not to {method}"
     if fault.path is not None and not matches_glob(path, fault.path):
         return 0.5, f"{named}: the path does not match {truncate(fault.path, SHOWN)!r}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Optional, TypeVar, Union
 
 from .current_account import ALL_ACCOUNTS
-from .description import option
+from .description import named, option
 from .identifiers import IdOrObject
 from .records import value
 from .registry import Control, CountedInfo
@@ -106,6 +106,7 @@ class PreparedMethods(Generic[H]):
 
     __slots__ = ()
 
+    @named("prepare")
     def prepare(
         self,
         name: str,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .description import option, options_of
-from .step import KINDS
+from .names import alternatives
+from .records import EVENT_TYPES, SOURCES
+from .step import KINDS, STATUSES
 
 _SANDBOX = "A sandbox or its id."
 _LAST = "Only the newest so many."
@@ -96,7 +98,7 @@ class CommandQuery:
     """Which commands of the journal are listed."""
 
     sandbox: Optional[str] = option(None, _SANDBOX)
-    source: Optional[str] = option(None, "`exec`, `stream`, `terminal`, `mcp` or `build`.")
+    source: Optional[str] = option(None, f"{alternatives(SOURCES)}; a helper is a script of the SDK.")
     last: Optional[int] = option(None, _LAST, at_least=1)
 
 
@@ -114,10 +116,7 @@ class EventQuery:
     """Which events of the journal are listed."""
 
     sandbox: Optional[str] = option(None, _SANDBOX)
-    type: Optional[str] = option(
-        None,
-        "`command`, `file_op`, `llm_call`, `lifecycle`, `network`, `error`, `tool_call`, `desktop` or `other`.",
-    )
+    type: Optional[str] = option(None, f"{alternatives(EVENT_TYPES)}.")
     last: Optional[int] = option(None, _LAST, at_least=1)
 
 
@@ -126,8 +125,8 @@ class _StepSelection:
     """What selects steps, in a list and in a stream."""
 
     sandbox: Optional[str] = option(None, _SANDBOX)
-    kind: Optional[str] = option(None, f"{', '.join(f'`{kind}`' for kind in KINDS[:-1])} or `{KINDS[-1]}`.")
-    status: Optional[str] = option(None, "`running`, `ok` or `error`.")
+    kind: Optional[str] = option(None, f"{alternatives(KINDS)}.")
+    status: Optional[str] = option(None, f"{alternatives(STATUSES)}.")
     after: Optional[int] = option(None, "Only those that were added or changed after this revision.", at_least=0)
 
 

@@ -9,10 +9,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Optional, get_args
+
+from caged._literals import EventType
+
+from .names import alternatives
 
 #: The ways by which a command comes into a sandbox.
 CommandSource = Literal["exec", "helper", "stream", "terminal", "mcp", "build"]
+SOURCES: tuple[str, ...] = get_args(CommandSource)
+#: The types of events as the platform names them.
+NAMED_EVENT_TYPES: tuple[str, ...] = get_args(get_args(EventType)[0])
+#: The type as which an event of any other type is recorded.
+OTHER_EVENT_TYPE = "other"
+EVENT_TYPES = (*NAMED_EVENT_TYPES, OTHER_EVENT_TYPE)
 _HELP, _COLUMN, _LONG = "help", "column", "is_long"
 
 
@@ -106,7 +116,7 @@ class CommandRecord:
     sandbox: str = value("Id of the sandbox.", column=True)
     command: str = value("The command.", column=True, is_long=True)
     exit_code: Optional[int] = value("Exit code; null where it has none.", column=True)
-    source: str = value("`exec`, `helper` (a script of the SDK), `stream`, `terminal`, `mcp` or `build`.", column=True)
+    source: str = value(f"{alternatives(SOURCES)}; a helper is a script of the SDK.", column=True)
     duration_ms: float = value("How long it ran, in milliseconds, by the account's clock.", column=True)
     output: Optional[str] = value("Of exec only, cut after 16 Ki characters.", default=None)
     stub: str = value("Id of the stub that answered it.", column=True, default="")
@@ -147,10 +157,7 @@ class EventRecord:
     account: str = value("Id of the account.")
     sandbox: str = value("Id of the sandbox.", column=True)
     session: str = value("Id of the agent's session; empty outside of one.", column=True)
-    type: str = value(
-        "`command`, `file_op`, `llm_call`, `lifecycle`, `network`, `error`, `tool_call`, `desktop` or `other`.",
-        column=True,
-    )
+    type: str = value(f"{alternatives(EVENT_TYPES)}.", column=True)
     at: str = value("When it was over, by the account's clock (RFC 3339).", column=True)
     duration_ms: float = value("How long it took, in milliseconds.", column=True)
     data: Any = value("What happened, by type.", column=True, is_long=True)

@@ -14,7 +14,7 @@ from typing import Any, Generic, Optional, TypeVar
 
 from . import repository_urls
 from .current_account import ALL_ACCOUNTS
-from .description import option
+from .description import named, option
 from .identifiers import IdOrObject
 from .records import value
 from .registry import Control, CountedInfo
@@ -173,6 +173,7 @@ def check_files(files: Mapping[str, Any]) -> None:
 class RepositoryMethods(Generic[H]):
     """The method that adds a fake repository, as callers see it. H: the class of the handles that it returns."""
 
+    @named("repos.add")
     def add(
         self,
         url: str,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Optional, get_args
 
 from ..truncation import truncate
+from .names import alternatives
 from .records import value
 
 #: The version of the format. It changes when a reader of the old one would misread the new one.
@@ -27,7 +28,7 @@ class Step:
     """Something that happened, or that is happening."""
 
     id: str = value("Id of the step, unique in the trace.", column=True)
-    kind: str = value(f"{', '.join(f'`{kind}`' for kind in KINDS[:-1])} or `{KINDS[-1]}`.", column=True)
+    kind: str = value(f"{alternatives(KINDS)}.", column=True)
     title: str = value("What happened, in one line.", column=True, is_long=True)
     account: str = value("Id of the account; empty for a request that was not authenticated.")
     at: str = value("When it began, by the account's clock (RFC 3339).", column=True)
@@ -36,7 +37,7 @@ class Step:
     parent: str = value("Id of the step that caused it; empty where none did.", default="")
     sandbox: str = value("Id of the sandbox in which it happened; empty where it happened in none.", default="")
     test: str = value("Node id of the test during which it happened, where that is known.", default="")
-    status: str = value("`running`, `ok` or `error`.", column=True, default="running")
+    status: str = value(f"{alternatives(STATUSES)}.", column=True, default="running")
     duration_ms: Optional[float] = value(
         "How long it took in real time; null while it runs.", column=True, default=None
     )

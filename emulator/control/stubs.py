@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Generic, Literal, Optional, TypeVar, Union
 
 from .current_account import ALL_ACCOUNTS
-from .description import check_values, nested, option
+from .description import check_values, named, nested, option
 from .identifiers import IdOrObject
 from .patterns import Pattern, TextPattern, matches
 from .records import value
@@ -203,6 +203,7 @@ class Stub(Control):
 class StubMethods(Generic[H]):
     """The methods that add stubs, as callers see them. H: the class of the handles that they return."""
 
+    @named("commands.stub")
     def stub(
         self,
         match: Union[Pattern, Callable[[str], FunctionResult]],
@@ -244,6 +245,7 @@ class StubMethods(Generic[H]):
         """
         return self._add_stub(dict(locals()))
 
+    @named("commands.program")
     def program(
         self,
         program: str,

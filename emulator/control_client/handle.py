@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Optional, TypeVar
 
 from .admin_client import AdminClient
-from .callbacks import raise_errors
+from .callbacks import CallbackError, raise_errors
 from .transport import AdminRequestError, EmulatorError
 
 A = TypeVar("A", bound="Handle")
@@ -89,12 +90,23 @@ class Handles(list[A]):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        """Leave each block; all are removed, also when one of them raises."""
-        raised: Optional[BaseException] = None
+        """Leave each block; all are removed, also when one of them raises. Several failures are one exception."""
+        failures: list[BaseException] = []
         for one in reversed(self):
             try:
                 one.__exit__(kind, error, traceback)
             except (AssertionError, EmulatorError) as failure:
-                raised = failure
-        if raised is not None:
-            raise raised
+                failures.insert(0, failure)
+        if failures:
+            raise _joined(failures)
+
+
+def _joined(failures: Sequence[BaseException]) -> BaseException:
+    """One exception with the texts of all: an error of a function or of the emulator before unused controls."""
+    errors = [one for one in failures if isinstance(one, EmulatorError)]
+    first = errors[0] if errors else failures[0]
+    if len(failures) == 1 or not isinstance(first, (AssertionError, CallbackError)):
+        return first
+    joined = type(first)("\n".join(str(one) for one in failures))
+    joined.__cause__ = first.__cause__
+    return joined

@@ -42,7 +42,7 @@ class JournalQueries:
             path: A path or a glob (`/v1/sandboxes/*`).
             operation: The SDK's name or a glob (`files.*`).
             sandbox: A sandbox or its id.
-            status: HTTP status; 0: not answered.
+            status: HTTP status; 0: not answered. From 0 to 599.
             last: Only the newest so many.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
@@ -66,7 +66,7 @@ class JournalQueries:
 
         Args:
             sandbox: A sandbox or its id.
-            source: `exec`, `stream`, `terminal`, `mcp` or `build`.
+            source: `exec`, `helper`, `stream`, `terminal`, `mcp` or `build`; a helper is a script of the SDK.
             last: Only the newest so many.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
@@ -108,7 +108,7 @@ class JournalQueries:
 
         Args:
             sandbox: A sandbox or its id.
-            type: `command`, `file_op`, `llm_call`, `lifecycle`, `network`, `error`, `tool_call`, `desktop` or `other`.
+            type: `llm_call`, `tool_call`, `file_op`, `command`, `network`, `error`, `lifecycle`, `desktop` or `other`.
             last: Only the newest so many.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..cage.git import Repo
 from ..config import TIERS
+from ..control.records import EVENT_TYPES
 from ..history import Event
 from ..platform import alert_triggers, limits, notifications, rules, sandbox_states
-from ..platform.events import OTHER, TYPES
 from ..platform.limits import Range
 from ..store import (
     Account,
@@ -53,7 +53,7 @@ _HEX = matching(r"([0-9a-f]{2})+", "a text of hexadecimal digits").secret()
 _NO_NUL = matching(r"[^\0]*", "a text without a NUL character")
 _ARGUMENT = matching(r"[^\0-][^\0]*", "a text that is not empty and does not begin with a dash")
 _WEBHOOK = matching(notifications.WEBHOOK, "an http or https URL").or_empty().secret()
-_EVENT_TYPE = one_of([*TYPES, OTHER])
+_EVENT_TYPE = one_of(EVENT_TYPES)
 
 
 def _range(allowed: Range) -> Rule:

@@ -12,7 +12,7 @@ from ..control.current_account import ALL_ACCOUNTS, act_for
 from ..control.randomness import Randomness
 from ..store import Account, Key, Store
 from . import billing, limits
-from .errors import ApiError, not_found, plan_limit
+from .errors import ApiError, invalid, not_found, plan_limit
 
 _SECRET_ALPHABET = string.ascii_lowercase + string.digits
 
@@ -69,16 +69,20 @@ class Accounts:
         return next(iter(self._store.accounts.values()), None)
 
     def administered(self, account_id: Optional[str]) -> Account:
-        """Return the account that an admin call is about. 404 for an unknown one.
+        """Return the account that an admin call is about. 404 for an unknown one, 400 for an empty id.
 
         Args:
             account_id: The account's id; None: the first account; `*`: a placeholder with that id, for all accounts.
         """
         if account_id == ALL_ACCOUNTS:
             return Account(ALL_ACCOUNTS, "", "", "", "")
+        if account_id == "":
+            raise invalid("account: is empty; give the id of an account or *, or leave it out for the first account")
         account = self.first() if account_id is None else self._store.accounts.get(account_id)
+        if account is None and account_id is None:
+            raise ApiError(404, "the emulator has no account; POST /_emulator/accounts (create_account) adds one")
         if account is None:
-            raise not_found("account", account_id or "the first one")
+            raise not_found("account", account_id or "")
         return account
 
     def full_key(self, account: Account) -> Key:

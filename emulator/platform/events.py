@@ -10,6 +10,7 @@ from typing import Any, Optional
 from ..control.clock import Clock, rfc3339
 from ..control.journal import Journal
 from ..control.randomness import Randomness
+from ..control.records import NAMED_EVENT_TYPES, OTHER_EVENT_TYPE
 from ..control.step import Step, StepKind
 from ..control.steps import Steps
 from ..history import Event, EventLimiter, History
@@ -21,8 +22,6 @@ from .event_redaction import EventRedactor
 from .redaction import secret_values
 from .signals import Signals
 
-TYPES = ("llm_call", "tool_call", "file_op", "command", "network", "error", "lifecycle", "desktop")
-OTHER = "other"
 BATCH = 1000
 #: Entries of an event's `meta`.
 META_MOST = 1000
@@ -233,7 +232,7 @@ class Events:
             sandbox_id=session.sandbox_id if session is not None else (sandbox.id if sandbox is not None else ""),
             session_id=session.id if session is not None else redactor.text(report.session_id),
             sequence=counted.count + 1,
-            type=report.type if report.type in TYPES else OTHER,
+            type=report.type if report.type in NAMED_EVENT_TYPES else OTHER_EVENT_TYPE,
             timestamp=rfc3339(report.at),
             duration_ms=round(report.duration_ms, 3),
             data=data,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Optional
 
-from ..control.records import value
+from ..control.records import CommandSource, value
 
 
 @dataclass
@@ -100,7 +100,7 @@ class CommandDetail:
     """`command`: a command, or a call of a stubbed program."""
 
     command: str = value("The command, redacted.")
-    source: Literal["exec", "helper", "stream", "terminal", "mcp", "build", "program"] = value("What ran it.")
+    source: Literal[CommandSource, "program"] = value("What ran it.")
     exit_code: Optional[int] = value("Exit code; null where there is none, or it was not seen.", default=None)
     truncated: Optional[bool] = value("Whether the output that the client got was cut at its limit.", default=None)
     output: Optional[list[tuple[float, str]]] = value(

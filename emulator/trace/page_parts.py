@@ -18,7 +18,6 @@ ERROR_CHARACTERS, SPEECH_CHARACTERS, OUTPUT_LINES, NEAREST = 20_000, 1200, 40, 3
 FILES = 5
 #: Of the list without a script: steps, characters of an output, prompt or body, and of all together.
 STATIC_STEPS, STATIC_CHARACTERS, STATIC_WHOLE = 400, 2000, 150_000
-STATIC_TEXTS = ("prompt", "reply", "request", "response", "error")
 #: The shapes that go with the words.
 _OUTCOMES = {"passed": "✓", "failed": "✕", "error": "✕", "skipped": "○"}
 

@@ -196,6 +196,13 @@ def test_unused_stubs_are_listed(emulator, client, box):
     assert emulator.commands.unused() == []
 
 
+def test_stub_of_an_empty_command_answers_an_empty_command(emulator, client, box):
+    with emulator.commands.stub("", "stubbed") as stub:
+        assert client.sandboxes.exec(box, "true").output == ""
+        assert client.sandboxes.exec(box, " ").output == "stubbed"
+        assert stub.used == 1
+
+
 def test_reset_and_deletion_of_account_remove_stubs(emulator, account, client):
     emulator.commands.stub("true", "stubbed")
     emulator.commands.program("npm", "stubbed")

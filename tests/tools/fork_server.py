@@ -31,6 +31,7 @@ import runpy
 import secrets
 import select
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -272,12 +273,12 @@ def share() -> Iterator[None]:
     What it imports first takes 0.7 s of CPU time. It starts with the first request of any of them, and ends with the
     last of them that has made one.
     """
-    with tempfile.TemporaryDirectory(prefix="fork-server-") as directory:
-        os.environ[SHARED] = directory
-        try:
-            yield
-        finally:
-            del os.environ[SHARED]
+    os.environ[SHARED] = directory = tempfile.mkdtemp(prefix="fork-server-")
+    try:
+        yield
+    finally:
+        del os.environ[SHARED]
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def address() -> str:
@@ -551,8 +552,9 @@ def _preload() -> None:
     for name in _LIBRARIES:
         with contextlib.suppress(ImportError):  # another release of a library does not have it
             importlib.import_module(name)
-    with contextlib.suppress(Exception):  # a test of what does not work reports it
-        _run_emulator_once()
+    with tempfile.TemporaryDirectory() as tempfile.tempdir, contextlib.suppress(Exception):
+        _run_emulator_once()  # a test of what does not work reports it
+    _clear_caches()
     tempfile.tempdir = None  # each program has its own TMPDIR
     # pytest does this for the first failure that it shows: the paths of all modules, kept by the module `inspect`.
     inspect.getmodule(compile("", "no file", "exec"))
@@ -580,6 +582,15 @@ def _run_emulator_once() -> None:
             emulator.journal.requests()
             client.sandboxes.destroy(sandbox.id)
             client.billing.get_subscription()  # an operation that few programs use
+
+
+def _clear_caches() -> None:
+    """Let no program use what the server found out about its own rights: it may go on as another user."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "caged":
+            for value in list(vars(module).values()):
+                if callable(getattr(value, "cache_clear", None)):
+                    value.cache_clear()
 
 
 def _run_program(request: dict[str, Any]) -> None:

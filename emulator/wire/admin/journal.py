@@ -85,7 +85,7 @@ async def requests(call: Call[EmptyBody]) -> list[RequestRecord]:
     by_time=True,
 )
 async def commands(call: Call[EmptyBody]) -> list[CommandRecord]:
-    """`sandbox` and `source` (exec, stream, terminal, mcp or build) are globs; `last`: the newest so many only."""
+    """`sandbox` and `source` are globs; `last`: the newest so many only."""
     check_query(call)
     return [
         record

@@ -10,16 +10,15 @@ from urllib.parse import unquote
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import check_known, is_glob, suggestion
 from ...control.patterns import matches_glob
+from ...control.records import EVENT_TYPES, SOURCES
 from ...control.routes import Route, check_reachable
 from ...platform import limits
 from ...platform.errors import invalid
-from ...platform.events import OTHER, TYPES
 from ..operation import Call
 
 #: The journal has requests to previews, too. They may have any path.
 _PREVIEW = [Route(method, "/{path:path}", "preview") for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
 _SANDBOX_IN_PATH = re.compile("/v1/(?:trust/)?sandboxes/([^/]+)")
-SOURCES = ("exec", "helper", "stream", "terminal", "mcp", "build")
 
 
 def check_query(call: Call[Any], statuses: bool = True) -> None:
@@ -30,7 +29,7 @@ def check_query(call: Call[Any], statuses: bool = True) -> None:
     """
     try:
         _check("source", call, lambda given: check_known("source", given, SOURCES, "a source of commands"))
-        _check("type", call, lambda given: check_known("type", given, (*TYPES, OTHER), "a type of events"))
+        _check("type", call, lambda given: check_known("type", given, EVENT_TYPES, "a type of events"))
         if statuses:
             _check("status", call, _check_status)
         _check("agent", call, agents_of)

@@ -63,6 +63,7 @@ METHODS = [
     (Clock.tick, Tick, ""),
 ]
 CONTROLS = METHODS[:8]
+JOURNAL = [one for one in METHODS if one[0].__qualname__.startswith("JournalQueries.")]
 
 
 def name(value: object) -> str:
@@ -89,7 +90,7 @@ def test_signature_of_advance_equals_the_description():
     assert parameters == ["self", *(one.name for one in options_of(Advance)), "account"]
 
 
-@pytest.mark.parametrize(("method", "description", "kind"), CONTROLS, ids=name)
+@pytest.mark.parametrize(("method", "description", "kind"), [*CONTROLS, *JOURNAL], ids=name)
 def test_docstring_has_the_help_of_every_option(method, description, kind):
     text = re.sub(r"\s+", " ", inspect.getdoc(method) or "")
     arguments = text.partition("Args:")[2].partition("Returns:")[0]

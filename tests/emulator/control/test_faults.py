@@ -216,6 +216,14 @@ def test_options_of_a_fault_can_be_read_back(either, account):
     assert str(info).endswith("triggered by 0 of 0 matching requests")
 
 
+def test_method_of_a_fault_may_be_a_glob(double, client):
+    with double.faults.add(method="P*", path="/v1/sandboxes", status=503) as fault:
+        assert client.sandboxes.list() == []
+        with pytest.raises(CagedServerError):
+            client.sandboxes.create(template="minimal")
+        assert (fault.info.seen, fault.triggered) == (1, 1)
+
+
 # --- what makes no sense
 
 SENSELESS = [

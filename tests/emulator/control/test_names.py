@@ -107,22 +107,36 @@ def test_name_that_does_not_exist_is_refused(either, act, text):
     assert not either.commands.list()
 
 
-@each("unknown", ["acct_nope", ""])
-@each(
-    "act",
-    [
-        lambda e, account: e.faults.list(account=account),
-        lambda e, account: e.faults.add(status=500, account=account),
-        lambda e, account: e.commands.stub("x", account=account),
-        lambda e, account: e.agent("claude").reply("x", account=account),
-        lambda e, account: e.journal.requests(account=account),
-        lambda e, account: e.clock.freeze(account=account),
-        lambda e, account: e.callback_errors(account=account),
-    ],
-)
-def test_account_that_does_not_exist_is_refused(either, act, unknown):
-    with pytest.raises(EmulatorError, match="account not found"):
-        act(either, unknown)
+#: Calls that name an account.
+ON_ACCOUNT = [
+    lambda e, account: e.faults.list(account=account),
+    lambda e, account: e.faults.add(status=500, account=account),
+    lambda e, account: e.commands.stub("x", account=account),
+    lambda e, account: e.agent("claude").reply("x", account=account),
+    lambda e, account: e.journal.requests(account=account),
+    lambda e, account: e.clock.freeze(account=account),
+    lambda e, account: e.callback_errors(account=account),
+]
+
+
+@each("act", ON_ACCOUNT)
+def test_account_that_does_not_exist_is_refused(either, act):
+    with pytest.raises(EmulatorError, match="account not found: acct_nope"):
+        act(either, "acct_nope")
+
+
+@each("act", ON_ACCOUNT)
+def test_empty_account_is_refused(either, act):
+    with pytest.raises(ValueError, match=r"^account: is empty; give the id of an account or \*"):
+        act(either, "")
+
+
+def test_call_about_the_first_account_of_an_emulator_that_has_none_is_refused(own_emulator):
+    emulator = own_emulator()
+    for account in emulator.accounts():
+        emulator.delete_account(account)
+    with pytest.raises(EmulatorError, match=r"the emulator has no account; .*create_account"):
+        emulator.faults.add(status=500)
 
 
 def test_query_parameter_that_does_not_exist_is_refused(admin):

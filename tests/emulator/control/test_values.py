@@ -7,6 +7,7 @@ test_callbacks.py.
 from __future__ import annotations
 
 import re
+import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -213,6 +214,25 @@ def test_files_of_a_reply_may_be_bytes(either, client):
 
 # --- options without effect
 
+MISSPELT = [
+    (lambda e: e.faults.add(stats=500), "faults.add", "stats"),
+    (lambda e: e.commands.stub("x", exit=1), "commands.stub", "exit"),
+    (lambda e: e.commands.program("x", exit=1), "commands.program", "exit"),
+    (lambda e: e.agent("claude").reply("x", cost=1), "agent.reply", "cost"),
+    (lambda e: e.agent("claude").reply_to("x", "y", cost=1), "agent.reply_to", "cost"),
+    (lambda e: e.agent("claude").passthrough(times=1), "agent.passthrough", "times"),
+    (lambda e: e.repos.add("https://github.com/acme/x", {}, name=1), "repos.add", "name"),
+    (lambda e: e.prepare("x", image="y"), "prepare", "image"),
+]
+
+
+@each(("add", "method", "name"), MISSPELT)
+def test_unknown_argument_is_refused_by_the_name_of_the_public_method(either, add, method, name):
+    shown = method if sys.version_info >= (3, 10) else method.rpartition(".")[2]  # 3.9 leaves the class out
+    with pytest.raises(TypeError, match=rf"^{re.escape(shown)}\(\) got an unexpected keyword argument '{name}'"):
+        add(either)
+
+
 POINTLESS = [
     ({"delay": 1, "detail": "x"}, "detail: needs status"),
     ({"drop": "before", "detail": "x"}, "detail: needs status"),
@@ -221,6 +241,15 @@ POINTLESS = [
     ({"status": 500, "body": "x", "detail": "y"}, "body: replaces the whole answer"),
     ({"close_socket": 4000, "method": "POST"}, "method: a WebSocket is opened with GET"),
     ({"close_socket": 4000, "operation": "files.*"}, "close_socket: files.* is not a WebSocket"),
+    ({"close_socket": 1000, "path": "/v1/account"}, "path: '/v1/account' is not the path of a WebSocket"),
+    ({"close_socket": 1000, "operation": "GET /v1/sandboxes"}, "path: '/v1/sandboxes' is not the path of a WebSocket"),
+    (
+        {"close_socket": 1000, "operation": "sandboxes.*", "path": "/v1/sandboxes/*/exec"},
+        "path: '/v1/sandboxes/*/exec' is not the path of a WebSocket, and close_socket applies to no other request;"
+        " use that of sandboxes.terminal (GET /v1/sandboxes/{id}/terminal) or sandboxes.mcp",
+    ),
+    ({"truncate": 3, "method": "HEAD"}, "truncate: an answer to HEAD has no body to cut"),
+    ({"close_socket": 4000, "method": "P*"}, "method: a WebSocket is opened with GET, not P*"),
 ]
 
 

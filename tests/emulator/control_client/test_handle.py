@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from caged.emulator import CallbackError
+
 
 def test_reply_to_works_in_a_with_statement(either, client):
     box = client.sandboxes.create(template="minimal", agents=["claude"]).id
@@ -33,6 +35,31 @@ def test_several_replies_work_in_one_with_statement(either, client):
     with pytest.raises(KeyError, match="mine"), either.agent("claude").replies(["1", "2"]):
         raise KeyError("mine")
     assert either.agents.list() == []
+
+
+def test_all_unused_replies_of_one_with_statement_are_in_the_error(either, client):
+    box = client.sandboxes.create(template="minimal", agents=["claude"]).id
+    claude = either.agent("claude")
+    with pytest.raises(AssertionError) as caught, claude.replies(["first", "second", "third"]) as handles:
+        client.sandboxes.exec(box, "claude -p a")
+    text = str(caught.value)
+    assert [one.id in text for one in handles] == [False, True, True]
+    assert text.index(handles[1].id) < text.index(handles[2].id)
+    assert either.agents.list() == []
+
+
+def test_error_of_a_function_comes_before_unused_replies_of_the_same_with_statement(double, client):
+    box = client.sandboxes.create(template="minimal", agents=["claude"]).id
+
+    def broken(_prompt, _sandbox):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(CallbackError, match="ZeroDivisionError: mine") as caught:
+        with double.agent("claude").replies([broken, "second"]) as (_first, second):
+            client.sandboxes.exec(box, "claude -p a")
+    assert f"a reply was never used:\n  reply {second.id}" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert double.agents.list() == []
 
 
 def test_an_empty_journal_is_true_and_its_length_costs_no_download(either, client, box, monkeypatch):
