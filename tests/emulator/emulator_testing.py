@@ -14,7 +14,7 @@ import pytest
 from internals import platform_of
 from waiting import eventually as eventually
 
-from caged.emulator import Account, Emulator
+from caged.emulator import AccountInfo, Emulator
 from caged.emulator.control.current_account import ALL_ACCOUNTS
 
 #: For all clients: to make one takes as long as a call.
@@ -146,7 +146,7 @@ class FakeClock:
         self._emulator._call(platform_of(self._emulator).scheduler.check(self._account_id))
 
 
-def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
+def api_of(emulator: Emulator, account: Optional[AccountInfo] = None) -> Api:
     account = account or emulator.create_account()
     return Api(emulator, account.api_key, account.id)
 
