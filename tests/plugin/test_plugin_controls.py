@@ -173,7 +173,7 @@ WHERE_NO_TEST_WORKS = """
     def test_created_and_deleted__passes(caged_emulator):
         account = caged_emulator.emulator.create_account("other")
         caged_emulator.emulator.for_account(account).commands.stub("deploy")
-        caged_emulator.emulator.delete_account(account)
+        caged_emulator.emulator.remove_account(account)
 
     def test_block_that_allows_it__passes(caged_emulator):
         with caged_emulator.emulator.account(allow_unused=True) as account:

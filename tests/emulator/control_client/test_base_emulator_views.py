@@ -123,7 +123,7 @@ def test_what_is_not_an_account_is_refused(whole: BaseEmulator, wrong: Any) -> N
 
 def test_a_view_of_an_account_that_was_deleted_says_so(whole: BaseEmulator, new_account: Callable[[], Account]) -> None:
     view = whole.for_account(new_account())
-    whole.delete_account(view)
+    whole.remove_account(view)
     with pytest.raises(EmulatorError, match="account not found"):
         view.faults.add("alerts.list", status=503)
 
@@ -216,7 +216,7 @@ def test_controls_for_all_accounts_are_reported_by_the_view_that_added_them(
 def test_an_account_that_the_block_deletes_is_not_an_error(whole: BaseEmulator) -> None:
     with whole.account() as view:
         view.faults.add("alerts.list", status=503)
-        whole.delete_account(view)
+        whole.remove_account(view)
 
 
 def test_a_fault_of_a_view_is_met_by_its_account_alone(whole: BaseEmulator, other: Account) -> None:

@@ -300,7 +300,7 @@ def test_sessions_go_with_their_account(own_emulator, new_api):
     emulator = own_emulator(isolation="process")
     api = new_api(emulator)
     api.output(api.sandbox(agents=["claude"]), "claude -p hi")
-    emulator.delete_account(api.account_id)
+    emulator.remove_account(api.account_id)
     assert emulator._runtime.platform.store.sessions == {}
 
 
