@@ -87,6 +87,7 @@ def compose(
     files_dir: Path,
     state_writer: Optional[StateWriter],
     log_tail: Callable[[int, str], list[str]],
+    signing_key: bytes,
     routes: Callable[[], Collection[Route]],
 ) -> Platform:
     """Make a platform.
@@ -96,6 +97,7 @@ def compose(
         files_dir: The directory of sandboxes and snapshots: the state directory, or `run_dir`.
         state_writer: Writes the state to where it survives the emulator; None: nothing survives.
         memory_groups: Where control groups can be made for sandboxes; None: not here, or limits are off.
+        signing_key: Signs the URLs of downloads.
         routes: Returns the routes of the platform's API. Not called before a control or a query is checked.
     """
     prepared = PreparedRegistry(randomness)
@@ -115,7 +117,9 @@ def compose(
     file_changes = FileChangeRecording(live, steps)
     recorder = SandboxRecorder(clock, journal, events, callback_errors, steps, file_changes)
     sessions = AgentSessions(store, clock, randomness, signals)
-    snapshots = Snapshots(store, clock, live, randomness, files_dir, signals, recorder, background, durability)
+    snapshots = Snapshots(
+        store, clock, live, randomness, files_dir, signals, recorder, background, durability, signing_key
+    )
 
     command_stubs = CommandStubs(stubs, store, live, workers, recorder)
     file_writes = FileWrites(clock, live, recorder)
@@ -174,7 +178,7 @@ def compose(
 
     rules, notifications = Rules(randomness), Notifications(store, randomness)
     alerts = Alerts(store, clock, randomness, rules, notifications, steps)
-    trust = Trust(store, clock, signals, recorder)
+    Trust(store, clock, signals, recorder)  # reached by the signals that it is connected to
     alert_history = AlertHistory(store, clock)
     alert_triggers = AlertTriggers(store, clock, signals, background, lifecycle, rules, alerts, alert_history)
     ports = Ports(config, store, clock, live, chosen_isolation, recorder, background, sandboxes, provisioner)
@@ -215,9 +219,7 @@ def compose(
         callback_errors=callback_errors,
         chosen_isolation=chosen_isolation,
         zygote=zygote,
-        toolchains=toolchains,
         provisioner=provisioner,
-        memory_groups=memory_groups,
         package_layers=package_layers,
         accounts=accounts,
         billing=Billing(store, clock, signals),
@@ -241,7 +243,6 @@ def compose(
         terminals=Terminals(clock, randomness, live, sandboxes, command_stubs, recorder, provisioner),
         mcp=McpServer(clock, live, sandboxes, command_stubs, recorder),
         ports=ports,
-        trust=trust,
         rules=rules,
         notifications=notifications,
         alerts=alerts,

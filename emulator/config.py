@@ -98,8 +98,11 @@ class EmulatorConfig:
 
     @classmethod
     def make(cls, **settings: Any) -> EmulatorConfig:
-        """Make the settings from loosely typed values: paths may be texts, and `isolation` may be None, which means
-        CAGED_ISOLATION, then `auto`.
+        """Make the settings from loosely typed values.
+
+        Args:
+            settings: Fields of this class by name. Paths may be texts, and `isolation` may be None, which means
+                CAGED_ISOLATION, then `auto`.
 
         Raises:
             TypeError: There is no such setting.

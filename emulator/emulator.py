@@ -243,6 +243,7 @@ class Emulator(BaseEmulator):
 
     @property
     def base_url(self) -> str:
+        """Its URL, without a path. EmulatorError unless it runs."""
         return self._running().base_url
 
     @property
@@ -284,6 +285,7 @@ class Emulator(BaseEmulator):
 
         Raises:
             ValueError: `last` is not a whole number of at least 1.
+            EmulatorError: The emulator does not run.
         """
         if isinstance(last, bool) or not isinstance(last, int) or last < 1:
             raise ValueError(f"last: must be at least 1, not {last!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ class Runtime:
             files_dir=persistence.path if persistence is not None else self._run_dir.path,
             state_writer=persistence,
             log_tail=self.log.tail,
+            signing_key=persistence.signing_key() if persistence is not None else secrets.token_bytes(32),
             routes=_platform_routes,
         )
         self._closing += [self.platform.package_layers.close, self._isolation.close]

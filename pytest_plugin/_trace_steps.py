@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from caged.emulator import EmulatorError
 from caged.emulator.control.clock import from_rfc3339, rfc3339
-from caged.emulator.control.step import Step, one_line
+from caged.emulator.control.step import Step, title_of
 from caged.emulator.trace.call_steps import call_step, sandbox_of, times_of
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _request_step(id: str, seen: RequestSeen, offset: float, epoch: float) -> St
         **times_of(seen.began, seen.ended, offset, epoch),
         id=id,
         kind="request",
-        title=one_line(f"{seen.method} {seen.path}"),
+        title=title_of(f"{seen.method} {seen.path}"),
         account="",
         parent=seen.parent,
         sandbox=sandbox_of(seen.path),

@@ -8,7 +8,7 @@ assert sys.version_info >= (3, 9)
 print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 
-# Prints the interpreter to use: $PYTHON if set, else the newest of 3.13 .. 3.9, else python3.
+# Prints the interpreter to use: $PYTHON if set, else the newest of 3.14 .. 3.9, else python3.
 find_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
@@ -19,7 +19,7 @@ find_python() {
         echo "PYTHON=$PYTHON does not start, is older than 3.9, or has no venv and ensurepip modules." >&2
         return 1
     fi
-    for candidate in python3.13 python3.12 python3.11 python3.10 python3.9 python3; do
+    for candidate in python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python3; do
         if python_version "$candidate" >/dev/null; then
             echo "$candidate"
             return

@@ -25,6 +25,9 @@ class Model:
     def from_api(cls: type[M], data: Any) -> M:
         """Build one from a decoded JSON object.
 
+        Args:
+            data: The object: a mapping with names of fields. Unknown names are ignored.
+
         Raises:
             CagedError: `data` is not an object, or a field has the wrong type.
         """
@@ -43,7 +46,10 @@ class Model:
 
     @classmethod
     def list_from_api(cls: type[M], data: Any) -> list[M]:
-        """Build a list from a decoded JSON array; None gives an empty list.
+        """Build a list from a decoded JSON array.
+
+        Args:
+            data: The array; None gives an empty list.
 
         Raises:
             CagedError: `data` is not an array, or an element is not what `from_api` takes.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @short_tracebacks
 class Openings(Sockets):
-    """Those of `Caged`."""
+    """The socket methods and `open` of `Caged`."""
 
     @arguments.known_keywords("sandboxes.open")
     def open(
@@ -73,7 +73,7 @@ class Openings(Sockets):
 
 @short_tracebacks
 class AsyncOpenings(AsyncSockets):
-    """Those of `AsyncCaged`."""
+    """The socket methods and `open` of `AsyncCaged`."""
 
     @arguments.known_keywords("sandboxes.open")
     def open(

@@ -94,7 +94,7 @@ class SocketMethods:
 
 @short_tracebacks
 class Sockets(SocketMethods):
-    """Those of `Caged`."""
+    """The socket methods of `Caged`."""
 
     _session: Session
 
@@ -131,7 +131,7 @@ class Sockets(SocketMethods):
 
 @short_tracebacks
 class AsyncSockets(SocketMethods):
-    """Those of `AsyncCaged`."""
+    """The socket methods of `AsyncCaged`."""
 
     _session: AsyncSession
 

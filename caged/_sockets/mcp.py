@@ -55,7 +55,11 @@ class MCPClient(AsyncCloseable):
         return self._ended or self._channel.closed
 
     async def initialize(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> dict[str, Any]:
-        """Introduce the client; gives what the server says of itself. Done already when one gets a client."""
+        """Introduce the client, which `sandboxes.mcp` has done already, and return what the server says of itself.
+
+        Args:
+            timeout: Seconds, None for no limit; the default is the client's.
+        """
         params = {
             "protocolVersion": PROTOCOL_VERSION,
             "capabilities": {},
@@ -64,7 +68,11 @@ class MCPClient(AsyncCloseable):
         return await self._request("initialize", params, timeout)
 
     async def list_tools(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> list[MCPTool]:
-        """The tools."""
+        """List the tools.
+
+        Args:
+            timeout: Seconds, None for no limit; the default is the client's.
+        """
         return MCPTool.list_from_api(_objects(await self._request("tools/list", {}, timeout), "tools"))
 
     async def call_tool(
@@ -79,7 +87,7 @@ class MCPClient(AsyncCloseable):
         Args:
             name: The tool's name.
             arguments: Its arguments; none by default.
-            timeout: Seconds for this call; that of the client by default, None for no limit.
+            timeout: Seconds, None for no limit; the default is the client's.
 
         Returns:
             The whole result. A tool that failed says so in ``isError`` and does not raise.
@@ -87,7 +95,11 @@ class MCPClient(AsyncCloseable):
         return await self._request("tools/call", _named(name, arguments), timeout)
 
     async def list_resources(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> list[MCPResource]:
-        """The resources."""
+        """List the resources.
+
+        Args:
+            timeout: Seconds, None for no limit; the default is the client's.
+        """
         result = await self._request("resources/list", {}, timeout)
         return MCPResource.list_from_api(_objects(result, "resources"))
 
@@ -96,12 +108,16 @@ class MCPClient(AsyncCloseable):
 
         Args:
             uri: The resource's URI.
-            timeout: As of `call_tool`.
+            timeout: Seconds, None for no limit; the default is the client's.
         """
         return await self._request("resources/read", {"uri": arguments.text("uri", uri)}, timeout)
 
     async def list_prompts(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> list[MCPPrompt]:
-        """The prompts."""
+        """List the prompts.
+
+        Args:
+            timeout: Seconds, None for no limit; the default is the client's.
+        """
         result = await self._request("prompts/list", {}, timeout)
         return MCPPrompt.list_from_api(_objects(result, "prompts"))
 
@@ -117,21 +133,40 @@ class MCPClient(AsyncCloseable):
         Args:
             name: The prompt's name.
             arguments: Its arguments; none by default.
-            timeout: As of `call_tool`.
+            timeout: Seconds, None for no limit; the default is the client's.
         """
         return await self._request("prompts/get", _named(name, arguments), timeout)
 
     async def ping(self, *, timeout: Timeout = ClientDefault.TIMEOUT) -> None:
-        """Check that the server answers."""
+        """Check that the server answers.
+
+        Args:
+            timeout: Seconds, None for no limit; the default is the client's.
+        """
         await self._request("ping", {}, timeout)
 
     def on_notification(self, handler: OnNotification) -> OnNotification:
-        """Call `handler(method, params)` for each notification of the server; `params` may be None."""
+        """Call a handler for each notification of the server.
+
+        Args:
+            handler: A function or coroutine function that is called as `handler(method, params)`; `params` may be
+                None.
+
+        Returns:
+            The handler, so that the method can be a decorator.
+        """
         self._notifications.add(handler)
         return handler
 
     def on_close(self, handler: OnClose) -> OnClose:
-        """Call `handler()` once, when the connection is closed, whoever closed it; at once if it is already."""
+        """Call a handler once, when either side closes the connection; at once if it is closed.
+
+        Args:
+            handler: A function or coroutine function without parameters.
+
+        Returns:
+            The handler, so that the method can be a decorator.
+        """
         if self._ended:
             late: Handlers[OnClose] = Handlers(report_to_loop)
             late.add(handler)

@@ -49,7 +49,10 @@ class TerminalSession(AsyncCloseable):
         return self._ended or self._channel.closed
 
     async def send(self, text: str) -> None:
-        """Type a text; ``"\\x03"`` is Ctrl-C.
+        """Type a text.
+
+        Args:
+            text: What is typed, line breaks included; ``"\\x03"`` is Ctrl-C.
 
         Raises:
             CagedConnectionError: The terminal is closed.
@@ -70,14 +73,28 @@ class TerminalSession(AsyncCloseable):
             await self._channel.send(message)
 
     def on_output(self, handler: OnOutput) -> OnOutput:
-        """Call `handler(text)` with what the terminal prints."""
+        """Call a handler with what the terminal prints.
+
+        Args:
+            handler: A function or coroutine function that is called as `handler(text)`, with each piece of output.
+
+        Returns:
+            The handler, so that the method can be a decorator.
+        """
         self._outputs.add(handler)
         if self._unheard and self._delivery is None:
             self._delivery = asyncio.ensure_future(self._deliver())
         return handler
 
     def on_close(self, handler: OnClose) -> OnClose:
-        """Call `handler()` once, when the terminal is closed, whoever closed it; at once if it is already."""
+        """Call a handler once, when either side closes the terminal; at once if it is closed.
+
+        Args:
+            handler: A function or coroutine function without parameters.
+
+        Returns:
+            The handler, so that the method can be a decorator.
+        """
         if self._ended:
             late: Handlers[OnClose] = Handlers(self._report)
             late.add(handler)
@@ -87,7 +104,14 @@ class TerminalSession(AsyncCloseable):
         return handler
 
     def on_error(self, handler: OnError) -> OnError:
-        """Call `handler(exception)` when another handler fails; without one, the event loop logs it."""
+        """Call a handler when another one fails; without one, the event loop logs the exception.
+
+        Args:
+            handler: A function or coroutine function that is called as `handler(exception)`.
+
+        Returns:
+            The handler, so that the method can be a decorator.
+        """
         self._errors.add(handler)
         return handler
 

@@ -346,8 +346,12 @@ class Files(Bound):
         self._run(write(self._binding, path, content))
 
     def exists(self, path: SandboxPath) -> bool:
-        """Return whether a path leads to something. False for a link whose target does not exist, and for a file with
-        a slash behind its name."""
+        """Return whether a path leads to something.
+
+        Args:
+            path: An absolute path in the sandbox. A link leads to something if its target exists, and a path with a
+                slash at its end if it is a directory.
+        """
         return self._run(exists(self._binding, path))
 
     def stat(self, path: SandboxPath, *, follow_symlinks: bool = True) -> FileStat:

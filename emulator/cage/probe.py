@@ -113,7 +113,7 @@ async def _try(isolation: IsolationLevel, zygote: Zygote, run_dir: Path) -> Prob
             return explain(level, f"the isolation can be built, but a command in it failed: {failure}")
         return ProbeResult(level, True, _REASONS[level], root=isolation.root, ids=isolation.ids)
     except (SandboxGone, ZygoteError, OSError, asyncio.TimeoutError) as error:
-        return explain(level, str(error) or type(error).__name__)
+        return explain(level, str(error) or f"it was not ready, or no command ended in it, within {LIMIT:g} s")
     finally:
         disk.remove(directory)
 

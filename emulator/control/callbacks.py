@@ -81,7 +81,7 @@ class CallbackErrors:
         return len(removed)
 
     def list(self, account: str, control: Optional[str] = None) -> Sequence[CallbackError]:
-        """Those of one account, or of all with `*`; with `control`, those of one stub or reply."""
+        """Return the errors of one account, or of all with `*`; with `control`, those of one stub or reply."""
         return [
             one for one in self._errors if account in (one.account, ALL_ACCOUNTS) and control in (None, one.control)
         ]

@@ -28,7 +28,7 @@ def parameters_of(query: type) -> dict[str, Any]:
 class ControlQuery:
     """Which controls of a kind are listed."""
 
-    sandbox: Optional[str] = option(None, "Only those that apply in this sandbox, or its id.")
+    sandbox: Optional[str] = option(None, "Id of a sandbox: only those that apply in it.")
     last: Optional[int] = option(None, "Only the last so many.", at_least=1)
     unused: bool = option(False, "Only those that were never used and are not optional.")
 

@@ -26,6 +26,11 @@ class PromptText(str):
 
     @classmethod
     def of(cls, prompt: Prompt) -> PromptText:
+        """Make the text of a prompt.
+
+        Args:
+            prompt: The prompt.
+        """
         made = cls(prompt.text)
         vars(made).update(vars(prompt))
         return made
@@ -47,7 +52,11 @@ class PromptSandbox:
     client: Caged = field(repr=False)
 
     def read(self, path: str) -> str:
-        """Read a file of the sandbox."""
+        """Return the text of a file of the sandbox.
+
+        Args:
+            path: Its path; a relative one is below /workspace.
+        """
         return self.client.files.read(self.id, path)
 
     def write(self, path: str, content: str) -> None:
@@ -60,7 +69,11 @@ class PromptSandbox:
         self.client.files.write(self.id, path, content)
 
     def exec(self, command: str) -> ExecResult:
-        """Run a command in the sandbox."""
+        """Run a command in the sandbox.
+
+        Args:
+            command: A command line of the sandbox's shell.
+        """
         return self.client.sandboxes.exec(self.id, command)
 
 

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, Optional, get_args
 
+from ..truncation import truncate
 from .names import alternatives
 from .records import value
 
@@ -73,8 +74,8 @@ class within:
         _CURRENT.reset(self._token)
 
 
-def one_line(text: str) -> str:
+def title_of(text: str) -> str:
     """The first line of a text, cut to a title. A carriage return is visible: a terminal would write over the line."""
     text = text.replace("\r\n", "\n").replace("\r", "\u240d").strip()
-    first = text.split("\n", 1)[0][: TITLE_CHARACTERS + 1]
-    return f"{first[:TITLE_CHARACTERS]}…" if len(first) > TITLE_CHARACTERS or len(first) < len(text) else first
+    line, has_more, _rest = text.partition("\n")
+    return f"{line}…" if has_more and len(line) <= TITLE_CHARACTERS else truncate(line, TITLE_CHARACTERS)

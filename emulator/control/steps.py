@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 from . import current_account
 from .clock import Clock, rfc3339
-from .step import Step, StepKind, StepStatus, current, one_line
+from .step import Step, StepKind, StepStatus, current, title_of
 from .step_log import StepLog
 
 
@@ -122,7 +122,7 @@ class Steps:
         step = Step(
             id=f"s{next(self._numbers)}",
             kind=kind,
-            title=one_line(title),
+            title=title_of(title),
             account=account,
             at=self._clock.timestamp(),
             wall=rfc3339(time.time()),

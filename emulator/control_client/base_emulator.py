@@ -65,10 +65,12 @@ class AccountView(Controls):
 
     @property
     def api_key(self) -> str:
+        """A full API key of the account, as of when the view was made."""
         return self._account.api_key
 
     @property
     def base_url(self) -> str:
+        """The URL of the emulator."""
         return self._emulator.base_url
 
     @property

@@ -85,7 +85,9 @@ class Clock:
 
         Args:
             seconds: Seconds, or a timedelta.
-            minutes: Added to `seconds`, as are `hours` and `days`.
+            minutes: Minutes to add.
+            hours: Hours to add.
+            days: Days to add, of 24 hours each.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Returns:

@@ -46,6 +46,9 @@ class Collection(Generic[Info]):
     def get(self, id: str) -> Info:
         """Return one control: of a view, one that applies to its account; of a whole emulator, one of any account.
 
+        Args:
+            id: The control's id.
+
         Raises:
             EmulatorError: There is none with this id.
         """
@@ -53,6 +56,9 @@ class Collection(Generic[Info]):
 
     def remove(self, id: str) -> None:
         """Remove one control that `get` returns. Requests that hang by a fault end, without an answer.
+
+        Args:
+            id: The control's id.
 
         Raises:
             EmulatorError: There is none with this id.
@@ -90,7 +96,7 @@ class Collection(Generic[Info]):
         """List all that apply to the account, in the order in which they are tried.
 
         Args:
-            sandbox: Only those that apply in this sandbox, or its id.
+            sandbox: A sandbox or its id: only those that apply in it.
             last: Only the last so many.
             unused: Only those that were never used and are not optional.
             account: An account or its id; `"*"`: those of every account, and those of all, in the order in which they

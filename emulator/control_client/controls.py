@@ -75,7 +75,11 @@ class Controls(PreparedMethods[PreparedHandle]):
         return Commands(self._admin)
 
     def agent(self, name: AgentName) -> Agent:
-        """The replies and the prompts of one agent (`claude`, `codex`, …: the platform's name, or its command)."""
+        """Select the replies and the prompts of one agent.
+
+        Args:
+            name: The platform's name of the agent, or its command: `claude-code`, `claude`, `codex`, …
+        """
         return Agent(self._admin, name)
 
     @property
@@ -177,12 +181,20 @@ class Controls(PreparedMethods[PreparedHandle]):
     def reset(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove everything in the account: sandboxes, snapshots, sessions, alerts, faults, stubs, agents' replies,
         fake repositories, prepared sandboxes, the journal, its time. Its keys stay, and so do exceptions of its
-        functions until they were raised or cleared."""
+        functions until they were raised or cleared.
+
+        Args:
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
         self._admin.call("POST", "/reset", account=account)
 
     def reset_controls(self, *, account: Optional[IdOrObject] = None) -> None:
         """Remove the account's controls (faults, stubs, agents' replies, fake repositories, prepared sandboxes, its
-        time) and clear its journal. Its sandboxes, snapshots and keys stay, and so do exceptions of its functions."""
+        time) and clear its journal. Its sandboxes, snapshots and keys stay, and so do exceptions of its functions.
+
+        Args:
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
+        """
         self._admin.call("POST", "/reset-controls", account=account)
 
     def unused(self) -> list[str]:
@@ -277,6 +289,9 @@ class Controls(PreparedMethods[PreparedHandle]):
 
     def raise_callback_errors(self, *, account: Optional[IdOrObject] = None) -> None:
         """Raise the recorded exceptions that are not allowed (`allow_errors`), and clear them.
+
+        Args:
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Raises:
             CallbackError: There are some. The text has their tracebacks, and the first is the cause.

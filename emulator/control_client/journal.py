@@ -113,7 +113,12 @@ class Journal(JournalQueries):
     def assert_not_ran(
         self, command: Pattern, *, sandbox: Optional[IdOrObject] = None, account: Optional[IdOrObject] = None
     ) -> None:
-        """Assert that no command ran that matches. The arguments are those of `assert_ran`.
+        """Assert that no command ran that matches.
+
+        Args:
+            command: A pattern as of `assert_ran`.
+            sandbox: A sandbox or its id.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Raises:
             AssertionError: One did; the text lists the first of them.
@@ -136,7 +141,16 @@ class Journal(JournalQueries):
         times: Optional[int] = None,
         account: Optional[IdOrObject] = None,
     ) -> list[RequestRecord]:
-        """Assert that a request came; with `times`, exactly so often. The other arguments are those of `requests`.
+        """Assert that a request came: one that matches all that is given.
+
+        Args:
+            method: An HTTP method.
+            path: A path or a glob (`/v1/sandboxes/*`).
+            operation: The SDK's name of an operation, or a glob (`files.*`).
+            sandbox: A sandbox or its id.
+            status: An HTTP status; 0: not answered.
+            times: How often exactly; at least once by default.
+            account: An account or its id; `"*"`: all accounts. The default is the selected account.
 
         Returns:
             The requests that match.

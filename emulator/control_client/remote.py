@@ -85,10 +85,12 @@ class RemoteEmulator(BaseEmulator):
 
     @property
     def base_url(self) -> str:
+        """The URL of the emulator."""
         return self._url
 
     @property
     def admin_key(self) -> str:
+        """The key of the emulator's own controls."""
         return self._admin_key
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -100,6 +101,13 @@ class Persistence:
         self.register_document("chance", randomness.drawn)
         return randomness
 
+    def signing_key(self) -> bytes:
+        """Return the key that the previous emulator has signed download URLs with, or a new one."""
+        saved = self.document("signing_key")
+        text = saved if isinstance(saved, str) else secrets.token_hex(32)
+        self.register_document("signing_key", lambda: text)
+        return bytes.fromhex(text)
+
     # --- life
 
     def load(self, platform: Platform) -> None:
@@ -128,9 +136,6 @@ class Persistence:
         self._changes.attach(platform.store)
         self._platform = platform
         platform.signals.connect("event", self._on_event)
-        if isinstance(self.document("signing_key"), str):
-            platform.snapshots.signing_key = bytes.fromhex(self.document("signing_key"))
-        self.register_document("signing_key", lambda: platform.snapshots.signing_key.hex())
         alive = self.document("alive")
         recovery.repair_records(platform, Heartbeat.decode(alive) if alive else Heartbeat.now(platform))
 

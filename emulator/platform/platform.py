@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ..cage.cgroups import MemoryGroups
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.isolation import IsolationLevel
 from ..cage.probe_result import ProbeResult
 from ..cage.provisioning import Provisioner
-from ..cage.toolchains import Toolchains
 from ..cage.zygote import Zygote
 from ..config import EmulatorConfig
 from ..control.callbacks import CallbackErrors
@@ -63,7 +61,6 @@ from .signals import Signals
 from .snapshots import Snapshots
 from .terminals import Terminals
 from .tickets import Tickets
-from .trust import Trust
 
 BACKGROUND_LIMIT = 10.0
 
@@ -109,9 +106,7 @@ class Platform:
     # Processes and their isolation.
     chosen_isolation: ChosenIsolation
     zygote: Zygote
-    toolchains: Toolchains
     provisioner: Provisioner
-    memory_groups: Optional[MemoryGroups]
     package_layers: PackageLayers
     # The rules of the platform.
     accounts: Accounts
@@ -135,7 +130,6 @@ class Platform:
     terminals: Terminals
     mcp: McpServer
     ports: Ports
-    trust: Trust
     rules: Rules
     notifications: Notifications
     alerts: Alerts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -43,6 +42,7 @@ class Snapshots:
         recorder: SandboxRecorder,
         background: BackgroundTasks,
         durability: Durability,
+        signing_key: bytes,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -53,7 +53,7 @@ class Snapshots:
         self._recorder = recorder
         self._background = background
         self._durability = durability
-        self.signing_key = secrets.token_bytes(32)
+        self._signing_key = signing_key
         #: By signature of a download URL: its account, and when it expires, moved along when the clock is set.
         self._downloads: dict[str, tuple[str, float]] = {}
         #: What stops a copy that is being made: by snapshot that is taken; by sandbox that is restored.
@@ -286,7 +286,7 @@ class Snapshots:
 
     def _signature(self, snapshot_id: str, expires: int) -> str:
         text = f"{snapshot_id}:{expires}".encode()
-        return hmac.new(self.signing_key, text, hashlib.sha256).hexdigest()
+        return hmac.new(self._signing_key, text, hashlib.sha256).hexdigest()
 
     def signed_content(self, snapshot_id: str, expires: str, signature: str) -> GzipStream:
         """Return the `.tar.gz` of a signed URL, to be closed. 403 for an expired or altered URL. Iterating blocks."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, Optional, Protocol
 
 from ..control.clock import rfc3339
-from ..control.step import Step, one_line
+from ..control.step import Step, title_of
 
 #: Lines around the line of a call that its step shows.
 CONTEXT_LINES = 2
@@ -79,7 +79,7 @@ def call_step(
         **times_of(call.began, call.ended, offset, epoch),
         id=call.id,
         kind="call",
-        title=one_line(redacted(f"{call.name} {_subject(call.path)}".strip())),
+        title=title_of(redacted(f"{call.name} {_subject(call.path)}".strip())),
         account=accounts.get(call.id, ""),
         sandbox=sandbox_of(call.path),
         status="running" if call.ended is None else "error" if error else "ok",

@@ -48,10 +48,10 @@ def test_account_uses_at_most_its_share_of_threads(kind: str):
             gate.wait(60)
 
         greedy = [start(pool, "greedy", wait, f"greedy {number}") for number in range(50)]
-        await until(lambda: len(running) >= THREADS[kind][1])
+        await until(lambda: len(running) >= THREADS[kind][1], "the share of the first account")
         # The other accounts still get a thread without waiting.
         others = [start(pool, f"other {number}", wait, f"other {number}") for number in range(4)]
-        await until(lambda: len(running) >= THREADS[kind][1] + 4)
+        await until(lambda: len(running) >= THREADS[kind][1] + 4, "the calls of the second account")
         assert sum(name.startswith("greedy") for name in running) == THREADS[kind][1]
         gate.set()
         await asyncio.gather(*greedy, *others)
@@ -90,9 +90,9 @@ def test_small_read_does_not_wait_for_copies_of_same_account():
     run(scenario)
 
 
-async def until(look: Callable[[], bool]) -> None:
-    while not look():  # noqa: ASYNC110  threads change it
-        await asyncio.sleep(0.001)
+async def until(look: Callable[[], bool], what: str) -> None:
+    """Wait, as `eventually` does, without blocking the loop."""
+    await asyncio.to_thread(eventually, look, what, 20)
 
 
 def spin(began: threading.Event, over: threading.Event) -> None:
@@ -109,7 +109,7 @@ def test_stopped_work_ends_at_next_checkpoint(how: str):
     async def scenario(workers: Workers) -> None:
         began, over, stop = threading.Event(), threading.Event(), StopToken()
         task = asyncio.ensure_future(workers.copy.run(spin, began, over, stop=stop))
-        await until(began.is_set)
+        await until(began.is_set, "the work to begin")
         if how == "cancelled":
             task.cancel()
         elif how == "stopped":

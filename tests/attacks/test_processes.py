@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from continuing import after
 from isolation_testing import Emulators, anywhere, python
 from levels import LEVELS, Served, need
 
@@ -84,7 +85,7 @@ def test_processes_below_limit_are_not_killed(fresh: Served) -> None:
 @pytest.mark.parametrize("level", ["namespace", "process"])
 def test_sandbox_does_not_inherit_umask(tmp_path: Path, level: str, umask: str) -> None:
     need(level)
-    served = Served(tmp_path, level, wrap=["sh", "-c", f'umask {umask}; exec "$@"', "sh"])
+    served = Served(tmp_path, level, wrap=after(f"import os; os.umask(0o{umask})"))
     try:
         with served.sandbox() as box:
             assert served.run(box, "umask; sh -c umask; mkdir d; touch f; stat -c %a d f") == "0022\n0022\n755\n644\n"

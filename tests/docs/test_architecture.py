@@ -4,6 +4,7 @@ modules that they test."""
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_architecture_names_a_test_and_a_file_in_each_row_of_its_map() -> None:
         _what, code, tests = row.strip("| ").split(" | ")
         assert names_in(code) or "see [below]" in code, row
         assert any(name.startswith("tests/") for name in names_in(tests)), row
+
+
+def slow_files(script: str) -> list[str]:
+    """The names in the list of files that `scripts/test fast` leaves out; `*` stands for any characters."""
+    return shlex.split(re.search(r"^SLOW=\((.*?)\)$", script, re.MULTILINE | re.DOTALL)[1])  # type: ignore[index]
+
+
+def test_each_slow_file_of_the_test_script_exists() -> None:
+    names = slow_files((ROOT / "scripts/test").read_text(encoding="utf-8"))
+    assert len(names) > 10
+    assert [name for name in names if not list((ROOT / "tests").rglob(f"test_{name}.py"))] == []
 
 
 def test_a_file_or_folder_that_does_not_exist_is_found() -> None:

@@ -30,15 +30,16 @@ def emulator(isolated_emulator: Emulator) -> Emulator:
 
 @pytest.fixture(scope="session")
 def process_emulator() -> Iterator[Emulator]:
-    """One with process isolation: for tests that do not depend on the isolation, and for what only it lets happen: a
-    place replaced by a link, process numbers that are the host's."""
+    """An emulator with process isolation: for tests that do not depend on the isolation, and for what is possible at
+    this level alone: a place replaced by a link, process numbers that are the host's."""
     with Emulator(isolation="process", allow_unused=True) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def controlled_emulator() -> Iterator[Emulator]:
-    """Of the tests of controls alone, some of which are for all accounts. Controls do not depend on the isolation."""
+    """An emulator for tests of controls alone, some of which add controls for all accounts. Controls do not depend on
+    the isolation."""
     with Emulator(isolation="process", allow_unused=True) as running:
         yield running
 

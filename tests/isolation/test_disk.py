@@ -19,7 +19,7 @@ def test_sandbox_over_its_disk_logs_it() -> None:
     with Emulator() as emulator, emulator.client() as client:
         box = client.sandboxes.create(disk_gb=1)
         # Two files that really use their space on the disk, without writing a gigabyte.
-        assert client.sandboxes.exec(box.id, "fallocate -l 700M a && fallocate -l 700M b").ok
+        assert client.sandboxes.exec(box.id, "fallocate -l 520M a && fallocate -l 520M b").ok
         emulator.clock.advance(DISK_INTERVAL + 1)  # the size may have been measured just before the write
         lines = [entry.message for entry in client.sandboxes.logs(box.id)]
         assert [line for line in lines if "GB on disk, disk_gb is 1" in line], lines

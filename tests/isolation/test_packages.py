@@ -47,7 +47,10 @@ def test_npm_installs_package_into_home_of_sandbox(anywhere: Served) -> None:
         package = {"name": "caged-probe", "version": "1.0.0", "bin": {"caged-probe": "cli.js"}}
         anywhere.client.files.write(box, "package/package.json", json.dumps(package))
         anywhere.client.files.write(box, "package/cli.js", "#!/usr/bin/env node\nconsole.log('by ' + process.argv0)\n")
-        anywhere.run(box, "cd package && npm install -g --offline --no-audit --no-fund $(npm pack --silent)")
+        # npm takes as long to pack as to install, so one level shows that it can.
+        by_tar = "tar czf ../p.tgz -C .. package && echo ../p.tgz"
+        pack = "npm pack --silent" if anywhere.level == "namespace" else by_tar
+        anywhere.run(box, f"cd package && npm install -g --offline --no-audit --no-fund $({pack})")
         assert anywhere.run(box, "caged-probe; command -v caged-probe") == "by node\n/root/.local/bin/caged-probe\n"
         assert (anywhere.sandbox_dir(box) / "root/.local/lib/node_modules/caged-probe/cli.js").is_file()
         assert not anywhere.client.sandboxes.exec(other, "command -v caged-probe").ok

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from caged import Caged
 from caged.emulator import ConfigError, Emulator, EmulatorError
+from caged.emulator.cage.cgroups import MemoryGroups
 
 
 def test_command_over_memory_limit_is_killed_and_sandbox_survives(client: Caged) -> None:
@@ -22,18 +24,22 @@ def test_command_over_memory_limit_is_killed_and_sandbox_survives(client: Caged)
 
 
 @pytest.mark.parametrize("level", ["namespace", "bwrap", "process"])
-def test_control_group_limits_memory_of_all_processes(level: str) -> None:
+def test_control_group_limits_memory_of_all_processes(level: str, tmp_path: Path) -> None:
     try:
         emulator = Emulator(isolation=level, memory_limit="sandbox").start()
     except (ConfigError, EmulatorError) as error:
         pytest.skip(str(error).splitlines()[0])
-    groups = emulator._runtime.platform.memory_groups  # type: ignore[union-attr]
-    assert groups is not None
     with emulator.client() as client:
         box = client.sandboxes.create(template="python-312", memory_mb=128)
         exceed_memory_together(client, box.id)
+        lines = client.sandboxes.exec(box.id, "cat /proc/self/cgroup").output.splitlines()
+        (name,) = {Path(line).name for line in lines if line.endswith(box.id)}
+    groups = MemoryGroups.find(tmp_path)
+    assert groups is not None
+    pattern = name[: -len(box.id)] + "*"
+    assert [group.name for group in groups.parent.glob(pattern)] == [name]
     emulator.stop()
-    assert not list(groups.parent.glob(groups._prefix + "*"))
+    assert not list(groups.parent.glob(pattern))
 
 
 def exceed_memory_together(client: Caged, box: str) -> None:

@@ -225,7 +225,7 @@ def test_disk_usage_counts_files_of_users_and_destroy_removes_them(served: Serve
         served.run(box, _FILES)
         directory = served.sandbox_dir(box)
         assert directory.exists()
-        served.run(box, "cd /home/alice/private && fallocate -l 700M a && fallocate -l 700M b && chown alice a b")
+        served.run(box, "cd /home/alice/private && fallocate -l 520M a && fallocate -l 520M b && chown alice a b")
         emulator.clock.advance(DISK_INTERVAL + 1)
         lines = [entry.message for entry in served.client.sandboxes.logs(box)]
         assert [line for line in lines if "GB on disk, disk_gb is 1" in line], lines

@@ -14,6 +14,7 @@ from typing import Any, Optional
 import fork_server
 import pytest
 from leftovers import processes_with
+from unused_plugins import leave_out_unused
 from waiting import eventually
 
 from caged import Caged
@@ -108,6 +109,7 @@ def run_suite(pytester: pytest.Pytester, suite_isolation: Optional[str]) -> RunS
                 "-m",
                 "pytest",
                 *always,
+                *leave_out_unused(options),
                 *uncached,
                 f"--basetemp={pytester.path / 'basetemp'}",
                 *options,

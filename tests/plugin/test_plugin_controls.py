@@ -1,4 +1,4 @@
-"""What a test asks of the emulator concerns that test alone, and fails it when it was for nothing."""
+"""A control of a test applies to that test alone, and an unused one fails it."""
 
 from __future__ import annotations
 

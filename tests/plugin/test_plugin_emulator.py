@@ -67,7 +67,7 @@ def test_a_test_that_stops_the_emulator_is_an_ordinary_failure(run_suite) -> Non
 
 def test_missing_extra_is_an_error_that_names_it(run_suite, pytester) -> None:
     pytester.makeconftest("import sys; sys.modules['uvicorn'] = sys.modules['starlette'] = None")
-    result = run_suite("def test_use(caged): pass")
+    result = run_suite("def test_use(caged): pass", new_interpreter=True)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*ImportError: the emulator needs *: pip install 'caged[[]emulator]'"])
 

@@ -341,7 +341,7 @@ def test_wider_scopes_work_in_live_runs_and_leave_nothing(run_suite, api: Any, l
     assert [box.id for box in api.sandboxes.list()] == [kept.id]
 
 
-def test_what_a_killed_wider_scope_leaves_stands_in_the_ledger(run_suite, api: Any, live: Any) -> None:
+def test_killed_run_keeps_sandbox_of_module_fixture_in_its_ledger(run_suite, api: Any, live: Any) -> None:
     result = run_suite(
         """
         import os, pytest, signal

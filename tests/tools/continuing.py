@@ -7,6 +7,12 @@ import sys
 from collections.abc import Sequence
 
 
+def after(statement: str) -> list[str]:
+    """Return the words before a command of an interpreter that runs a statement, and then becomes the command."""
+    code = f"import sys; sys.path.append({os.path.dirname(__file__)!r}); {statement}"
+    return [sys.executable, "-c", f"{code}; import continuing; continuing.continue_as(sys.argv[1:])"]
+
+
 def continue_as(command: Sequence[str]) -> None:
     """Replace this program by another one.
 

@@ -31,6 +31,7 @@ import runpy
 import secrets
 import select
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -272,12 +273,12 @@ def share() -> Iterator[None]:
     What it imports first takes 0.7 s of CPU time. It starts with the first request of any of them, and ends with the
     last of them that has made one.
     """
-    with tempfile.TemporaryDirectory(prefix="fork-server-") as directory:
-        os.environ[SHARED] = directory
-        try:
-            yield
-        finally:
-            del os.environ[SHARED]
+    os.environ[SHARED] = directory = tempfile.mkdtemp(prefix="fork-server-")
+    try:
+        yield
+    finally:
+        del os.environ[SHARED]
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def address() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import fork_server
+from unused_plugins import leave_out_unused
 
 from caged.emulator.control.step import Step
 from caged.emulator.trace.file import Trace
@@ -76,7 +77,7 @@ def run(directory: Path, files: dict[str, str], *options: str, env: Optional[dic
     if not any(option.startswith("--caged-target=live") for option in options):
         kept["CAGED_ISOLATION"] = "process"  # the start of an emulator takes a third less time
     done = fork_server.run(
-        [sys.executable, "-m", "pytest", "-p", "no:randomly", "-W", "error", *options],
+        [sys.executable, "-m", "pytest", "-p", "no:randomly", *leave_out_unused(options), "-W", "error", *options],
         cwd=directory,
         env={**kept, "PYTHONPATH": str(directory), **(env or {})},
         stdin=subprocess.DEVNULL,

@@ -149,6 +149,14 @@ def _parents() -> dict[int, int]:
     return parents
 
 
+def children(pid: int) -> list[int]:
+    """Return the direct children of a process at this moment."""
+    if not LINUX:
+        return []
+    found = _children_by_task(pid)
+    return [child for child, parent in _parents().items() if parent == pid] if found is None else found
+
+
 def descendants(roots: Iterable[int]) -> list[int]:
     """Return every process below `roots` at this moment, without `roots` themselves."""
     if not LINUX:

@@ -174,9 +174,10 @@ class Zygote:
 
     def _orphans(self) -> list[int]:
         """The processes below the zygote that are not below a living init."""
-        below = processes.descendants([self._pid])
-        in_sandboxes = set(processes.descendants(self._inits)) | self._inits
-        return [pid for pid in below if pid not in in_sandboxes]
+        # What an init leaves becomes a child of the zygote itself. To subtract what is below the living ones from all
+        # would find some of that, too: what loses its parent meanwhile is seen the first time, and not the second.
+        left = [pid for pid in processes.children(self._pid) if pid not in self._inits]
+        return left + processes.descendants(left)
 
     def end(self, remove: bool) -> None:
         """End every sandbox: request it of the inits, wait a moment, and kill what is left.
@@ -270,8 +271,7 @@ def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
     if processes.LINUX:
         libc.load()
     zygote = Zygote(socket.socket(fileno=control_fd), emulator, run_dir)
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # for the inits, which share these objects
     remove = False
     try:
         zygote.run()

@@ -49,7 +49,7 @@ export class StepList {
     const changed = this.selected !== step;
     this.selected = step;
     if (reveal) this._scrollTo(this._index(step));
-    this._draw();
+    this._drawSelection();
     if (changed) this._onSelect(step);
   }
 
@@ -268,15 +268,34 @@ export class StepList {
     });
   }
 
+  /** The first row that is made, and the one after the last. */
+  get _span() {
+    if (this._rows.length <= VIRTUAL) return [0, this._rows.length];
+    const first = Math.max(0, Math.floor(this._scroller.scrollTop / ROW) - SPARE);
+    return [first, Math.min(this._rows.length, first + Math.ceil(this._scroller.clientHeight / ROW) + 2 * SPARE)];
+  }
+
   _draw() {
-    let [first, end] = [0, this._rows.length];
-    if (end > VIRTUAL) {
-      first = Math.max(0, Math.floor(this._scroller.scrollTop / ROW) - SPARE);
-      end = Math.min(end, first + Math.ceil(this._scroller.clientHeight / ROW) + 2 * SPARE);
-    }
+    const [first, end] = this._span;
     const rows = [];
     for (let index = first; index < end; index += 1) rows.push(this._row(this._rows[index], index));
     this._space.replaceChildren(...rows);
+    this._drawn = { rows: this._rows, first, end };
+    this._nameActive(first, end);
+  }
+
+  /** Draw another selection: where the same rows are in view, the others stay as they are. */
+  _drawSelection() {
+    const [first, end] = this._span;
+    const { rows, first: drawnFirst, end: drawnEnd } = this._drawn;
+    if (rows !== this._rows || first !== drawnFirst || end !== drawnEnd) return this._draw();
+    markSelected(this._space.querySelector(".row.selected"), false);
+    markSelected(this._space.children[this._index(this.selected) - first], true);
+    return this._nameActive(first, end);
+  }
+
+  /** Name the selected row for a screen reader, if it is made. */
+  _nameActive(first, end) {
     const active = this._index(this.selected);
     if (active >= first && active < end) this._scroller.setAttribute("aria-activedescendant", this._rowId(active));
     else this._scroller.removeAttribute("aria-activedescendant");
@@ -387,4 +406,10 @@ export class StepList {
     if (!isNext) this._scroller.scrollTop = Math.max(0, (index + 0.5) * ROW - height / 2);
     else this._scroller.scrollTop = index * ROW < top ? index * ROW : (index + 1) * ROW - height;
   }
+}
+
+/** Mark a row as selected or not, if it is made. */
+function markSelected(row, isSelected) {
+  row?.classList.toggle("selected", isSelected);
+  row?.setAttribute("aria-selected", String(isSelected));
 }

@@ -231,9 +231,12 @@ def _box(context: Context) -> Iterator[BoundSandbox]:
             raise Mismatch("no error", f"{type(error).__name__}: {error}") from error
 
 
-@group.decision("run", "run() has separate streams, exact bytes, input, directory, variables and exit code.", _SOURCE)
+@group.decision(
+    "run", "run() has exact streams, input, directory, variables, exit code; no wait for children.", _SOURCE
+)
 def run(context: Context) -> None:
-    script = 'cat; printf "\\377"; pwd >&2; echo "$WORD" >&2; exit 5'
+    # The process in the background has the descriptor to which bash prints the result.
+    script = 'cat; printf "\\377"; pwd >&2; echo "$WORD" >&2; sleep 60 & exit 5'
     with _box(context) as box:
         result = box.run(script, cwd="/usr", env={"WORD": "a 'b'"}, stdin=b"\x00run\n")
     assert_equal("stdout", result.stdout_bytes, b"\x00run\n\xff")

@@ -6,7 +6,7 @@ import json
 from typing import Any, Union
 
 from ...control.credentials import redact_credentials
-from ...control.step import Step, StepStatus, one_line, set_current
+from ...control.step import Step, StepStatus, set_current, title_of
 from ...control.trace_context import parse_traceparent
 from .errors import CLIENT_CLOSED_REQUEST
 from .exchange import SANDBOX_PATHS, Exchange, HttpExchange
@@ -46,7 +46,7 @@ def _show_path(exchange: Exchange, step: Step) -> None:
     """Redact what names the request by what is known of its account."""
     redacted = exchange.platform.journal.redacted_path
     path = redacted(exchange.account.id, exchange.record.path)
-    step.detail["path"], step.title = path, one_line(f"{exchange.record.method} {path}")
+    step.detail["path"], step.title = path, title_of(f"{exchange.record.method} {path}")
     step.sandbox = redacted(exchange.account.id, step.sandbox) if step.sandbox else ""
 
 
@@ -118,6 +118,6 @@ def _end(exchange: Exchange, outcome: StepStatus, **detail: Any) -> None:
     if not step.revision:  # it has no account, and was not added before
         _show_path(exchange, step)
     if "path" in detail:
-        step.title = one_line(f"{record.method} {detail['path']}")
+        step.title = title_of(f"{record.method} {detail['path']}")
     step.controls = [record.fault] if record.fault else []
     exchange.platform.steps.finish(step, outcome, **detail)

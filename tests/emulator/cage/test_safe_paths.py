@@ -26,7 +26,7 @@ SECRET = "the host's own"
 #: Commands that create a link at /workspace/trap. HOST is a directory of the host that contains `secret`.
 LINKS = {
     "absolute link": "ln -s HOST/secret trap",
-    "relative link": "ln -s $(python3 -c 'print(\"../\" * 40)')HOST/secret trap",
+    "relative link": "ln -s $(printf '../%.0s' $(seq 40))HOST/secret trap",
     "link to a link": "ln -s HOST/secret one; ln -s one trap",
     "link through a directory link": "ln -s HOST dir; ln -s dir/secret trap",
     "link through a relative directory": "mkdir a; ln -s ../../../../../../../..HOST a/up; ln -s a/up/secret trap",
@@ -45,7 +45,7 @@ LINKS = {
 }
 DIRECTORIES = {
     "absolute link": "ln -s HOST trap",
-    "relative link": "ln -s $(python3 -c 'print(\"../\" * 40)')HOST trap",
+    "relative link": "ln -s $(printf '../%.0s' $(seq 40))HOST trap",
     "link to a link": "ln -s HOST one; ln -s one trap",
     "link with a slash": "ln -s HOST/ trap",
     "link to the root": "ln -s / trap",

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from caged.emulator.cage.toolchains import Toolchains
+from caged.emulator.cage.toolchains import Toolchain, Toolchains
 
 
 @pytest.mark.parametrize("template", ["minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop"])
@@ -49,10 +49,8 @@ def test_a_template_whose_program_is_missing_still_creates_and_says_so(
     own_emulator, new_api, monkeypatch, template, program
 ):
     emulator = own_emulator()
-    chains = emulator._runtime.platform.toolchains
-    monkeypatch.setattr(chains, "_path", "/nonexistent")
-    for look in ("_python_candidates", "_by_version"):
-        monkeypatch.setattr(chains, look, nothing_found)
+    monkeypatch.setattr(Toolchains, "_python_candidates", lambda self, *arguments: [])
+    monkeypatch.setattr(Toolchains, "_by_version", lambda self, *arguments: nothing_found(*arguments))
     api = new_api(emulator)
     box = api.sandbox(template=template)
     assert f"template {template}: no " in api.log_text(box)
@@ -60,10 +58,6 @@ def test_a_template_whose_program_is_missing_still_creates_and_says_so(
 
 
 def nothing_found(*arguments):
-    from caged.emulator.cage.toolchains import Toolchain
-
-    if len(arguments) == 1:
-        return []
     return Toolchain(arguments[0], f"no {arguments[1]} on this host", False)
 
 

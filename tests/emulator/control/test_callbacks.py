@@ -184,7 +184,7 @@ def test_they_are_seen_by_url_too(double, remote_emulator, account, client, box)
     assert double.callback_errors() == []
 
 
-def test_they_are_bounded(double, client, box):
+def test_callback_errors_beyond_the_limit_are_dropped_and_tracebacks_are_cut(double, client, box):
     def long(_command):
         raise ValueError("x" * 100_000)
 

@@ -64,7 +64,7 @@ def test_a_moment_may_be_said_in_several_ways(either, at):
     assert either.clock.freeze(at=at) == NEW_YEAR
 
 
-def test_unfrozen_it_can_be_moved_as_well(either):
+def test_unfrozen_clock_is_advanced_and_reset(either):
     either.clock.advance(hours=5)
     assert abs((either.clock.now() - datetime.now(timezone.utc)).total_seconds() - 5 * 3600) < 5
     assert abs((either.clock.reset() - datetime.now(timezone.utc)).total_seconds()) < 5

@@ -51,7 +51,7 @@ def test_a_body_that_met_a_fault_is_there(double, client, box):
     assert double.journal[-1].json() == {"content": "lost"}
 
 
-def test_they_can_be_picked(either, client, api, box):
+def test_requests_with_conditions_returns_only_those_that_match(either, client, api, box):
     client.files.write(box, "a", "x")
     client.files.read(box, "a")
     api.get("/v1/sandboxes/cage_other/files")

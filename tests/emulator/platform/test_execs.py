@@ -1,12 +1,15 @@
 """Running commands: the shell, its surroundings, its output, and its end."""
 
 import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cases import each
 from emulator_testing import assert_problem, eventually, live, post_and_leave
+
+from caged.emulator import Emulator
 
 
 def test_the_answer_has_output_and_exit_code_and_the_journal_has_the_duration(api, box):
@@ -60,6 +63,16 @@ def test_command_runs_in_the_workspace(api, box):
 @pytest.mark.shared_sandbox
 def test_standard_input_is_empty(api, box):
     assert api.output(box, "cat; read line || echo end") == "end\n"
+
+
+def test_signal_that_the_emulators_process_ignores_ends_a_command():
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        with Emulator() as emulator, emulator.client() as client:
+            box = client.sandboxes.create().id
+            assert client.sandboxes.exec(box, "kill -USR1 $$; echo alive").exit_code == 128 + signal.SIGUSR1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.shared_sandbox

@@ -11,6 +11,7 @@ from workspace_testing import PLACES, SMALL, Places, new_sandbox, opened_places
 
 from caged import Caged
 from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
+from caged.emulator import Emulator
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,10 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
         if hasattr(module, "PIECE"):
             monkeypatch.setattr(module, "PIECE", SMALL)
     return SMALL
+
+
+@pytest.fixture
+def faulty_box(emulator: Emulator) -> Iterator[Any]:
+    """A sandbox of an emulator that injects faults."""
+    with emulator.client() as client, client.sandboxes.open() as box:
+        yield box

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from either_kind import opened, result
 from sdk_driver import js, problem
+from workspace_testing import new_sandbox
 
 from caged import (
     AsyncCaged,
@@ -105,19 +106,19 @@ def test_processes_are_not_those_of_the_sandbox_that_a_snapshot_is_of(on):
     on(use)
 
 
-def test_process_whose_records_a_restore_replaced_is_lost_and_can_be_killed(on):
-    async def use(client):
-        async with opened(client) as box:
-            before = await result(box.snapshot())
-            process = await result(box.start("exec sleep 1000"))
-            await result(box.restore(before))
-            assert await result(box.processes()) == []
-            with pytest.raises(CagedProcessLostError, match=r"was lost: .* replaced, by a restore for example"):
-                await result(process.poll())
-            await result(process.kill())
-            assert not (await result(box.run(f"kill -0 {process.pid}"))).ok
-
-    on(use)
+# At level `process` a sandbox sees all processes of the machine, and without the record it looks at each.
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_process_whose_records_a_restore_replaced_is_lost_and_can_be_killed(places, kind):
+    with new_sandbox(places.served("namespace-sync")) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, kind)
+        before = box.snapshot()
+        process = box.start("exec sleep 1000")
+        box.restore(before)
+        assert box.processes() == []
+        with pytest.raises(CagedProcessLostError, match=r"was lost: .* replaced, by a restore for example"):
+            process.poll()
+        process.kill()
+        assert not box.run(f"kill -0 {process.pid}").ok
 
 
 def test_diff_of_a_directory_has_the_changes_below_it(on):

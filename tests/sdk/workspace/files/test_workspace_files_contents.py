@@ -14,10 +14,7 @@ from files_testing import names_of
 from workspace_testing import SMALL, on_shells
 
 import caged
-from caged import (
-    CagedError,
-    CagedPathError,
-)
+from caged import CagedError, CagedPathError
 from caged._workspace.pieces import PIECE
 from caged.emulator import RemoteEmulator
 

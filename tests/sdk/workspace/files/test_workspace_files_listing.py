@@ -10,9 +10,7 @@ from cases import each
 from files_testing import names_of, paths_of
 from workspace_testing import on_shells, on_shells_and_clients
 
-from caged import (
-    CagedError,
-)
+from caged import CagedError
 from caged._workspace.file_stat import parse
 from caged._workspace.globs import ignoring
 

@@ -6,11 +6,7 @@ import pytest
 from files_testing import names_of
 from workspace_testing import on_shells
 
-from caged import (
-    CagedIsADirectoryError,
-    CagedNotADirectoryError,
-    CagedPathError,
-)
+from caged import CagedIsADirectoryError, CagedNotADirectoryError, CagedPathError
 
 
 def test_mkdir_makes_parents_and_accepts_existing_on_demand(box, folder):

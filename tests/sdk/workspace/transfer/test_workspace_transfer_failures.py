@@ -11,13 +11,7 @@ from cases import each
 from transfer_testing import failing, look, replace_program
 from workspace_testing import SMALL
 
-from caged import (
-    AsyncCaged,
-    Caged,
-    CagedError,
-    CagedIsADirectoryError,
-    CagedPathError,
-)
+from caged import AsyncCaged, Caged, CagedError, CagedIsADirectoryError, CagedPathError
 from caged._workspace import pieces
 from caged._workspace.scratch import SCRATCH
 

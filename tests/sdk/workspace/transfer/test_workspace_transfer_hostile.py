@@ -14,10 +14,7 @@ from cases import each
 from transfer_testing import host_path, look, replace_program
 from workspace_testing import new_sandbox
 
-from caged import (
-    CagedError,
-    CagedPathError,
-)
+from caged import CagedError, CagedPathError
 
 _numbers = itertools.count()
 

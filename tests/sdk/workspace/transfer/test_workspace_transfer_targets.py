@@ -13,13 +13,7 @@ from cases import each
 from transfer_testing import look
 from workspace_testing import on_shells
 
-from caged import (
-    CagedError,
-    CagedFileNotFoundError,
-    CagedIsADirectoryError,
-    CagedNotADirectoryError,
-    CagedPathError,
-)
+from caged import CagedError, CagedFileNotFoundError, CagedIsADirectoryError, CagedNotADirectoryError, CagedPathError
 
 
 @on_shells

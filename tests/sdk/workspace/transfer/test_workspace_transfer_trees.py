@@ -13,9 +13,7 @@ from cases import each
 from transfer_testing import look, replace_program
 from workspace_testing import SMALL, on_shells
 
-from caged import (
-    CagedPathError,
-)
+from caged import CagedPathError
 from caged._workspace.file_stat import FileStat
 from caged._workspace.local_target import StagedDirectory
 from caged._workspace.pieces import PIECE
