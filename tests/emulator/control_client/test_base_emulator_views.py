@@ -204,6 +204,21 @@ def test_unused_controls_fail_at_the_end_of_the_block_unless_allowed(whole: Base
     assert "*" not in [fault.account for fault in whole.faults.list(account="*")]
 
 
+def test_view_reaches_another_account_only_where_a_call_names_it(whole: BaseEmulator, account: Account) -> None:
+    with whole.account(allow_unused=True) as mine, whole.account(allow_unused=True) as theirs:
+        own = mine.faults.add("alerts.list", status=503)
+        other = theirs.faults.add("alerts.list", status=503)
+        with pytest.raises(EmulatorError, match="fault not found"):
+            mine.faults.remove(other.id)
+        assert [one.id for one in mine.faults.list()] == [own.id]
+        assert [one.id for one in mine.faults.list(account=theirs.id)] == [other.id]
+        assert {own.id, other.id} <= {one.id for one in mine.faults.list(account="*")}
+        assert mine.faults.clear() == 1
+        assert other.triggered == 0, "it is still there"
+        assert mine.faults.clear(account=theirs.id) == 1
+        assert theirs.faults.list() == []
+
+
 def test_controls_for_all_accounts_are_reported_by_the_view_that_added_them(
     whole: BaseEmulator, account: Account
 ) -> None:
