@@ -277,19 +277,19 @@ class Emulator(BaseEmulator):
         """The directory of its files that are removed when it stops."""
         return self._running().platform.run_dir
 
-    def log_tail(self, count: int = 20) -> list[str]:
-        """Return the newest lines of the emulator's own log, oldest first.
+    def log_tail(self, last: int = 20) -> list[str]:
+        """Get the newest lines of the emulator's own log, oldest first.
 
         Args:
-            count: How many, at most.
+            last: Only the newest so many; at least 1.
 
         Raises:
-            ValueError: It is below 1.
+            ValueError: `last` is not a whole number of at least 1.
             EmulatorError: The emulator does not run.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"count: must be at least 1, not {count!r}")
-        return self._running().log.tail(count)
+        if isinstance(last, bool) or not isinstance(last, int) or last < 1:
+            raise ValueError(f"last: must be at least 1, not {last!r}")
+        return self._running().log.tail(last)
 
     def _log_text(self) -> str:
         return "\n".join(self._runtime.log.tail(20)) if self._runtime is not None else ""

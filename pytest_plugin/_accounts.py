@@ -72,13 +72,13 @@ def create_account(emulator: BaseEmulator, config: pytest.Config, name: str) -> 
     return EmulatorAccount(emulator, emulator.create_account(name, record_file_changes=record))
 
 
-def delete_account(account: EmulatorAccount) -> None:
+def remove_account(account: EmulatorAccount) -> None:
     """Delete the account of a fixture with everything in it."""
     admin = account.emulator._admin
     if admin.is_local:
-        local_accounts.delete(admin, account.id)
+        local_accounts.remove(admin, account.id)
     else:
-        account.emulator.delete_account(account.id)
+        account.emulator.remove_account(account.id)
 
 
 class LiveAccount(_Clients):

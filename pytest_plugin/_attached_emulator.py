@@ -46,8 +46,8 @@ class AttachedEmulator(RemoteEmulator):
         self._created[account.id] = None
         return account
 
-    def delete_account(self, account_id: IdOrObject) -> None:
-        super().delete_account(account_id)
+    def remove_account(self, account_id: IdOrObject) -> None:
+        super().remove_account(account_id)
         self._created.pop(str(id_of(account_id)), None)
 
     @property
@@ -61,7 +61,7 @@ class AttachedEmulator(RemoteEmulator):
             if own is not None:
                 self._end_ownership(own.id)
             for account_id in list(self._created):
-                self.delete_account(account_id)
+                self.remove_account(account_id)
         except EmulatorError:
             pass  # it has ended, with everything in it
         super().close()

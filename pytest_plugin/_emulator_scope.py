@@ -260,7 +260,7 @@ def _failures_of_teardown(item: pytest.Item, scope: EmulatorScope) -> list[str]:
 def _close(item: pytest.Item, scope: EmulatorScope) -> None:
     from caged.emulator import EmulatorError
 
-    from ._accounts import delete_account
+    from ._accounts import remove_account
 
     account = scope.account
     try:
@@ -271,7 +271,7 @@ def _close(item: pytest.Item, scope: EmulatorScope) -> None:
             _kept_sandboxes.keep(item, account)
     finally:
         try:
-            delete_account(account)
+            remove_account(account)
         except EmulatorError:
             if _is_running(account.emulator):
                 raise

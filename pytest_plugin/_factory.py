@@ -59,7 +59,7 @@ class CagedFactory:
     def _on_emulator(self, name: str, who: str, allow_unused: bool) -> Iterator[EmulatorAccount]:
         from caged.emulator import EmulatorError
 
-        from ._accounts import create_account, delete_account
+        from ._accounts import create_account, remove_account
         from ._scopes import report_unused
         from ._traces import traces_of
 
@@ -83,7 +83,7 @@ class CagedFactory:
             account.close_clients()
             try:
                 account.remove_shared_controls()
-                delete_account(account)
+                remove_account(account)
             except EmulatorError:
                 pass  # the emulator was stopped, with everything in it
         if raised is not None:

@@ -22,7 +22,7 @@ _GAVE_UP = re.compile(r"\w*Timeout\w*:|it was interrupted")
 #: Calls of the plugin itself, which are not part of a test.
 _OWN = (
     "emulator.accounts.create",
-    "emulator.accounts.delete",
+    "emulator.accounts.remove",
     "emulator.callback_errors.clear",
     "emulator.journal.file_changes",
 )

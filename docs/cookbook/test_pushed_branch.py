@@ -18,7 +18,7 @@ def test_a_fix_is_pushed(caged, caged_emulator):
     assert repo.branches() == ["fix", "main"]
     assert repo.commits("fix")[0].subject == "Fix add"
     assert repo.file("calc.py", "fix") == "def add(a, b): return a + b\n"
-    assert [push.branch for push in repo.pushes] == ["fix"]
+    assert [push.branch for push in repo.pushes()] == ["fix"]
 
 
 def test_a_repository_that_does_not_exist(caged, caged_emulator):

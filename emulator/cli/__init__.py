@@ -21,6 +21,7 @@ COMMANDS = (
     "accounts",
     "agents",
     "cache",
+    "callback-errors",
     "clock",
     "commands",
     "demo",
@@ -39,6 +40,7 @@ COMMANDS = (
     "prepared",
     "repos",
     "reset",
+    "reset-controls",
     "serve",
     "shell",
     "spend",
@@ -50,7 +52,13 @@ COMMANDS = (
     "verify",
 )
 #: Names that no module can have.
-_MODULES = {"device-login": "device_login", "import": "import_", "load-scenario": "load_scenario"}
+_MODULES = {
+    "callback-errors": "callback_errors",
+    "device-login": "device_login",
+    "import": "import_",
+    "load-scenario": "load_scenario",
+    "reset-controls": "reset_controls",
+}
 
 
 class _LazyGroup(click.Group):

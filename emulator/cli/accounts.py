@@ -15,7 +15,7 @@ from .tables import json_option, show
 
 @click.group("accounts")
 def command() -> None:
-    """Create, list and delete accounts of the running emulator; each sees nothing of the others."""
+    """Create, list and remove accounts of the running emulator; each sees nothing of the others."""
 
 
 @command.command("create")
@@ -36,10 +36,10 @@ def list_accounts(emulator: BaseEmulator, as_json: bool, **options: Any) -> None
     show(emulator.accounts(**options), as_json, ["id", "api_key"])
 
 
-@command.command("delete")
+@command.command("remove")
 @click.argument("account_id", metavar="ID")
 @unscoped_options
-def delete(emulator: BaseEmulator, account_id: str) -> None:
-    """Delete an account with everything in it."""
+def remove(emulator: BaseEmulator, account_id: str) -> None:
+    """Remove an account with everything in it."""
     require_known("account", account_id, [account.id for account in emulator.accounts()])
-    emulator.delete_account(account_id)
+    emulator.remove_account(account_id)

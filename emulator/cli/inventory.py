@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..control.queries import SandboxQuery, SnapshotQuery, SocketQuery
+from ..control.queries import SandboxLogQuery, SandboxQuery, SnapshotQuery, SocketQuery
 from ..control_client.base_emulator import BaseEmulator
 from .control import control_options
 from .derived_options import described_options
@@ -25,6 +25,16 @@ def command() -> None:
 def sandboxes(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
     """List sandboxes that are not destroyed."""
     show(emulator.inventory.sandboxes(**options), as_json)
+
+
+@command.command("logs")
+@click.argument("sandbox")
+@described_options(SandboxLogQuery)
+@json_option
+@control_options
+def logs(emulator: BaseEmulator, as_json: bool, sandbox: str, **options: Any) -> None:
+    """List the lines of the log of the sandbox SANDBOX, oldest first."""
+    show(emulator.inventory.logs(sandbox, **options), as_json)
 
 
 @command.command("snapshots")

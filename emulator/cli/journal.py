@@ -108,6 +108,14 @@ def follow(emulator: BaseEmulator, as_json: bool, **options: Any) -> None:
         raise SystemExit(0) from None
 
 
+@command.command("record-file-changes")
+@click.option("--off", is_flag=True, help="Switch it off again.")
+@control_options
+def record_file_changes(emulator: BaseEmulator, off: bool) -> None:
+    """Record in the steps which files of /workspace commands, prompts and restores have changed."""
+    emulator.journal.record_file_changes(not off)
+
+
 @command.command("clear")
 @control_options
 def clear(emulator: BaseEmulator) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import click
 
+from ..control.queries import CommitQuery, PushQuery, RefQuery, RepositoryFileQuery
+from ..control.records import value
 from ..control.repositories import Repository
 from ..control_client.remote import RemoteEmulator
 from .control import add_list_commands, control_options
@@ -21,6 +24,20 @@ def command() -> None:
 _BRANCH = click.option("--branch", help="A branch, a tag or the id of a commit. [default: the branch of a clone]")
 
 
+@dataclass(frozen=True)
+class _Ref:
+    """A branch or tag, as a line of a list."""
+
+    name: str = value("Its name.", column=True)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a repository, as a line of a list."""
+
+    path: str = value("Its path in the repository.", column=True)
+
+
 @command.command("add")
 @click.argument("repository", metavar="URL")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False))
@@ -34,34 +51,42 @@ def add(emulator: RemoteEmulator, repository: str, directory: str, **options: An
 
 @command.command("branches")
 @click.argument("repository", metavar="URL")
+@described_options(RefQuery)
+@json_option
 @control_options
-def branches(emulator: RemoteEmulator, repository: str) -> None:
-    """List the branches of the repository URL (or its id), one a line."""
-    for name in emulator.repos.get(repository).branches():
-        click.echo(name)
+def branches(emulator: RemoteEmulator, as_json: bool, repository: str, **options: Any) -> None:
+    """List the branches of the repository URL (or its id), by name."""
+    show([_Ref(name) for name in emulator.repos.get(repository).branches(**options)], as_json)
+
+
+@command.command("tags")
+@click.argument("repository", metavar="URL")
+@described_options(RefQuery)
+@json_option
+@control_options
+def tags(emulator: RemoteEmulator, as_json: bool, repository: str, **options: Any) -> None:
+    """List the tags of the repository URL (or its id), by name."""
+    show([_Ref(name) for name in emulator.repos.get(repository).tags(**options)], as_json)
 
 
 @command.command("commits")
 @click.argument("repository", metavar="URL")
-@_BRANCH
-@click.option("--last", type=int, help="Only the newest so many.")
+@described_options(CommitQuery)
 @json_option
 @control_options
-def commits(
-    emulator: RemoteEmulator, as_json: bool, repository: str, branch: Optional[str], last: Optional[int]
-) -> None:
+def commits(emulator: RemoteEmulator, as_json: bool, repository: str, **options: Any) -> None:
     """List commits of the repository URL (or its id), newest first."""
-    show(emulator.repos.get(repository).commits(branch, last=last), as_json)
+    show(emulator.repos.get(repository).commits(**options), as_json)
 
 
 @command.command("files")
 @click.argument("repository", metavar="URL")
-@_BRANCH
+@described_options(RepositoryFileQuery)
+@json_option
 @control_options
-def files(emulator: RemoteEmulator, repository: str, branch: Optional[str]) -> None:
-    """List the files of the repository URL (or its id), one a line."""
-    for path in emulator.repos.get(repository).files(branch):
-        click.echo(path)
+def files(emulator: RemoteEmulator, as_json: bool, repository: str, **options: Any) -> None:
+    """List the files of the repository URL (or its id), by path."""
+    show([_File(path) for path in emulator.repos.get(repository).files(**options)], as_json)
 
 
 @command.command("file")
@@ -76,11 +101,12 @@ def file(emulator: RemoteEmulator, repository: str, path: str, branch: Optional[
 
 @command.command("pushes")
 @click.argument("repository", metavar="URL")
+@described_options(PushQuery)
 @json_option
 @control_options
-def pushes(emulator: RemoteEmulator, as_json: bool, repository: str) -> None:
+def pushes(emulator: RemoteEmulator, as_json: bool, repository: str, **options: Any) -> None:
     """List the branches and tags that pushes changed in the repository URL (or its id), oldest first."""
-    show(emulator.repos.get(repository).pushes, as_json)
+    show(emulator.repos.get(repository).pushes(**options), as_json)
 
 
 add_list_commands(command, "repository", lambda emulator: emulator.repos)

@@ -12,6 +12,9 @@ from .step import KINDS, STATUSES
 
 _SANDBOX = "A sandbox or its id."
 _LAST = "Only the newest so many."
+_BRANCH = "A branch, a tag or the id of a commit; the branch of a clone by default."
+#: Commits of a fake repository that one call lists.
+MOST_COMMITS = 1000
 #: Seconds, at most, that a list of open connections waits for those that are being closed.
 MOST_SOCKET_WAIT = 5.0
 
@@ -147,6 +150,36 @@ class StepStreamQuery(_StepSelection):
         unit="seconds",
         at_least=0,
     )
+
+
+@dataclass
+class PushQuery:
+    """Which pushes to a fake repository are listed."""
+
+    last: Optional[int] = option(None, _LAST, at_least=1)
+
+
+@dataclass
+class RefQuery:
+    """Which branches or tags of a fake repository are listed."""
+
+    last: Optional[int] = option(None, "Only the last so many.", at_least=1)
+
+
+@dataclass
+class CommitQuery:
+    """Which commits of a fake repository are listed."""
+
+    branch: Optional[str] = option(None, _BRANCH)
+    last: Optional[int] = option(None, _LAST, at_least=1, at_most=MOST_COMMITS)
+
+
+@dataclass
+class RepositoryFileQuery:
+    """Which files of a fake repository are listed."""
+
+    branch: Optional[str] = option(None, _BRANCH)
+    last: Optional[int] = option(None, "Only the last so many.", at_least=1)
 
 
 @dataclass

@@ -91,13 +91,13 @@ class AccountView(Controls):
         """
         self._emulator.export(path, account=self.id)
 
-    def log_tail(self, count: int = 20) -> list[str]:
+    def log_tail(self, last: int = 20) -> list[str]:
         """Get the newest lines of the emulator's log about this account and about the emulator itself, oldest first.
 
         Args:
-            count: How many at most.
+            last: Only the newest so many; at least 1.
         """
-        return list(self._admin.call("GET", "/log", query={"last": count})["lines"])
+        return list(self._admin.call("GET", "/log", query={"last": last})["lines"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} on {self._admin.url}>"
@@ -140,11 +140,11 @@ class BaseEmulator(Controls):
         """The stronger isolation levels that do not work on the emulator's machine, each with the reason."""
         raise NotImplementedError
 
-    def log_tail(self, count: int = 20) -> list[str]:
+    def log_tail(self, last: int = 20) -> list[str]:
         """Get the newest lines of the emulator's log, oldest first.
 
         Args:
-            count: How many at most.
+            last: Only the newest so many; at least 1.
         """
         raise NotImplementedError
 
@@ -253,7 +253,7 @@ class BaseEmulator(Controls):
             try:
                 view.remove_shared_controls()
             finally:
-                self.delete_account(view.id)
+                self.remove_account(view.id)
         except EmulatorError:
             if not failed:
                 raise
@@ -284,8 +284,8 @@ class BaseEmulator(Controls):
         self._admin.notes.shared.created_accounts[answer["id"]] = None
         return AccountInfo(answer["id"], answer["api_key"])
 
-    def delete_account(self, account_id: IdOrObject) -> None:
-        """Delete an account with everything in it. Does nothing if it does not exist any more.
+    def remove_account(self, account_id: IdOrObject) -> None:
+        """Remove an account with everything in it. Does nothing if it does not exist any more.
 
         Args:
             account_id: The account, or its id.

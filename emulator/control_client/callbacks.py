@@ -19,7 +19,7 @@ class CallbackError(EmulatorError):
 def list_errors(
     admin: AdminClient,
     *,
-    control: Optional[str] = None,
+    control: Optional[IdOrObject] = None,
     sandbox: Optional[IdOrObject] = None,
     last: Optional[int] = None,
     account: Optional[IdOrObject] = None,

@@ -261,6 +261,7 @@ class Controls(PreparedMethods[PreparedHandle]):
     def callback_errors(
         self,
         *,
+        control: Optional[IdOrObject] = None,
         sandbox: Optional[IdOrObject] = None,
         last: Optional[int] = None,
         account: Optional[IdOrObject] = None,
@@ -268,11 +269,12 @@ class Controls(PreparedMethods[PreparedHandle]):
         """List exceptions that the account's functions (of stubs, programs and agents' replies) raised, oldest first.
 
         Args:
+            control: Only those of this stub or reply: its handle or its id.
             sandbox: Only those raised for this sandbox, or its id.
             last: Only the newest so many.
             account: An account or its id; `"*"`: all accounts. The default is the selected account.
         """
-        return callbacks.list_errors(self._admin, sandbox=sandbox, last=last, account=account)
+        return callbacks.list_errors(self._admin, control=control, sandbox=sandbox, last=last, account=account)
 
     def clear_callback_errors(self, *, account: Optional[IdOrObject] = None) -> int:
         """Remove the recorded exceptions, so that they do not fail the test.

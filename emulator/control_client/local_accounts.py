@@ -28,8 +28,8 @@ def create(admin: AdminClient, name: str, record_file_changes: bool) -> tuple[st
     return created
 
 
-def delete(admin: AdminClient, account: str) -> None:
-    """Delete an account, as `BaseEmulator.delete_account` does.
+def remove(admin: AdminClient, account: str) -> None:
+    """Remove an account, as `BaseEmulator.remove_account` does.
 
     Raises:
         EmulatorError: The emulator does not run, or cannot write its state.
@@ -52,7 +52,7 @@ async def _delete(platform: Platform, identifier: str) -> None:
     if account is None:
         return
     try:
-        await platform.delete_account(account)
+        await platform.remove_account(account)
     except ApiError as error:
         raise EmulatorError(error.detail) from error
     _commit(platform)

@@ -122,13 +122,13 @@ class RemoteEmulator(BaseEmulator):
     def _status(self) -> dict[str, Any]:
         return dict(self._client.call("GET", "/status", account="*"))
 
-    def log_tail(self, count: int = 20) -> list[str]:
+    def log_tail(self, last: int = 20) -> list[str]:
         """Get the newest lines of the emulator's log, oldest first.
 
         Args:
-            count: How many at most.
+            last: Only the newest so many; at least 1.
         """
-        return list(self._client.call("GET", "/log", account="*", query={"last": count})["lines"])
+        return list(self._client.call("GET", "/log", account="*", query={"last": last})["lines"])
 
     def close(self) -> None:
         """Close the connections. Harmless to repeat."""

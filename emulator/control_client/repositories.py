@@ -48,48 +48,75 @@ class RepositoryHandle(Handle):
         """How many git commands of sandboxes have read it or written to it so far."""
         return self.info.used
 
-    @property
-    def pushes(self) -> list[PushRecord]:
-        """The branches and tags that pushes of sandboxes changed, oldest first."""
-        return [PushRecord(**one) for one in self._get("pushes")]
+    def pushes(self, *, last: Optional[int] = None) -> list[PushRecord]:
+        """List the branches and tags that pushes of sandboxes changed, oldest first.
 
-    def branches(self) -> list[str]:
-        """List the names of its branches, sorted."""
-        return [one["name"] for one in self._get("branches")]
+        Args:
+            last: Only the newest so many.
 
-    def tags(self) -> list[str]:
-        """List the names of its tags, sorted."""
-        return [one["name"] for one in self._get("tags")]
+        Raises:
+            ValueError: `last` is below 1.
+        """
+        return [PushRecord(**one) for one in self._get("pushes", last=last)]
+
+    def branches(self, *, last: Optional[int] = None) -> list[str]:
+        """List the names of its branches, sorted.
+
+        Args:
+            last: Only the last so many.
+
+        Raises:
+            ValueError: `last` is below 1.
+        """
+        return [one["name"] for one in self._get("branches", last=last)]
+
+    def tags(self, *, last: Optional[int] = None) -> list[str]:
+        """List the names of its tags, sorted.
+
+        Args:
+            last: Only the last so many.
+
+        Raises:
+            ValueError: `last` is below 1.
+        """
+        return [one["name"] for one in self._get("tags", last=last)]
 
     def commits(self, branch: Optional[str] = None, *, last: Optional[int] = None) -> list[CommitRecord]:
         """List the commits of a branch, newest first.
 
         Args:
-            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
-                out.
-            last: Only the newest so many; 1,000 by default.
+            branch: A branch, a tag or the id of a commit; the branch of a clone by default.
+            last: Only the newest so many, from 1 to 1,000; 1,000 by default.
+
+        Raises:
+            ValueError: `last` is not from 1 to 1,000.
+            EmulatorError: There is no such branch.
         """
         return [CommitRecord(**one) for one in self._get("commits", branch=branch, last=last)]
 
-    def files(self, branch: Optional[str] = None) -> list[str]:
+    def files(self, branch: Optional[str] = None, *, last: Optional[int] = None) -> list[str]:
         """List the paths of the files on a branch, sorted.
 
         Args:
-            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
-                out.
+            branch: A branch, a tag or the id of a commit; the branch of a clone by default.
+            last: Only the last so many.
+
+        Raises:
+            ValueError: `last` is below 1.
+            EmulatorError: There is no such branch.
         """
-        return list(self._get("files", branch=branch)["paths"])
+        return list(self._get("files", branch=branch, last=last)["paths"])
 
     def file(self, path: str, branch: Optional[str] = None) -> str:
         """Return the text of a file on a branch.
 
         Args:
-            path: Its path in the repository.
-            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
-                out.
+            path: The file's path in the repository.
+            branch: A branch, a tag or the id of a commit; the branch of a clone by default.
 
         Raises:
             UnicodeDecodeError: It is not UTF-8; see `file_bytes`.
+            EmulatorError: There is no such branch or file.
         """
         return self.file_bytes(path, branch).decode("utf-8")
 
@@ -97,9 +124,11 @@ class RepositoryHandle(Handle):
         """Return the content of a file on a branch; of a symbolic link, its target.
 
         Args:
-            path: Its path in the repository.
-            branch: The name of a branch or tag, or the id of a commit; the default is the branch that a clone checks
-                out.
+            path: The file's path in the repository.
+            branch: A branch, a tag or the id of a commit; the branch of a clone by default.
+
+        Raises:
+            EmulatorError: There is no such branch or file.
         """
         query = {"path": path, "branch": branch}
         with self._admin.download(f"{self._path}/file", account="*", query=query, timeout=SECONDS) as pieces:

@@ -232,7 +232,7 @@ class Platform:
         self.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
         self.steps.clear(None if account_id == ALL_ACCOUNTS else account_id)
 
-    async def delete_account(self, account: AccountRecord) -> None:
+    async def remove_account(self, account: AccountRecord) -> None:
         """Delete an account with everything in it. Its keys are refused from this call on. Exceptions of a test's
         functions stay: a test that has not looked at them yet would miss them."""
         self.accounts.remove(account)

@@ -21,8 +21,6 @@ FIRST_MESSAGE = "Initial commit"
 MOST_BYTES = 256 * 1024**2
 #: Branches and tags of a repository, and how many of them one push may change.
 MOST_REFS, MOST_PUSHED_REFS = 2000, 1000
-#: Commits that are listed.
-MOST_COMMITS = 1000
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FIELDS = "%H%x1f%an%x1f%ae%x1f%aI%x1f%P%x1f%B"
 

@@ -54,8 +54,13 @@ class _Progress:
 )
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds that each check may take.")
 @click.option("--total", default=1800.0, show_default=True, help="Seconds that the run may take.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this file."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the report to this file, as JSON.",
 )
 @click.option("--list", "listing", is_flag=True, help="List the checks and run none.")
 @click.option("--verbose", "-v", is_flag=True, help="Also show what is equal.")
@@ -68,7 +73,8 @@ def verify(
     only: tuple[str, ...],
     timeout: float,
     total: float,
-    json_file: Optional[Path],
+    as_json: bool,
+    output: Optional[Path],
     listing: bool,
     verbose: bool,
 ) -> None:
@@ -84,6 +90,10 @@ def verify(
     from .run import select_checks
     from .run import verify as run
 
+    if as_json and verbose:
+        raise click.UsageError("--verbose: has no effect with --json, which prints every result; leave one of them out")
+    if listing and (as_json or output is not None):
+        raise click.UsageError("--list: runs no check, so that there is no report for --json and --output")
     try:
         if listing:
             for check in select_checks(level, only):
@@ -110,8 +120,9 @@ def verify(
     except KeyboardInterrupt:
         click.echo("\nInterrupted; everything that was created is removed", err=True)
         raise SystemExit(128 + signal.SIGINT) from None
-    for line in report.lines(verbose):
+    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False)
+    for line in [text] if as_json else report.lines(verbose):
         click.echo(line)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if output is not None:
+        output.write_text(f"{text}\n", encoding="utf-8")
     raise SystemExit(report.exit_code)

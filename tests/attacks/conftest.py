@@ -43,4 +43,4 @@ def other(emulator: Emulator) -> Iterator[Api]:
 def _account(emulator: Emulator) -> Iterator[Api]:
     with api_of(emulator) as made:
         yield made
-    emulator.delete_account(made.account_id)
+    emulator.remove_account(made.account_id)

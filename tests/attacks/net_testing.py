@@ -32,7 +32,7 @@ def emulator() -> Iterator[Emulator]:
 def api(emulator: Emulator) -> Iterator[Api]:
     with api_of(emulator) as client:
         yield client
-        emulator.delete_account(client.account_id)
+        emulator.remove_account(client.account_id)
 
 
 def connect(url: str, seconds: float = SECONDS) -> socket.socket:
@@ -94,7 +94,7 @@ def site(emulator: Emulator) -> Iterator[RawSite]:
         client.output(box, f"python3 raw_server.py {PORT} > said 2>&1 &")
         eventually(lambda: client.read(box, "listening").status_code == 200, "the server to listen")
         yield RawSite(client, box)
-        emulator.delete_account(client.account_id)
+        emulator.remove_account(client.account_id)
 
 
 def resident_mib(pid: int = 0) -> float:

@@ -99,7 +99,7 @@ STARTS = {
 def other(emulator: Emulator) -> Iterator[Api]:
     with api_of(emulator) as client:
         yield client
-        emulator.delete_account(client.account_id)
+        emulator.remove_account(client.account_id)
 
 
 def log_in(api: Api, box: str, program: str = PLAIN, start: str = "command", *codes: str) -> dict[str, str]:

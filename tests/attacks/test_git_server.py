@@ -49,7 +49,7 @@ def shared(emulator: Emulator) -> Iterator[Shared]:
         box = api.sandbox(network_mode="full")
         api.output(box, f"git clone -q {URL} .")
         yield api, repo, box
-    emulator.delete_account(api.account_id)
+    emulator.remove_account(api.account_id)
 
 
 def directory(emulator: Emulator, repo: RepositoryHandle) -> Path:
@@ -57,7 +57,7 @@ def directory(emulator: Emulator, repo: RepositoryHandle) -> Path:
 
 
 def intact(repo: RepositoryHandle) -> bool:
-    return repo.branches() == ["main"] and repo.file("calc.py") == "print(1)\n" and repo.pushes == []
+    return repo.branches() == ["main"] and repo.file("calc.py") == "print(1)\n" and repo.pushes() == []
 
 
 class Line:
@@ -281,7 +281,7 @@ def test_size_of_a_push_and_of_a_repository_is_bounded(
     assert intact(repo)
     monkeypatch.undo()
     assert api.run(box, "git push 2>&1")["exit_code"] == 0
-    assert len(repo.pushes) == 1
+    assert len(repo.pushes()) == 1
 
 
 def test_objects_that_would_harm_a_work_tree_are_refused(shared: Shared):

@@ -33,7 +33,7 @@ def credential(site: RawSite, request: pytest.FixtureRequest) -> Iterator[str]:
         body = {"email": "visitor@example.com", "password": "correct horse"}
         made = httpx.post(f"{emulator.base_url}/signup", json=body, trust_env=False, verify=False, timeout=60).json()
         yield made["token"]
-        emulator.delete_account(made["account"]["id"])
+        emulator.remove_account(made["account"]["id"])
 
 
 def basic(text: str) -> str:

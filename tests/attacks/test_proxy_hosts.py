@@ -98,7 +98,7 @@ def answers(emulator: Emulator) -> Iterator[dict[str, str]]:
         api.write(box, "requests.json", json.dumps(requests))
         api.write(box, "ask.py", ASK)
         yield json.loads(api.output(box, "python3 ask.py"))
-        emulator.delete_account(api.account_id)
+        emulator.remove_account(api.account_id)
 
 
 @each("name", REQUESTS)

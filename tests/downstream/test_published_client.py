@@ -169,7 +169,7 @@ def outcomes(python: str, emulator: Emulator) -> dict[str, list[str]]:
             return found
     finally:
         for made in filter(None, (account.id, dashboard)):
-            emulator.delete_account(made)
+            emulator.remove_account(made)
 
 
 @each("call", FAILS)

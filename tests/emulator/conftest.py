@@ -67,7 +67,7 @@ def new_api() -> Iterator[Callable[[Emulator], Api]]:
     for api in made:
         api.close()
         if api.emulator._runtime is not None:
-            api.emulator.delete_account(api.account_id)
+            api.emulator.remove_account(api.account_id)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def shared_api(emulator: Emulator) -> Iterator[Api]:
     with api_of(emulator) as made:
         yield made
     if emulator._runtime is not None:
-        emulator.delete_account(made.account_id)
+        emulator.remove_account(made.account_id)
 
 
 @pytest.fixture(scope="module")

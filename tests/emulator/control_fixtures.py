@@ -54,7 +54,7 @@ def new_account(emulator: Emulator) -> Iterator[Callable[[], AccountInfo]]:
 
     yield make
     for account in made:
-        emulator.delete_account(account.id)
+        emulator.remove_account(account.id)
 
 
 @pytest.fixture

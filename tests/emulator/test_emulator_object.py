@@ -49,7 +49,7 @@ def test_before_the_start_it_says_what_to_do(name):
         lambda emulator: emulator.client(),
         lambda emulator: emulator.async_client(),
         lambda emulator: emulator.create_account(),
-        lambda emulator: emulator.delete_account("acct_x"),
+        lambda emulator: emulator.remove_account("acct_x"),
         lambda emulator: emulator.log_tail(),
     ],
 )

@@ -51,7 +51,7 @@ def run(emulator):
         report = verify(emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code")
         yield report, before, _holdings(api)
     for made in (account, other):
-        emulator.delete_account(made.id)
+        emulator.remove_account(made.id)
 
 
 def _alert(api: Api) -> None:
@@ -114,7 +114,7 @@ def test_skipped_check_names_option_that_it_needs(emulator):
     assert "--second-api-key" in report.unchecked[0].why
     assert "--agent" in report.unchecked[-1].why
     assert report.exit_code == 0
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
 
 
 def test_level_restricts_the_checks_to_that_level(emulator):
@@ -124,7 +124,7 @@ def test_level_restricts_the_checks_to_that_level(emulator):
     assert [result.id for result in report.results] == [
         check.id for check in CHECKS if check.id.startswith("tickets.") and check.level == "contract"
     ]
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
 
 
 # --- on a server with a mutant
@@ -148,8 +148,8 @@ def verify_mutant(mutated, mutant, alert=False, **options):
         return verify(emulator.base_url, account.api_key, second_api_key=other.api_key, agent="claude-code", **options)
     finally:
         liar.mutant = HONEST
-        emulator.delete_account(account.id)
-        emulator.delete_account(other.id)
+        emulator.remove_account(account.id)
+        emulator.remove_account(other.id)
 
 
 def different_ids(report):
@@ -428,7 +428,7 @@ def command(*options):
 def test_command_reports_that_all_checks_are_equal(emulator, api, tmp_path):
     done = command(
         *("--base-url", emulator.base_url, "--api-key", api.key),
-        *("--only", "billing.*", "--only", "tickets.mint", "--json", str(tmp_path / "report.json"), "-v"),
+        *("--only", "billing.*", "--only", "tickets.mint", "--output", str(tmp_path / "report.json"), "-v"),
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "5 equal, 0 different, 0 not checked"
@@ -436,6 +436,30 @@ def test_command_reports_that_all_checks_are_equal(emulator, api, tmp_path):
     written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (written["equal"], written["different"], len(written["results"])) == (5, 0, 5)
     assert written["results"][0]["claim"]
+
+
+def test_command_prints_the_report_as_json(emulator, api, tmp_path):
+    file = tmp_path / "report.json"
+    server = ("--base-url", emulator.base_url, "--api-key", api.key, "--only", "tickets.mint")
+    done = command(*server, "--json", "-o", str(file))
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert [one["id"] for one in printed["results"]] == ["tickets.mint"]
+    assert json.loads(file.read_text(encoding="utf-8")) == printed
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--json", "--verbose"], "--verbose: has no effect with --json"),
+        (["--list", "--json"], "--list: runs no check"),
+        (["--list", "--output", "report.json"], "--list: runs no check"),
+    ],
+)
+def test_command_refuses_options_without_effect(options, text):
+    done = command(*options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert text in done.stderr
 
 
 def test_command_reports_differences(emulator, api):

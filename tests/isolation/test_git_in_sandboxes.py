@@ -71,8 +71,8 @@ def test_clone_fetch_and_push_in_every_form_of_the_url(anywhere: Served, view: A
             if has_all_forms:
                 run(client, box, f"cd /tmp/c0 && git fetch -q && git merge-base --is-ancestor HEAD origin/{number}-0")
                 assert "new branch" not in run(client, box, "cd /tmp/c0 && git fetch")
-    assert {push.branch for push in calc.pushes} == set(calc.branches()) - {"main"}
-    assert len(calc.pushes) == 2 * len(modes(anywhere))
+    assert {push.branch for push in calc.pushes()} == set(calc.branches()) - {"main"}
+    assert len(calc.pushes()) == 2 * len(modes(anywhere))
 
 
 @at_one_level

@@ -15,7 +15,7 @@ def account(emulator):
     """An account of its own: what it lists was made by this test."""
     made = emulator.create_account()
     yield made
-    emulator.delete_account(made.id)
+    emulator.remove_account(made.id)
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -53,7 +53,7 @@ def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[S
     running = emulators(request.param)
     account = running.create_account()
     yield ScopedEmulator(running, account)
-    running.delete_account(account.id)
+    running.remove_account(account.id)
 
 
 @pytest.fixture

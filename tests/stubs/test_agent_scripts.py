@@ -333,7 +333,7 @@ def test_passthrough_runs_program_of_host_with_arguments_and_input(emulators, tm
         assert passing.used == 2
         claude.clear()
         assert "called no model" in say(client, box, "claude -p hi")[0]
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
 
 
 # --- scope, unused replies, wrong arguments
@@ -372,7 +372,7 @@ def test_replies_apply_to_one_account(emulator, client, box):
         theirs = stranger.sandboxes.create(agents=["claude"]).id
         assert "called no model" in say(stranger, theirs, "claude -p hi")[0]
         assert emulator.for_account(other).agents.list() == []
-    emulator.delete_account(other.id)
+    emulator.remove_account(other.id)
     assert say(client, box, "claude -p hi") == ("mine\n", 0)
     emulator.reset()
     assert emulator.agents.list() == []

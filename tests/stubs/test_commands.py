@@ -116,7 +116,7 @@ def test_stub_applies_to_one_account(emulator, client, box):
     theirs = emulator.for_account(other)
     assert theirs.commands.list() == []
     theirs.commands.clear()
-    emulator.delete_account(other.id)
+    emulator.remove_account(other.id)
     assert len(emulator.commands.list()) == 1
 
 
@@ -211,7 +211,7 @@ def test_reset_and_deletion_of_account_remove_stubs(emulator, account, client):
     emulator.emulator.commands.stub("only-everywhere", "stubbed", account=account.id)
     other = emulator.create_account()
     emulator.commands.stub("x", account=other.id)
-    emulator.delete_account(other.id)
+    emulator.remove_account(other.id)
     assert other.id not in {stub.account for stub in emulator.commands.list(account="*")}
 
 

@@ -1,4 +1,4 @@
-"""/_emulator/accounts: create, list and delete accounts, so that many workers share one emulator; and reset one."""
+"""/_emulator/accounts: create, list and remove accounts, so that many workers share one emulator; and reset one."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ async def get(call: Call[EmptyBody]) -> Response:
     return json_reply(_account_out(call, require_single(call.platform.accounts.administered(call.param("id")))))
 
 
-@operations.call("DELETE", "/accounts/{id}", "accounts.delete")
-async def delete(call: Call[EmptyBody]) -> Response:
-    """Delete an account with everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
+@operations.call("DELETE", "/accounts/{id}", "accounts.remove")
+async def remove(call: Call[EmptyBody]) -> Response:
+    """Remove an account with everything in it: sandboxes, snapshots, keys, faults, stubs, its journal, its time."""
     account = call.platform.accounts.administered(call.param("id"))
-    await call.platform.delete_account(require_single(account))
+    await call.platform.remove_account(require_single(account))
     return no_content()
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import Field
 from starlette.responses import Response
 
+from ...control.queries import MOST_COMMITS, CommitQuery, PushQuery, RefQuery, RepositoryFileQuery, parameters_of
 from ...control.records import CommitRecord, PushRecord
 from ...control.repositories import MOST_BYTES, Repository, RepositoryInfo
 from ...control.schema import options_model, record_model, values_in
 from ...platform.errors import ApiError, invalid
-from ...repositories.bare_repository import MOST_COMMITS, BareRepository, UnknownNameError
+from ...repositories.bare_repository import BareRepository, UnknownNameError
 from ...repositories.git_process import GitError
 from ..operation import Body, Call, EmptyBody, Model, json_reply
 from .controls import add_operations, found, last_of, refusing, reply_with
@@ -94,25 +95,23 @@ def _bare(call: Call[Any]) -> BareRepository:
     return call.platform.fake_repositories.bare(_control(call))
 
 
-@operations.call("GET", "/repos/{id}/branches", "repos.branches", reply=list[RefOut])
+@operations.call("GET", "/repos/{id}/branches", "repos.branches", reply=list[RefOut], query=parameters_of(RefQuery))
 async def branches(call: Call[EmptyBody]) -> Response:
-    """Its branches, by name."""
+    """Its branches, by name. `last`: only the last so many."""
     with _reading():
         refs = await _bare(call).branches()
-    return json_reply([RefOut(name=name, commit=commit) for name, commit in refs.items()])
+    return json_reply([RefOut(name=name, commit=commit) for name, commit in last_of(call, list(refs.items()))])
 
 
-@operations.call("GET", "/repos/{id}/tags", "repos.tags", reply=list[RefOut])
+@operations.call("GET", "/repos/{id}/tags", "repos.tags", reply=list[RefOut], query=parameters_of(RefQuery))
 async def tags(call: Call[EmptyBody]) -> Response:
-    """Its tags, by name."""
+    """Its tags, by name. `last`: only the last so many."""
     with _reading():
         refs = await _bare(call).tags()
-    return json_reply([RefOut(name=name, commit=commit) for name, commit in refs.items()])
+    return json_reply([RefOut(name=name, commit=commit) for name, commit in last_of(call, list(refs.items()))])
 
 
-@operations.call(
-    "GET", "/repos/{id}/commits", "repos.commits", reply=list[CommitOut], query={"branch": str, "last": int}
-)
+@operations.call("GET", "/repos/{id}/commits", "repos.commits", reply=list[CommitOut], query=parameters_of(CommitQuery))
 async def commits(call: Call[EmptyBody]) -> Response:
     """The commits of a branch (a tag, or the id of a commit), newest first. `last`: only the newest so many."""
     last = call.query_int("last")
@@ -123,11 +122,12 @@ async def commits(call: Call[EmptyBody]) -> Response:
     return json_reply([CommitOut(**vars(one)) for one in records])
 
 
-@operations.call("GET", "/repos/{id}/files", "repos.files", reply=FilesOut, query={"branch": str})
+@operations.call("GET", "/repos/{id}/files", "repos.files", reply=FilesOut, query=parameters_of(RepositoryFileQuery))
 async def files(call: Call[EmptyBody]) -> Response:
-    """The paths of the files on a branch (at a tag, or at a commit)."""
+    """The paths of the files on a branch (at a tag, or at a commit). `last`: only the last so many."""
     with _reading():
-        return json_reply(FilesOut(paths=await _bare(call).files(call.query("branch"))))
+        paths = await _bare(call).files(call.query("branch"))
+    return json_reply(FilesOut(paths=list(last_of(call, paths))))
 
 
 @operations.call("GET", "/repos/{id}/file", "repos.file", reply=bytes, query={"path": str, "branch": str})
@@ -141,7 +141,7 @@ async def file(call: Call[EmptyBody]) -> Response:
     return Response(content, media_type="application/octet-stream")
 
 
-@operations.call("GET", "/repos/{id}/pushes", "repos.pushes", reply=list[PushOut], query={"last": int})
+@operations.call("GET", "/repos/{id}/pushes", "repos.pushes", reply=list[PushOut], query=parameters_of(PushQuery))
 async def pushes(call: Call[EmptyBody]) -> Response:
     """The branches and tags that pushes of sandboxes changed, oldest first. `last`: only the newest so many."""
     records = last_of(call, call.platform.fake_repositories.pushes(_control(call)))

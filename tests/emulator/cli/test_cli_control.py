@@ -40,7 +40,7 @@ def call(served, monkeypatch):
 
     called.account, called.key = account, key
     yield called
-    assert cli_testing.call("accounts", "delete", account).returncode == 0
+    assert cli_testing.call("accounts", "remove", account).returncode == 0
 
 
 @pytest.fixture
@@ -120,6 +120,60 @@ def test_agents(call, client):
     assert "reply not found" in call("agents", "remove", reply, code=1)
     assert call("agents", "clear") == "removed 1"
     assert "called no model" in client.sandboxes.exec(box, "claude -p hello").output
+
+
+def test_errors_of_callbacks(call, client):
+    box = client.sandboxes.create(agents=["claude"]).id
+    assert call("callback-errors", "list") == ""
+    client.files.write(box, "taken", "a file")
+    replies = [call("agents", "reply", "claude", "done", "--file", f"taken/{name}=x", "--times", "1") for name in "ab"]
+    client.sandboxes.exec(box, "claude -p hello; claude -p hello")
+    header, *rows = call("callback-errors", "list").splitlines()
+    assert header.split() == ["AT", "SANDBOX", "CONTROL", "ALLOWED", "ERROR"]
+    assert [row.split()[1:4] for row in rows] == [[box, reply, "no"] for reply in replies]
+    (only,) = map(json.loads, call("callback-errors", "list", "--control", replies[1], "--json").splitlines())
+    assert only["control"] == replies[1]
+    assert json.loads(call("callback-errors", "list", "--last", "1", "--json"))["control"] == replies[1]
+    assert "has never existed" in call("callback-errors", "list", "--sandbox", "cage_nope", code=1)
+    assert call("callback-errors", "clear") == "removed 2"
+    assert call("callback-errors", "clear") == "removed 0"
+    assert call("callback-errors", "list") == ""
+
+
+def test_reset_of_controls_leaves_what_the_account_has(call, client):
+    box = client.sandboxes.create().id
+    call("faults", "add", "sandboxes.exec", "--status", "503")
+    call("clock", "freeze", "2031-01-01T00:00:00Z")
+    other = call("faults", "add", "sandboxes.exec", "--status", "503", "--optional", account=None)
+    assert call("reset-controls") == ""
+    assert call("faults", "list") == call("journal", "requests") == ""
+    assert not call("clock", "now").startswith("2031")
+    assert client.sandboxes.get(box).status == "running"
+    assert other in call("faults", "list", account=None)
+    call("faults", "remove", other, account=None)
+
+
+def test_log_of_a_sandbox(call, client):
+    box = client.sandboxes.create().id
+    client.sandboxes.exec(box, "true")
+    header, *rows = call("inventory", "logs", box).splitlines()
+    assert header.split() == ["TIMESTAMP", "TYPE", "MESSAGE"]
+    lines = [json.loads(line) for line in call("inventory", "logs", box, "--json").splitlines()]
+    assert [(one.timestamp, one.type) for one in client.sandboxes.logs(box)] == [
+        (line["timestamp"], line["type"]) for line in lines
+    ]
+    assert len(lines) == len(rows) > 1
+    assert json.loads(call("inventory", "logs", box, "--last", "1", "--json")) == lines[-1]
+    assert "sandbox not found" in call("inventory", "logs", "cage_nope", code=1)
+
+
+def test_file_changes_are_recorded_until_switched_off(call, client):
+    box = client.sandboxes.create().id
+    for words, is_recorded in ([], True), (["--off"], False):
+        assert call("journal", "record-file-changes", *words) == ""
+        client.sandboxes.exec(box, f"echo {is_recorded} > a")
+        (step,) = map(json.loads, call("journal", "steps", "--kind", "command", "--last", "1", "--json").splitlines())
+        assert ("changes" in step["detail"]) is is_recorded
 
 
 def test_the_journal(call, client):
@@ -213,7 +267,7 @@ def test_a_scenario_and_an_archive(call, client, tmp_path, monkeypatch):
     call("import", "all.tar.gz", account=None)
     assert sorted(box.status for box in client.sandboxes.list()) == ["running", "stopped"]  # a copy, with another id
     call("reset")
-    cli_testing.call("accounts", "delete", call.account)
+    cli_testing.call("accounts", "remove", call.account)
     call("import", "all.tar.gz", account=None)
     assert client.sandboxes.list()[0].status == "stopped"
     client.sandboxes.resume(loaded["CAGED_SANDBOX_WEB"])

@@ -37,9 +37,9 @@ def environment(emulator, monkeypatch, tmp_path):
 WRONG = [
     ("stat", 2, "there is no command 'stat'; did you mean 'status'"),
     ("nonsense", 2, "there is no command 'nonsense'; known are accounts, agents,"),
-    ("accounts delete acct_nope", 1, "account not found: acct_nope"),
-    ("accounts delete *", 1, "account not found: *"),
-    ("accounts delete", 2, "Missing argument 'ID'"),
+    ("accounts remove acct_nope", 1, "account not found: acct_nope"),
+    ("accounts remove *", 1, "account not found: *"),
+    ("accounts remove", 2, "Missing argument 'ID'"),
     ("accounts list --account acct_x", 2, "No such option"),
     ("accounts create x --account acct_x", 2, "No such option"),
     ("agents reply claudee hello", 1, "agent 'claudee' does not exist; did you mean 'claude'"),
@@ -50,6 +50,17 @@ WRONG = [
     ("agents clear claudee", 2, "unexpected extra argument"),
     ("agents reply claude hello --account acct_nope", 1, "account not found: acct_nope"),
     ("cache nope", 2, "No such command 'nope'"),
+    ("callback-errors list --account acct_nope", 1, "account not found: acct_nope"),
+    ("callback-errors list --last 0", 1, "last: must be at least 1"),
+    ("callback-errors remove", 2, "No such command 'remove'"),
+    ("reset-controls --account acct_nope", 1, "account not found: acct_nope"),
+    ("reset-controls now", 2, "unexpected extra argument"),
+    ("inventory logs", 2, "Missing argument 'SANDBOX'"),
+    ("inventory logs cage_nope", 1, "sandbox not found: cage_nope"),
+    ("journal record-file-changes off", 2, "unexpected extra argument"),
+    ("journal record-file-changes --account acct_nope", 1, "account not found: acct_nope"),
+    ("logs --lines 1", 2, "No such option"),
+    ("repos tags https://github.com/acme/x", 1, "there is no fake repository"),
     ("clock advance", 2, "nothing to advance by: give one or more of --seconds, --minutes, --hours, --days"),
     ("clock advance --seconds=-1", 1, "the clock advances by 0 seconds to a hundred years, not by -1 seconds"),
     ("clock advance --seconds soon", 2, "'soon' is not a valid float"),
@@ -151,7 +162,7 @@ def test_spending_is_refused_in_the_scope_of_another_account(emulator):
 
 def test_account_that_is_nearly_right_is_suggested(emulator):
     account = emulator.create_account().id
-    done = cli_testing.call("accounts", "delete", account[:-1])
+    done = cli_testing.call("accounts", "remove", account[:-1])
     assert f"did you mean '{account}'" in done.stderr
     assert account in [one.id for one in emulator.accounts()]
 

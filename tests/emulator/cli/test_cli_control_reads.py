@@ -16,6 +16,7 @@ from caged.emulator import RemoteEmulator
 LOOKS = [
     ("accounts", "list"),
     ("agents", "list"),
+    ("callback-errors", "list"),
     ("clock", "now"),
     ("commands", "list"),
     ("env",),

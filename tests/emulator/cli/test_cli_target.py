@@ -130,7 +130,7 @@ def test_remote_emulator_is_controlled_completely(call, elsewhere, environment, 
         assert caged.files.read(box, "x") == "read where the command runs"
     assert float(call("spend", box, "0.5", *scope).stdout) >= 0.5
     assert call("export", str(tmp_path / "all.tar.gz"), *scope).returncode == 0
-    assert call("accounts", "delete", account).returncode == 0
+    assert call("accounts", "remove", account).returncode == 0
     assert call("import", str(tmp_path / "all.tar.gz")).returncode == 0
     variables = dict(line[len("export ") :].split("=") for line in call("env").stdout.splitlines())
     assert variables["CAGED_EMULATOR_URL"] == variables["CAGED_BASE_URL"] == elsewhere.base_url

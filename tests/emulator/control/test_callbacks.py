@@ -246,7 +246,7 @@ def test_also_for_accounts_that_were_deleted_in_the_block():
             account = emulator.create_account()
             emulator.commands.stub("x", broken, account=account.id)
             run(emulator, account)
-            emulator.delete_account(account)
+            emulator.remove_account(account)
 
 
 def test_a_block_that_failed_is_stopped_and_shows_its_own_error():

@@ -61,6 +61,7 @@ METHODS = [
     (Inventory.snapshots, queries.SnapshotQuery, ""),
     (Inventory.sockets, queries.SocketQuery, ""),
     (Clock.tick, Tick, ""),
+    (Controls.callback_errors, queries.CallbackErrorQuery, ""),
 ]
 CONTROLS = METHODS[:8]
 JOURNAL = [one for one in METHODS if one[0].__qualname__.startswith("JournalQueries.")]
@@ -126,6 +127,13 @@ COMMANDS = [
     (("commands", "list"), queries.ControlQuery, "", []),
     (("agents", "list"), queries.ControlQuery, "", []),
     (("accounts", "list"), queries.AccountQuery, "", []),
+    (("callback-errors", "list"), queries.CallbackErrorQuery, "", []),
+    (("inventory", "logs"), queries.SandboxLogQuery, "", []),
+    (("repos", "branches"), queries.RefQuery, "", []),
+    (("repos", "tags"), queries.RefQuery, "", []),
+    (("repos", "commits"), queries.CommitQuery, "", []),
+    (("repos", "files"), queries.RepositoryFileQuery, "", []),
+    (("repos", "pushes"), queries.PushQuery, "", []),
     (("inventory", "sandboxes"), queries.SandboxQuery, "", []),
     (("inventory", "snapshots"), queries.SnapshotQuery, "", []),
     (("inventory", "sockets"), queries.SocketQuery, "", []),

@@ -291,7 +291,7 @@ def test_deletion_of_an_account_removes_its_faults(own_emulator):
     emulator: Emulator = own_emulator()
     account = emulator.create_account()
     fault = emulator.faults.add(status=503, account=account.id)
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
     with pytest.raises(EmulatorError, match=f"fault not found: {fault.id}"):
         _ = fault.info
     with pytest.raises(EmulatorError, match=f"account not found: {account.id}"):

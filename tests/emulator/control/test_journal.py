@@ -420,5 +420,5 @@ def test_a_deleted_account_leaves_no_journal(own_emulator):
     account = emulator.create_account()
     with emulator.client(account.api_key) as client:
         client.sandboxes.exec(client.sandboxes.create(template="minimal").id, "true")
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
     assert account.id not in platform_of(emulator).journal._accounts

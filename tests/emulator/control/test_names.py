@@ -134,7 +134,7 @@ def test_empty_account_is_refused(either, act):
 def test_call_about_the_first_account_of_an_emulator_that_has_none_is_refused(own_emulator):
     emulator = own_emulator()
     for account in emulator.accounts():
-        emulator.delete_account(account)
+        emulator.remove_account(account)
     with pytest.raises(EmulatorError, match=r"the emulator has no account; .*create_account"):
         emulator.faults.add(status=500)
 

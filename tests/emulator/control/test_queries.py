@@ -53,7 +53,7 @@ def test_every_list_takes_last_and_account_and_sandbox(filled, emulator):
         sandboxes = {getattr(one, "sandbox", None) or one.options.get("sandbox") for one in of_one}
         assert sandboxes == {box}, name
         assert other not in sandboxes
-    emulator.delete_account(empty.id)
+    emulator.remove_account(empty.id)
 
 
 def test_get_remove_and_clear_are_the_same_for_each_kind_of_control(filled):

@@ -129,7 +129,7 @@ def test_a_view_of_an_account_that_was_deleted_says_so(
     whole: BaseEmulator, new_account: Callable[[], AccountInfo]
 ) -> None:
     view = whole.for_account(new_account())
-    whole.delete_account(view)
+    whole.remove_account(view)
     with pytest.raises(EmulatorError, match="account not found"):
         view.faults.add("alerts.list", status=503)
 
@@ -212,6 +212,21 @@ def test_unused_controls_fail_at_the_end_of_the_block_unless_allowed(whole: Base
     assert "*" not in [fault.account for fault in whole.faults.list(account="*")]
 
 
+def test_view_reaches_another_account_only_where_a_call_names_it(whole: BaseEmulator, account: AccountInfo) -> None:
+    with whole.account(allow_unused=True) as mine, whole.account(allow_unused=True) as theirs:
+        own = mine.faults.add("alerts.list", status=503)
+        other = theirs.faults.add("alerts.list", status=503)
+        with pytest.raises(EmulatorError, match="fault not found"):
+            mine.faults.remove(other.id)
+        assert [one.id for one in mine.faults.list()] == [own.id]
+        assert [one.id for one in mine.faults.list(account=theirs.id)] == [other.id]
+        assert {own.id, other.id} <= {one.id for one in mine.faults.list(account="*")}
+        assert mine.faults.clear() == 1
+        assert other.triggered == 0, "it is still there"
+        assert mine.faults.clear(account=theirs.id) == 1
+        assert theirs.faults.list() == []
+
+
 def test_controls_for_all_accounts_are_reported_by_the_view_that_added_them(
     whole: BaseEmulator, account: AccountInfo
 ) -> None:
@@ -224,7 +239,7 @@ def test_controls_for_all_accounts_are_reported_by_the_view_that_added_them(
 def test_an_account_that_the_block_deletes_is_not_an_error(whole: BaseEmulator) -> None:
     with whole.account() as view:
         view.faults.add("alerts.list", status=503)
-        whole.delete_account(view)
+        whole.remove_account(view)
 
 
 def test_a_fault_of_a_view_is_met_by_its_account_alone(whole: BaseEmulator, other: AccountInfo) -> None:

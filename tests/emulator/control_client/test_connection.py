@@ -195,4 +195,4 @@ def test_argument_of_another_type_is_named(arguments, options, text):
 def test_account_to_delete_must_be_one(either):
     for value in (None, 5):
         with pytest.raises(TypeError, match="account_id: must be an account or its id"):
-            either.delete_account(value)
+            either.remove_account(value)

@@ -30,7 +30,7 @@ def double(request: pytest.FixtureRequest, emulator: Emulator, account: AccountI
 def account(emulator: Emulator) -> Iterator[AccountInfo]:
     made = emulator.create_account()
     yield made
-    emulator.delete_account(made.id)
+    emulator.remove_account(made.id)
 
 
 def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
@@ -55,7 +55,7 @@ def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
     assert box.id in [one.id for one in double.inventory.sandboxes(account="*")]
     other = double.create_account()
     assert double.inventory.sandboxes(account=other.id) == double.inventory.snapshots(account=other.id) == []
-    double.delete_account(other.id)
+    double.remove_account(other.id)
 
 
 def test_file_is_read_in_pieces_without_an_event(emulator: Emulator, account: AccountInfo) -> None:
@@ -130,4 +130,4 @@ def test_controls_for_all_accounts_are_removed_and_those_of_other_accounts_are_n
     assert mine.id not in [fault.id for fault in double.faults.list(account="*")]
     assert [fault.id for fault in double.faults.list(account=other)] == [kept.id]
     assert double.unused() == []
-    double.delete_account(other.id)
+    double.remove_account(other.id)

@@ -112,7 +112,7 @@ def test_import_of_same_archive_again_adds_copies_with_ids_of_their_own(file):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         mine, box = emulator.create_account(), fill(emulator, api)
         emulator.export(file)
-        emulator.delete_account(mine.id)
+        emulator.remove_account(mine.id)
         moving = ("cost", "total_cost", "pending_seconds", "last_used_at", "last_used", "status", "unread_count")
         before = without(look(api), *moving)
         emulator.import_(file)

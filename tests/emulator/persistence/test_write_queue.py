@@ -45,7 +45,7 @@ def test_change_is_in_database_before_response(tmp_path):
         assert count == 2  # in the log, and as an event
         account = emulator.create_account()
         assert record("account", account.id) is not None
-        emulator.delete_account(account.id)
+        emulator.remove_account(account.id)
         assert record("account", account.id) is None
         kept = api.snapshot(box)
         assert record("snapshot", kept)["status"] == "completed"

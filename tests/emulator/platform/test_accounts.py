@@ -108,11 +108,11 @@ def test_deletion_of_an_account_removes_everything_in_it(emulator, new_api):
     api = new_api(emulator)
     box = api.sandbox()
     snapshot = api.snapshot(box)
-    emulator.delete_account(api.account_id)
+    emulator.remove_account(api.account_id)
     assert_problem(api.get("/account"), 401)
     assert not (emulator.run_dir / "sandboxes" / box).exists()
     assert not list((emulator.run_dir / "snapshots").glob(f"{snapshot}*"))
-    emulator.delete_account(api.account_id)  # harmless
+    emulator.remove_account(api.account_id)  # harmless
 
 
 def test_health_needs_no_key(api):

@@ -301,7 +301,7 @@ def test_sessions_go_with_their_account(own_emulator, new_api):
     emulator = own_emulator(isolation="process")
     api = new_api(emulator)
     api.output(api.sandbox(agents=["claude"]), "claude -p hi")
-    emulator.delete_account(api.account_id)
+    emulator.remove_account(api.account_id)
     assert platform_of(emulator).store.sessions == {}
 
 

@@ -129,7 +129,7 @@ def test_a_deleted_accounts_alerts_are_gone(timed):
     clock.advance(61)
     assert alerts(api)
     store = platform(api).store
-    api.emulator.delete_account(api.account_id)
+    api.emulator.remove_account(api.account_id)
     assert (store.alerts, store.notifications) == ({}, {})
 
 

@@ -143,7 +143,7 @@ def test_a_checkout_page_expires(on):
 def test_the_checkout_of_a_deleted_account_is_gone(own_emulator, new_api):
     api = new_api(own_emulator(isolation="process"))
     url = api.post("/billing/checkout", json={"plan_id": "pro"}).json()["url"]
-    api.emulator.delete_account(api.account_id)
+    api.emulator.remove_account(api.account_id)
     assert_problem(httpx.get(url, trust_env=False, verify=False, timeout=60), 404)
 
 

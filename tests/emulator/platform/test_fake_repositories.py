@@ -87,7 +87,7 @@ def test_files_become_one_commit_with_the_same_id_each_time(view: AccountView):
     assert repo.file("empty") == ""
     [commit] = repo.commits()
     assert commit.subject == "Initial commit"
-    assert (repo.branches(), repo.tags(), repo.pushes) == (["main"], [], [])
+    assert (repo.branches(), repo.tags(), repo.pushes()) == (["main"], [], [])
     assert view.repos.add("https://github.com/acme/same", files, branch="dev").commits()[0].id == commit.id
 
 
@@ -162,7 +162,12 @@ def test_empty_repository_gets_its_first_commit_by_a_push(view: AccountView, cli
         " && git push origin main && git tag v1 && git push origin v1",
     )
     assert repo.file("f") == "x\n"
-    branch, tag = repo.pushes
+    branch, tag = repo.pushes()
+    assert repo.pushes(last=1) == [tag]
+    assert (repo.branches(last=1), repo.tags(last=1), repo.files(last=1)) == (["main"], ["v1"], ["f"])
+    for listed in (repo.pushes, repo.branches, repo.tags, repo.files, repo.commits):
+        with pytest.raises(ValueError, match="last: must be"):
+            listed(last=0)
     assert (branch.branch, branch.before, branch.sandbox) == ("main", "", box)
     assert branch.after == repo.commits()[0].id
     assert (tag.ref, tag.branch) == ("refs/tags/v1", "")
@@ -275,7 +280,7 @@ def test_token_is_checked_as_github_does(view: AccountView, client: Caged):
     # A credential helper gets the name of the real host.
     store = "git config --global credential.helper store && echo https://u:t0ken-one@github.com > ~/.git-credentials"
     run(client, box, f"{store} && git clone {URL} four && cd four && {AS_USER} commit --allow-empty -qm x && git push")
-    assert len(repo.pushes) == 1
+    assert len(repo.pushes()) == 1
 
 
 def test_create_with_a_token(view: AccountView, client: Caged):
@@ -458,7 +463,7 @@ def test_http_api_takes_files_and_bundles(view: AccountView, emulator: Emulator,
         assert http.get(f"/repos/{made.json()['id']}/file").status_code == 400
         assert http.get(f"/repos/{made.json()['id']}/commits", params={"last": 0}).status_code == 400
         assert len(http.get("/repos").json()) == 2
-        assert http.delete("/repos").status_code == 204
+        assert http.delete("/repos").json() == {"removed": 2}
         assert http.get("/repos").json() == []
 
 
@@ -466,8 +471,24 @@ def test_command_line(view: AccountView, emulator: Emulator, origin: Path):
     where = ["--url", emulator.base_url, "--admin-key", emulator.admin_key, "--account", view.id]
     added = cli_testing.call("repos", "add", URL, str(origin), "--token", "t0ken", *where)
     assert added.stdout.strip() == view.repos.get(URL).id, added.stderr
-    assert cli_testing.call("repos", "branches", URL, *where).stdout == "feature\ntrunk\n"
-    assert cli_testing.call("repos", "files", URL, "--branch", "feature", *where).stdout == "README\nsub dir/é.txt\n"
+    for words, lines, objects in (
+        (["branches", URL], ["NAME", "feature", "trunk"], [{"name": "feature"}, {"name": "trunk"}]),
+        (["branches", URL, "--last", "1"], ["NAME", "trunk"], [{"name": "trunk"}]),
+        (["tags", URL, "--last", "1"], ["NAME", "v1"], [{"name": "v1"}]),
+        (
+            ["files", URL, "--branch", "feature"],
+            ["PATH", "README", "sub dir/é.txt"],
+            [{"path": "README"}, {"path": "sub dir/é.txt"}],
+        ),
+        (["files", URL, "--branch", "feature", "--last", "1"], ["PATH", "sub dir/é.txt"], [{"path": "sub dir/é.txt"}]),
+    ):
+        assert cli_testing.call("repos", *words, *where).stdout.splitlines() == lines
+        printed = cli_testing.call("repos", *words, "--json", *where).stdout.splitlines()
+        assert [json.loads(line) for line in printed] == objects
+    for what in ("branches", "tags", "files", "commits", "pushes"):
+        refused = cli_testing.call("repos", what, URL, "--last", "0", *where)
+        assert refused.returncode == 1
+        assert "last: must be" in refused.stderr
     printed = cli_testing.run("repos", "file", URL, "README", *where, env=dict(os.environ))
     assert printed.stdout == "first\n", printed.stderr
     assert "first" in cli_testing.call("repos", "commits", URL, *where).stdout

@@ -39,7 +39,7 @@ def web(emulator):
         client.emulator = emulator
         yield client
     for account_id in made:
-        emulator.delete_account(account_id)
+        emulator.remove_account(account_id)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_session_expires_after_a_week(own_emulator):
 
 def test_a_deleted_account_is_logged_out(web, dashboard):
     api = dashboard(web.signup("leo@example.com"))
-    web.emulator.delete_account(api.account_id)
+    web.emulator.remove_account(api.account_id)
     assert_problem(api.get("/account"), 401)
     assert_problem(web.login("leo@example.com"), 401)
 

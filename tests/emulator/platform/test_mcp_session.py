@@ -30,7 +30,7 @@ def shared_sandbox(emulator):
     kept by the session, and each has a session of its own."""
     with api_of(emulator) as api:
         yield api, api.sandbox()
-    emulator.delete_account(api.account_id)
+    emulator.remove_account(api.account_id)
 
 
 @pytest.fixture

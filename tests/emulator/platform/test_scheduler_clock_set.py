@@ -290,7 +290,7 @@ def test_dashboard_session_expires_as_long_after(emulator, api, name):
             advance(dashboard, hours=5)
             assert dashboard.get("/sandboxes").status_code == 401
     finally:
-        emulator.delete_account(account)
+        emulator.remove_account(account)
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def seen(emulator):
         _account(call, emulator)
         call("sandboxes.destroy", id=call("sandboxes.list")[0]["id"])
         yield call
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
 
 
 def _sandboxes(call, api):
@@ -186,7 +186,7 @@ def _account(call, emulator):
         made = call("account.get")["id"]
         call("account.revoke_session", id=login)
         call.api = owner
-    emulator.delete_account(made)
+    emulator.remove_account(made)
 
 
 @each("name", sorted(ANSWERS))

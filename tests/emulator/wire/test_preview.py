@@ -64,7 +64,7 @@ def site(isolated):
         box = api.sandbox(network_mode="none", timeout=86400)
         serve(api, box)
         yield Site(api, box)
-    isolated.delete_account(api.account_id)
+    isolated.remove_account(api.account_id)
 
 
 @pytest.fixture

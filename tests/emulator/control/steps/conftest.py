@@ -24,7 +24,7 @@ def new_api(emulator: Emulator) -> Iterator[Callable[[], Api]]:
     for one in made:
         one.close()
         if any(account.id == one.account_id for account in emulator.accounts()):
-            emulator.delete_account(one.account_id)
+            emulator.remove_account(one.account_id)
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_steps_of_a_deleted_account_are_gone(new_api: Callable[[], Api]):
     )
     thread.start()
     eventually(lambda: [s for s in steps_of(api) if s.kind == "command"], "the command")
-    api.emulator.delete_account(api.account_id)
+    api.emulator.remove_account(api.account_id)
     thread.join(60)
     client.close()
     every = api.emulator.journal.steps(account="*")

@@ -119,7 +119,7 @@ def test_without_a_name_it_is_the_first(own_emulator):
         assert remote.faults.add(status=500).info.account == "*"
         assert [fault.account for fault in remote.faults.list()] == [first, "*"]
     assert [fault.account for fault in emulator.faults.list()] == [first, "*"]
-    emulator.delete_account(first)
+    emulator.remove_account(first)
     emulator.faults.list()  # the next is the first now
 
 
@@ -141,12 +141,12 @@ def test_accounts_are_made_seen_and_deleted(own_emulator):
                 "sandboxes": 1,
                 "snapshots": 0,
             }
-            emulator.delete_account(made.id)
+            emulator.remove_account(made.id)
             with pytest.raises(CagedAuthError):
                 client.account.get()
-        emulator.delete_account(made.id)  # harmless
+        emulator.remove_account(made.id)  # harmless
         with pytest.raises(ValueError, match="this call is about one account"):
-            emulator.delete_account("*")
+            emulator.remove_account("*")
         assert len(remote._admin.call("GET", "/accounts")) == 1
 
 
@@ -156,7 +156,7 @@ def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
     with emulator.client(account.api_key) as client:
         box = client.sandboxes.create(template="minimal").id
         client.snapshots.wait(client.snapshots.create(box).id)
-    emulator.delete_account(account.id)
+    emulator.remove_account(account.id)
     store = platform_of(emulator).store
     assert (store.sandboxes, store.snapshots, list(store.keys)) == ({}, {}, [emulator.api_key])
     until(lambda: list((emulator.run_dir / "snapshots").iterdir()) == [])

@@ -272,7 +272,7 @@ def test_stream_ends_when_the_account_is_deleted(
     thread = threading.Thread(target=lambda: found.extend(transport.journal.follow(account=account)))
     thread.start()
     eventually(lambda: log.listeners == 1, "the listener")
-    emulator.delete_account(account)
+    emulator.remove_account(account)
     thread.join(60)
     assert not thread.is_alive()
     eventually(lambda: log.listeners == 0, "the listener to go")
@@ -280,7 +280,7 @@ def test_stream_ends_when_the_account_is_deleted(
 
 def test_stream_of_a_deleted_account_is_refused(transport: BaseEmulator, emulator: Emulator):
     account = emulator.create_account()
-    emulator.delete_account(account)
+    emulator.remove_account(account)
     with pytest.raises(RuntimeError):
         list(transport.journal.follow(wait=0, account=account))
 
