@@ -74,10 +74,10 @@ class LocalResult:
 
 Action = Union[Request, Pause, LocalWork]
 Outcome = Union[httpx.Response, LocalResult, Exception, None]
-Plan = Generator[Action, Outcome, T]
+CallPlan = Generator[Action, Outcome, T]
 
 
-def locally(function: Callable[[], T]) -> Plan[T]:
+def locally(function: Callable[[], T]) -> CallPlan[T]:
     """Do work on local files as an action of a plan. Returns its result, and raises what it raises.
 
     It may take some 100 ms at most: a coroutine that is cancelled does not wait for it.
@@ -89,7 +89,7 @@ def locally(function: Callable[[], T]) -> Plan[T]:
     raise outcome
 
 
-def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None) -> Plan[T]:
+def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None) -> CallPlan[T]:
     """Carry out one call, with retries.
 
     Args:
@@ -109,7 +109,7 @@ def perform(settings: Settings, call: Call[T], deadline: Optional[float] = None)
 
 def _attempts(
     settings: Settings, call: Call[T], deadline: Optional[float], observed: Optional[ObservedCall]
-) -> Plan[T]:
+) -> CallPlan[T]:
     request = build(settings, call, _observation.headers() if observed is None else observed.headers)
     retries = 0
     maybe_done = False

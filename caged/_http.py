@@ -14,7 +14,7 @@ import httpx
 from . import _timing
 from ._call import Call
 from ._constants import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS
-from ._core import LocalWork, Outcome, Pause, Plan, Request, perform
+from ._core import CallPlan, LocalWork, Outcome, Pause, Request, perform
 from ._errors import CagedError
 from ._event_loop import EventLoop
 from ._settings import Settings
@@ -68,7 +68,7 @@ class Session:
         """Carry out one call."""
         return self.run(perform(self.settings, call))
 
-    def run(self, plan: Plan[T]) -> T:
+    def run(self, plan: CallPlan[T]) -> T:
         """Carry out a plan to its result."""
         outcome: Outcome = None
         try:
@@ -127,7 +127,7 @@ class AsyncSession:
         """Carry out one call."""
         return await self.run(perform(self.settings, call))
 
-    async def run(self, plan: Plan[T]) -> T:
+    async def run(self, plan: CallPlan[T]) -> T:
         """Carry out a plan to its result."""
         outcome: Outcome = None
         try:

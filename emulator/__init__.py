@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .control.repositories import RepositoryInfo
     from .control.stubs import Output, StubInfo
     from .control_client.agents import Agent, Agents, ReplyHandle
-    from .control_client.base_emulator import Account, AccountView, BaseEmulator
+    from .control_client.base_emulator import AccountInfo, AccountView, BaseEmulator
     from .control_client.callbacks import CallbackError
     from .control_client.clock import Clock
     from .control_client.commands import Commands, StubHandle
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .scenario import LoadedScenario, ScenarioError
 
 __all__ = [
-    "Account",
+    "AccountInfo",
     "AccountView",
     "Agent",
     "Agents",
@@ -137,7 +137,7 @@ _MODULES = {
     "control.repositories": ("RepositoryInfo",),
     "control.stubs": ("Output", "StubInfo"),
     "control_client.agents": ("Agent", "Agents", "ReplyHandle"),
-    "control_client.base_emulator": ("Account", "AccountView", "BaseEmulator"),
+    "control_client.base_emulator": ("AccountInfo", "AccountView", "BaseEmulator"),
     "control_client.callbacks": ("CallbackError",),
     "control_client.clock": ("Clock",),
     "control_client.commands": ("Commands", "StubHandle"),

@@ -22,7 +22,7 @@ class Key:
 
 
 @dataclass
-class Account:
+class AccountRecord:
     id: str
     name: str
     email: str
@@ -124,7 +124,7 @@ class Notification:
 @dataclass
 class Port:
     """A TCP port that a sandbox's processes listen on. `address`: by which it is reached from within. `window`: of
-    its preview's rate, as `Account.window`."""
+    its preview's rate, as `AccountRecord.window`."""
 
     port: int
     address: str
@@ -236,7 +236,7 @@ class Snapshot:
 
 class Store:
     def __init__(self) -> None:
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, AccountRecord] = {}
         self.keys: dict[str, Key] = {}  # by secret
         self.sandboxes: dict[str, Sandbox] = {}
         self.snapshots: dict[str, Snapshot] = {}

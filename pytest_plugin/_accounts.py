@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional
 import pytest
 
 from caged.emulator.control_client import local_accounts
-from caged.emulator.control_client.base_emulator import Account, AccountView
+from caged.emulator.control_client.base_emulator import AccountInfo, AccountView
 from caged.emulator.control_client.controls import Controls
 
 from ._closing import close_async
@@ -58,7 +58,7 @@ class EmulatorAccount(_Clients, AccountView):
 
     __slots__ = ("_closing",)
 
-    def __init__(self, emulator: BaseEmulator, account: Account) -> None:
+    def __init__(self, emulator: BaseEmulator, account: AccountInfo) -> None:
         super().__init__(emulator, account)
         self._closing = ExitStack()
 
@@ -68,7 +68,7 @@ def create_account(emulator: BaseEmulator, config: pytest.Config, name: str) -> 
     record = config.stash[POLICY].trace != "off"
     admin = emulator._admin
     if admin.is_local:
-        return EmulatorAccount(emulator, Account(*local_accounts.create(admin, name, record)))
+        return EmulatorAccount(emulator, AccountInfo(*local_accounts.create(admin, name, record)))
     return EmulatorAccount(emulator, emulator.create_account(name, record_file_changes=record))
 
 

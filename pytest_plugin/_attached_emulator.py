@@ -10,7 +10,7 @@ from typing import Optional
 import httpx
 import pytest
 
-from caged.emulator import Account, EmulatorError, RemoteEmulator
+from caged.emulator import AccountInfo, EmulatorError, RemoteEmulator
 from caged.emulator.control.current_account import OWNER_VARIABLE
 from caged.emulator.control.identifiers import IdOrObject, id_of
 from caged.emulator.control_client.transport import AdminRequestError
@@ -23,7 +23,7 @@ class AttachedEmulator(RemoteEmulator):
 
     def __init__(self, url: str, admin_key: str) -> None:
         super().__init__(url, admin_key)
-        self._own: Optional[Account] = None
+        self._own: Optional[AccountInfo] = None
         self._created: dict[str, None] = {}
         self._outer_owner: Optional[str] = None
 
@@ -40,7 +40,7 @@ class AttachedEmulator(RemoteEmulator):
         """The owner of controls for all accounts that this process and its children add."""
         return self._transport.owner
 
-    def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> Account:
+    def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> AccountInfo:
         """Create an account that is deleted at the end of the run, if not before."""
         account = super().create_account(name, record_file_changes=record_file_changes)
         self._created[account.id] = None

@@ -51,7 +51,7 @@ class EmulatorScope:
         self.closing = ExitStack()
 
     def connections(self, config: pytest.Config) -> Optional[SharedConnections]:
-        """Those of the run, where the emulator is on this machine."""
+        """Return the connections of the run; None for an emulator on another machine or over https."""
         from ._shared_connections import shared_connections
 
         return shared_connections(config, self.base_url)

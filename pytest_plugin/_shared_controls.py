@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SharedControls:
-    """Those that were added since the present test began, except by fixtures of wider scope.
+    """Controls of all accounts that were added since the present test began, except by fixtures of wider scope.
 
     On an emulator of this process these are all new ones. On one that other processes use, too, a control says who
     added it (`Caged-Owner`); those of other owners are left alone, and those without an owner are attributed to each
@@ -35,7 +35,7 @@ class SharedControls:
         return [one for one in self._listed() if one.id not in self._earlier]
 
     def without_owner(self, controls: list[SharedControl]) -> list[SharedControl]:
-        """Those of some that may be of another process."""
+        """Select the controls that may be of another process."""
         return [one for one in controls if self._owner is not None and not one.owner]
 
     def unused(self) -> list[str]:
@@ -51,7 +51,7 @@ class SharedControls:
         return added
 
     def remaining(self, controls: list[SharedControl]) -> list[SharedControl]:
-        """Those of some that still exist, as they are now."""
+        """Return the controls that still exist, as they are now."""
         ids = {one.id for one in controls}
         return [one for one in self._listed() if one.id in ids]
 

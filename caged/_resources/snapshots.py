@@ -9,7 +9,7 @@ from .. import _arguments as arguments
 from .. import _timing
 from .._call import Call, ExpectedContent, ignore
 from .._constants import SNAPSHOT_POLL_FIRST, SNAPSHOT_POLL_LONGEST, SNAPSHOT_WAIT_TIMEOUT
-from .._core import Pause, Plan, perform
+from .._core import CallPlan, Pause, perform
 from .._errors import CagedError, CagedTimeoutError
 from .._http import AsyncSession, Session
 from .._models.snapshots import Snapshot, SnapshotDownload
@@ -68,7 +68,7 @@ def restore_into(snapshot_id: str, target_sandbox_id: str) -> Call[None]:
     return Call("POST", at(snapshot_id, "/restore"), ExpectedContent.NOTHING, ignore, body=body)
 
 
-def restore(settings: Settings, snapshot_id: str, target_sandbox_id: Optional[str]) -> Plan[None]:
+def restore(settings: Settings, snapshot_id: str, target_sandbox_id: Optional[str]) -> CallPlan[None]:
     """Restore. The API requires a target; without one, the sandbox of the snapshot is looked up."""
     if target_sandbox_id is None:
         snapshot = yield from perform(settings, get(snapshot_id))
@@ -78,7 +78,7 @@ def restore(settings: Settings, snapshot_id: str, target_sandbox_id: Optional[st
     yield from perform(settings, restore_into(snapshot_id, target_sandbox_id))
 
 
-def wait(settings: Settings, snapshot_id: str, timeout: Optional[float]) -> Plan[Snapshot]:
+def wait(settings: Settings, snapshot_id: str, timeout: Optional[float]) -> CallPlan[Snapshot]:
     """Request the snapshot, less and less often, until it is not pending any more."""
     call = get(snapshot_id)
     limit = arguments.seconds("timeout", timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._api_errors import CagedAPIError
 from .._call import Call, ExpectedContent
-from .._core import Plan, perform
+from .._core import CallPlan, perform
 from .._models.tickets import SocketTicket
 from .._settings import Settings
 
@@ -15,7 +15,7 @@ def socket_ticket() -> Call[SocketTicket]:
     return Call("POST", path, ExpectedContent.OBJECT, SocketTicket.from_api, repeatable=True)
 
 
-def credential(settings: Settings) -> Plan[str]:
+def credential(settings: Settings) -> CallPlan[str]:
     """What to open one WebSocket with: a fresh ticket, or the API key where the server is too old for tickets."""
     try:
         ticket = yield from perform(settings, socket_ticket())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .. import _arguments as arguments
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import CagedAgentError, CagedError
 from .agent_dialects import AgentDialect, AgentFailure, AgentReply, Form, UnreadableOutput, dialect
 from .binding import Binding
@@ -61,7 +61,7 @@ def checked_prompt(
     return AgentPrompt(call, prompt, form, call.dialect.words(model, session, form, call.options), limit)
 
 
-def ask(binding: Binding, prompt: AgentPrompt) -> Plan[AgentReply]:
+def ask(binding: Binding, prompt: AgentPrompt) -> CallPlan[AgentReply]:
     """Run the agent's command, and read its reply."""
     call = prompt.call
     result = yield from run(binding, prompt.words, call.cwd, call.env, prompt.text, None, prompt.timeout, False)

@@ -9,7 +9,7 @@ from typing import Any, Optional, TypeVar
 from .. import _timing
 from .._closeable import AsyncCloseable, Closeable
 from .._constants import EXEC_TIMEOUT
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import CagedCommandTimeoutError, CagedError, CagedProcessLostError
 from .._naming import public
 from .._tracebacks import short_tracebacks
@@ -49,7 +49,7 @@ class AgentRun:
         self._line = ""
         self._timed_out = False
 
-    def next_events(self) -> Plan[list[dict[str, Any]]]:
+    def next_events(self) -> CallPlan[list[dict[str, Any]]]:
         """Start the agent, if that has not been done, and return its next events; none after some seconds without one,
         or when it has ended.
 
@@ -100,7 +100,7 @@ class AgentRun:
             self._line = ""
         return [event for event in map(event_of, lines) if event is not None]
 
-    def _finish(self, record: ProcessRecord) -> Plan[None]:
+    def _finish(self, record: ProcessRecord) -> CallPlan[None]:
         state = yield from look(self._binding, record)
         self.over = True
         exit_code = state.exit_code or 0
@@ -118,7 +118,7 @@ class AgentRun:
     def _printed(self) -> tuple[bytes, bytes]:
         return bytes(self._streams["stdout"]), bytes(self._streams["stderr"])
 
-    def end(self) -> Plan[None]:
+    def end(self) -> CallPlan[None]:
         """End the agent and all its processes, if it runs."""
         if not self.over and self._record is not None:
             yield from kill(self._binding, self._record, "KILL")

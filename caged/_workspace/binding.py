@@ -11,7 +11,7 @@ from typing import Any, Optional, TypeVar, Union
 
 from .. import _arguments as arguments
 from .._constants import EXEC_TIMEOUT
-from .._core import Plan, perform
+from .._core import CallPlan, perform
 from .._errors import CagedError, CagedSandboxError
 from .._http import AsyncSession, Session
 from .._models.sandboxes import ExecResult, Sandbox
@@ -78,7 +78,7 @@ class Binding:
         names, self.finished = self.finished, []
         return names
 
-    def send(self, text: str, timeout: Optional[float], repeatable: bool = False) -> Plan[ExecResult]:
+    def send(self, text: str, timeout: Optional[float], repeatable: bool = False) -> CallPlan[ExecResult]:
         """Run a command of the shell.
 
         Args:
@@ -95,7 +95,7 @@ class Binding:
 
     def execute(
         self, title: str, script: str, timeout: Optional[float] = EXEC_TIMEOUT, repeatable: bool = False
-    ) -> Plan[str]:
+    ) -> CallPlan[str]:
         """Run a script of the SDK's own, and return its output.
 
         Args:
@@ -114,7 +114,7 @@ class Binding:
             raise self.failure(output or result.output)
         return output
 
-    def interruptible(self, plan: Plan[T], removal: str) -> Plan[T]:
+    def interruptible(self, plan: CallPlan[T], removal: str) -> CallPlan[T]:
         """Carry out a plan that removes what it made where it fails.
 
         Args:
@@ -128,7 +128,7 @@ class Binding:
             self.left.append(removal)
             raise
 
-    def remove_left(self) -> Plan[None]:
+    def remove_left(self) -> CallPlan[None]:
         """Remove what interrupted calls have left. Where that fails, the interruption is still what to report."""
         lines, self.left = self.left, []
         yield from self.execute("remove what is left", "".join(f"{line}\n" for line in lines) + ":\n", _REMOVAL)
@@ -179,7 +179,7 @@ class Bound:
         self._binding = bound(session.settings, sandbox, opened)
         self.id = self._binding.sandbox_id
 
-    def _run(self, plan: Plan[T]) -> T:
+    def _run(self, plan: CallPlan[T]) -> T:
         try:
             return self._session.run(plan)
         finally:
@@ -199,7 +199,7 @@ class AsyncBound:
         self._binding = bound(session.settings, sandbox, opened)
         self.id = self._binding.sandbox_id
 
-    async def _run(self, plan: Plan[T]) -> T:
+    async def _run(self, plan: CallPlan[T]) -> T:
         try:
             return await self._session.run(plan)
         finally:

@@ -10,7 +10,7 @@ from typing import IO, Any, Optional, Union
 from .. import _arguments as arguments
 from .. import _timing
 from .._constants import EXEC_TIMEOUT
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import (
     CagedCommandError,
     CagedCommandTimeoutError,
@@ -76,7 +76,7 @@ def run(
     user: Any,
     timeout: Any,
     check: bool,
-) -> Plan[RunResult]:
+) -> CallPlan[RunResult]:
     """Run a command to its end."""
     spec = checked_command(command, cwd, env, user)
     limit = EXEC_TIMEOUT if timeout is None else arguments.seconds("timeout", timeout)
@@ -103,7 +103,9 @@ def run(
     return result
 
 
-def _timeout_error(binding: Binding, name: str, command: str, limit: Optional[float]) -> Plan[CagedCommandTimeoutError]:
+def _timeout_error(
+    binding: Binding, name: str, command: str, limit: Optional[float]
+) -> CallPlan[CagedCommandTimeoutError]:
     """End a command that takes too long. Returns the error to raise."""
     try:
         stdout, stderr = yield from end_processes(binding, name)
@@ -114,7 +116,7 @@ def _timeout_error(binding: Binding, name: str, command: str, limit: Optional[fl
 
 def fitting_script(
     binding: Binding, name: str, spec: CommandSpec, make: Callable[[bool], str], limit: int
-) -> Plan[str]:
+) -> CallPlan[str]:
     """The script of a command. A long command, and long variables, are put into a file.
 
     Args:
@@ -128,7 +130,7 @@ def fitting_script(
     return make(True)
 
 
-def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
+def send_stdin(binding: Binding, name: str, stdin: Any) -> CallPlan[StandardInput]:
     """Bring the standard input into the sandbox, unless it is short."""
     if stdin is None:
         return StandardInput()
@@ -146,7 +148,7 @@ def send_stdin(binding: Binding, name: str, stdin: Any) -> Plan[StandardInput]:
     return StandardInput(f"<{files_of(name)}.0")
 
 
-def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) -> Plan[tuple[bytes, bytes]]:
+def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) -> CallPlan[tuple[bytes, bytes]]:
     """The streams, of what the script printed."""
     try:
         printed = read_result(name, answer.output)
@@ -168,7 +170,7 @@ def _read(binding: Binding, spec: CommandSpec, name: str, answer: ExecResult) ->
     return stdout, stderr
 
 
-def _read_files(binding: Binding, name: str, exit_code: int) -> Plan[PrintedResult]:
+def _read_files(binding: Binding, name: str, exit_code: int) -> CallPlan[PrintedResult]:
     """The result of a command whose script has not printed it, see `command_script`."""
     ran = f"the command ran and exited with {exit_code}, but its output could not be "
     try:
@@ -181,7 +183,7 @@ def _read_files(binding: Binding, name: str, exit_code: int) -> Plan[PrintedResu
         raise binding.failure(output, f"{ran}read: ") from None
 
 
-def _fetch(binding: Binding, name: str, exit_code: int) -> Plan[tuple[bytes, bytes]]:
+def _fetch(binding: Binding, name: str, exit_code: int) -> CallPlan[tuple[bytes, bytes]]:
     """Both streams of a command that printed much."""
     try:
         stdout = yield from fetch(binding, f"{files_of(name)}.1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _arguments as arguments
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import CagedError
 from .binding import Binding, new_name
 from .file_stat import EMIT, FileStat, parse
@@ -48,7 +48,7 @@ done
 SKIP_NOTHING = "skip() { return 1;}\n"
 
 
-def list_(binding: Binding, path: Any, recursive: Any, glob: Any) -> Plan[list[FileStat]]:
+def list_(binding: Binding, path: Any, recursive: Any, glob: Any) -> CallPlan[list[FileStat]]:
     """The entries of a directory that match, sorted by path."""
     checked = absolute(path)
     deep = arguments.boolean("recursive", recursive)
@@ -65,7 +65,7 @@ def list_(binding: Binding, path: Any, recursive: Any, glob: Any) -> Plan[list[F
     return sorted(entries, key=lambda entry: entry.path.split("/"))
 
 
-def records(binding: Binding, path: str, deep: bool, skip: str, more: str = "") -> Plan[list[FileStat]]:
+def records(binding: Binding, path: str, deep: bool, skip: str, more: str = "") -> CallPlan[list[FileStat]]:
     """What is known of each entry, as the sandbox finds them.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Optional
 
-from .._core import Plan, perform
+from .._core import CallPlan, perform
 from .._errors import CagedError, CagedSandboxError, caused_by
 from .._models.sandboxes import Sandbox
 from .._resources.sandbox_calls import destroy, logs
@@ -19,7 +19,7 @@ _LONGEST_REASON = 2000
 CREATION_PATIENCE = 30.0
 
 
-def creation_error(settings: Settings, sandbox: Sandbox, fate: str) -> Plan[CagedSandboxError]:
+def creation_error(settings: Settings, sandbox: Sandbox, fate: str) -> CallPlan[CagedSandboxError]:
     """The error for a sandbox that was created with status ``error``, with the reason from its log.
 
     Args:
@@ -35,7 +35,7 @@ def creation_error(settings: Settings, sandbox: Sandbox, fate: str) -> Plan[Cage
     )
 
 
-def remove(settings: Settings, sandbox_id: str, error: Optional[BaseException]) -> Plan[bool]:
+def remove(settings: Settings, sandbox_id: str, error: Optional[BaseException]) -> CallPlan[bool]:
     """Destroy a sandbox, if it is still there. Returns False if that failed.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import IO, Any, Optional, Union
 
 from .. import _arguments as arguments
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import (
     CagedError,
     CagedFileNotFoundError,
@@ -49,7 +49,7 @@ _SENT_IN_SCRIPT = 64 * 1024
 _BYTES_OF_PATH = 8
 
 
-def read_bytes(binding: Binding, path: Any) -> Plan[bytes]:
+def read_bytes(binding: Binding, path: Any) -> CallPlan[bytes]:
     """Read a whole file."""
     checked = absolute(path)
     content = bytearray()
@@ -63,7 +63,7 @@ def read_bytes(binding: Binding, path: Any) -> Plan[bytes]:
     return bytes(content)
 
 
-def first_piece(binding: Binding, path: str, check: str = "") -> Plan[tuple[int, bytes]]:
+def first_piece(binding: Binding, path: str, check: str = "") -> CallPlan[tuple[int, bytes]]:
     """The size of a file, and its first piece, in one call.
 
     Args:
@@ -86,7 +86,7 @@ def first_piece(binding: Binding, path: str, check: str = "") -> Plan[tuple[int,
     return number(size), decode_base64(binding, encoded)
 
 
-def next_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
+def next_piece(binding: Binding, path: str, number: int) -> CallPlan[bytes]:
     """A further piece of a file, counted from 0; empty at its end."""
     body = variables(p=path) + (
         f'stat -L -c \'\' -- "$p" >/dev/null||exit 1\ndd if="$p" bs={PIECE} skip={number} count=1 2>/dev/null|base64\n'
@@ -95,7 +95,7 @@ def next_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
     return decode_base64(binding, output)
 
 
-def read_text(binding: Binding, path: Any, encoding: Any) -> Plan[str]:
+def read_text(binding: Binding, path: Any, encoding: Any) -> CallPlan[str]:
     """Read a whole file as text."""
     name = arguments.text("encoding", encoding)
     try:
@@ -112,7 +112,7 @@ def read_text(binding: Binding, path: Any, encoding: Any) -> Plan[str]:
         ) from None
 
 
-def write(binding: Binding, path: Any, content: Any) -> Plan[None]:
+def write(binding: Binding, path: Any, content: Any) -> CallPlan[None]:
     """Write a file: whole, or not at all."""
     checked = yield from written_file(binding, "cannot write", path)
     if isinstance(content, str):
@@ -128,7 +128,7 @@ def write(binding: Binding, path: Any, content: Any) -> Plan[None]:
     yield from write_pieces(binding, checked, content)
 
 
-def _write_short(binding: Binding, path: str, content: bytes, name: str) -> Plan[None]:
+def _write_short(binding: Binding, path: str, content: bytes, name: str) -> CallPlan[None]:
     # In base64's other alphabet no text is a path; an emulator without isolation rewrites paths in commands.
     encoded = base64.urlsafe_b64encode(content).decode()
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
@@ -143,7 +143,7 @@ def write_pieces(
     mode: Optional[int] = None,
     mtime: Optional[int] = None,
     progress: Optional[Callable[[int], object]] = None,
-) -> Plan[None]:
+) -> CallPlan[None]:
     """Write a file of any size: a new one beside it, which takes its place at the end.
 
     Args:
@@ -164,7 +164,7 @@ def _write_pieces(
     mtime: Optional[int],
     progress: Optional[Callable[[int], object]],
     name: str,
-) -> Plan[None]:
+) -> CallPlan[None]:
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
     body += ': >"$t"||exit 1\nprintf %s "$t"\n'
     temporary = yield from make_place(binding, path, name, body)
@@ -181,7 +181,7 @@ def _write_pieces(
         raise
 
 
-def exists(binding: Binding, path: Any) -> Plan[bool]:
+def exists(binding: Binding, path: Any) -> CallPlan[bool]:
     """Whether a path leads to something."""
     checked = absolute(path)
     # The operating system finds nothing where a slash is behind the name of a file.
@@ -191,7 +191,7 @@ def exists(binding: Binding, path: Any) -> Plan[bool]:
     return output.strip() == "yes"
 
 
-def stat(binding: Binding, path: Any, follow_symlinks: Any) -> Plan[FileStat]:
+def stat(binding: Binding, path: Any, follow_symlinks: Any) -> CallPlan[FileStat]:
     """What is known of a path."""
     checked = absolute(path)
     key = new_name()
@@ -207,7 +207,7 @@ def stat(binding: Binding, path: Any, follow_symlinks: Any) -> Plan[FileStat]:
     return records[0]
 
 
-def mkdir(binding: Binding, path: Any, parents: Any, exist_ok: Any) -> Plan[None]:
+def mkdir(binding: Binding, path: Any, parents: Any, exist_ok: Any) -> CallPlan[None]:
     """Make a directory."""
     checked = absolute_new(path)
     body = variables(p=checked)
@@ -221,7 +221,7 @@ def mkdir(binding: Binding, path: Any, parents: Any, exist_ok: Any) -> Plan[None
     yield from work_on(binding, "cannot make the directory", checked, body)
 
 
-def remove(binding: Binding, path: Any, recursive: Any, missing_ok: Any) -> Plan[None]:
+def remove(binding: Binding, path: Any, recursive: Any, missing_ok: Any) -> CallPlan[None]:
     """Remove a file or a directory."""
     checked = absolute(path)
     if checked == "/":
@@ -256,7 +256,7 @@ fi
 """
 
 
-def move(binding: Binding, source: Any, target: Any) -> Plan[None]:
+def move(binding: Binding, source: Any, target: Any) -> CallPlan[None]:
     """Rename a file or directory."""
     old = absolute(source, "source")
     new = yield from written_file(binding, "cannot move to", target, "target")
@@ -272,7 +272,7 @@ def move(binding: Binding, source: Any, target: Any) -> Plan[None]:
     yield from binding.interruptible(work_on(binding, "cannot move", old, body, new), removal(new, name, follow=False))
 
 
-def copy(binding: Binding, source: Any, target: Any) -> Plan[None]:
+def copy(binding: Binding, source: Any, target: Any) -> CallPlan[None]:
     """Copy a file, or a directory with all that is in it."""
     old = absolute(source, "source")
     new = yield from written_file(binding, "cannot copy to", target, "target")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar, Union, overload
 
 from .. import _arguments as arguments
-from .._core import Plan, perform
+from .._core import CallPlan, perform
 from .._errors import CagedError
 from .._literals import SandboxStatus
 from .._models.sandboxes import ExecResult, LogEntry, Port, Sandbox
@@ -84,29 +84,29 @@ class SandboxAttributes:
             raise CagedError(f"sandbox {self._binding.sandbox_id} was not opened by a block; call destroy() at the end")
 
 
-def info(binding: Binding) -> Plan[Sandbox]:
+def info(binding: Binding) -> CallPlan[Sandbox]:
     """Look the sandbox up."""
     sandbox = yield from perform(binding.settings, sandboxes.get(binding.sandbox_id))
     binding.sandbox = sandbox
     return sandbox
 
 
-def pause(binding: Binding) -> Plan[None]:
+def pause(binding: Binding) -> CallPlan[None]:
     yield from perform(binding.settings, sandboxes.pause(binding.sandbox_id))
     _set_status(binding, "paused")
 
 
-def resume(binding: Binding) -> Plan[None]:
+def resume(binding: Binding) -> CallPlan[None]:
     yield from perform(binding.settings, sandboxes.resume(binding.sandbox_id))
     _set_status(binding, "running")
 
 
-def destroy(binding: Binding) -> Plan[None]:
+def destroy(binding: Binding) -> CallPlan[None]:
     yield from perform(binding.settings, sandboxes.destroy(binding.sandbox_id))
     _set_status(binding, "destroyed")
 
 
-def leave(binding: Binding, error: Optional[BaseException]) -> Plan[None]:
+def leave(binding: Binding, error: Optional[BaseException]) -> CallPlan[None]:
     """Destroy the sandbox at the end of its block, if it is still there.
 
     Args:

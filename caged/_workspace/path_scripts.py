@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from .._constants import EXEC_TIMEOUT
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import CagedError
 from .binding import Binding, new_name
 from .paths import absolute, absolute_file, names_directory, path_error
@@ -28,7 +28,9 @@ exit 0
 """
 
 
-def work_on(binding: Binding, action: str, path: str, body: str, target: str = "", preparation: str = "") -> Plan[str]:
+def work_on(
+    binding: Binding, action: str, path: str, body: str, target: str = "", preparation: str = ""
+) -> CallPlan[str]:
     """Run the script of one operation on a path. Returns what it printed.
 
     Args:
@@ -95,7 +97,7 @@ def require_directory(given: Any, variable: str = "p") -> str:
     return f"stat -L -c '' -- \"${variable}\" >/dev/null||exit 1\n[ -d \"${variable}\" ]||refuse 'Not a directory'\n"
 
 
-def written_file(binding: Binding, action: str, given: Any, name: str = "path") -> Plan[str]:
+def written_file(binding: Binding, action: str, given: Any, name: str = "path") -> CallPlan[str]:
     """The absolute path of a file that is written.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any, Callable, Optional, Union
 
-from .._core import Plan, locally, perform
+from .._core import CallPlan, locally, perform
 from .._errors import CagedError, CagedPathError
 from .._resources.files import write
 from .binding import Binding, decode_base64, new_name
@@ -26,7 +26,7 @@ Source = Union[bytes, IO[bytes], IO[str], Iterator[bytes]]
 PIECE = 3 * 1024 * 1024
 
 
-def put(binding: Binding, path: str, source: Source) -> Plan[int]:
+def put(binding: Binding, path: str, source: Source) -> CallPlan[int]:
     """Write a file of the SDK's own from its beginning. Returns its size in bytes."""
     yield from binding.execute("begin a file", f"{MAKE_SCRATCH}: >{shlex.quote(path)}")
     return (yield from append(binding, path, source, path))
@@ -34,7 +34,7 @@ def put(binding: Binding, path: str, source: Source) -> Plan[int]:
 
 def append(
     binding: Binding, path: str, source: Source, reported: str, progress: Optional[Callable[[int], object]] = None
-) -> Plan[int]:
+) -> CallPlan[int]:
     """Append to a file of the sandbox, which exists. Returns the number of bytes.
 
     Args:
@@ -63,7 +63,7 @@ def append(
             progress(size)
 
 
-def send(binding: Binding, piece: bytes, script: str, reported: str) -> Plan[None]:
+def send(binding: Binding, piece: bytes, script: str, reported: str) -> CallPlan[None]:
     """Send a piece, and run a script that reads it, in base64, on its standard input. The scratch directory exists.
 
     Raises:
@@ -73,7 +73,7 @@ def send(binding: Binding, piece: bytes, script: str, reported: str) -> Plan[Non
     yield from binding.interruptible(_send(binding, piece, script, reported, encoded), f"rm -f {encoded}")
 
 
-def _send(binding: Binding, piece: bytes, script: str, reported: str, encoded: str) -> Plan[None]:
+def _send(binding: Binding, piece: bytes, script: str, reported: str, encoded: str) -> CallPlan[None]:
     text = yield from locally(lambda: base64.b64encode(piece).decode("ascii"))
     try:
         yield from perform(binding.settings, write(binding.sandbox_id, encoded, text))
@@ -111,7 +111,7 @@ def pieces(source: Any) -> Iterator[bytes]:
             yield bytes(data[begin : begin + PIECE])
 
 
-def discard(binding: Binding, *paths: str) -> Plan[None]:
+def discard(binding: Binding, *paths: str) -> CallPlan[None]:
     """Remove what a transfer that failed has left. Where that fails, too, the first error is the one to report."""
     try:
         yield from binding.execute("remove what is left", f"rm -rf -- {shlex.join(paths)}")
@@ -119,7 +119,7 @@ def discard(binding: Binding, *paths: str) -> Plan[None]:
         pass
 
 
-def make_place(binding: Binding, path: str, name: str, body: str) -> Plan[str]:
+def make_place(binding: Binding, path: str, name: str, body: str) -> CallPlan[str]:
     """Make the place for what is to be written to `path`: a new file or directory of a temporary name. Returns it.
 
     Where the answer is lost, and with it the place, what was made is removed.
@@ -138,7 +138,7 @@ def make_place(binding: Binding, path: str, name: str, body: str) -> Plan[str]:
         raise
 
 
-def fetch(binding: Binding, path: str) -> Plan[bytes]:
+def fetch(binding: Binding, path: str) -> CallPlan[bytes]:
     """Read a file of the sandbox, as long as it is when the reading begins."""
     size = number((yield from binding.execute(f"measure {path}", f"wc -c <{shlex.quote(path)}", repeatable=True)))
     content = bytearray()
@@ -150,7 +150,7 @@ def fetch(binding: Binding, path: str) -> Plan[bytes]:
     return bytes(content[:size])
 
 
-def fetch_piece(binding: Binding, path: str, number: int) -> Plan[bytes]:
+def fetch_piece(binding: Binding, path: str, number: int) -> CallPlan[bytes]:
     """Read one piece of a file of the SDK's own, counted from 0; empty at the end of the file.
 
     `files.next_piece` is for a caller's path, whose errors are `CagedPathError`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import CagedError
 from .binding import Binding, decode_base64
 from .command_script import files_of
@@ -48,7 +48,7 @@ rm -f $f.[0-9ct]
 """
 
 
-def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
+def end_processes(binding: Binding, name: str) -> CallPlan[tuple[bytes, bytes]]:
     """End every process of a command. Returns the end of what it printed on stdout and stderr.
 
     Raises:
@@ -64,13 +64,13 @@ def end_processes(binding: Binding, name: str) -> Plan[tuple[bytes, bytes]]:
     return decode_base64(binding, stdout), decode_base64(binding, stderr)
 
 
-def send_signal(binding: Binding, name: str, number: int) -> Plan[None]:
+def send_signal(binding: Binding, name: str, number: int) -> CallPlan[None]:
     """Send a signal to every process of a command; SIGKILL until none is left."""
     send = _KILL if number == _SIGKILL else _SIGNAL.format(number=number)
     yield from binding.execute(f"send signal {number}", scan_functions(name) + _SEND + send, _TIMEOUT)
 
 
-def end_lost_start(binding: Binding, name: str) -> Plan[None]:
+def end_lost_start(binding: Binding, name: str) -> CallPlan[None]:
     """End every process of a command whose start was not answered, and remove its files; nothing where that fails."""
     # The file `.x` keeps a command from starting that arrives later than this.
     script = f"{MAKE_SCRATCH}>{files_of(name)}.x\n{scan_functions(name)}{_SEND}{_KILL}rm -f $f.[!x]\n"

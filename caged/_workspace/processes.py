@@ -13,7 +13,7 @@ from .. import _arguments as arguments
 from .. import _timing
 from .._api_errors import CagedServerError
 from .._constants import EXEC_TIMEOUT
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import (
     CagedConnectionError,
     CagedError,
@@ -88,7 +88,7 @@ class ProcessRecord:
     command: str
 
 
-def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: Any) -> Plan[ProcessRecord]:
+def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: Any) -> CallPlan[ProcessRecord]:
     """Start a command, and return when it runs."""
     spec = checked_command(command, cwd, env, user)
     given = command_line(command)
@@ -122,7 +122,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     raise binding.failure(output)
 
 
-def find_all(binding: Binding) -> Plan[list[tuple[ProcessRecord, State]]]:
+def find_all(binding: Binding) -> CallPlan[list[tuple[ProcessRecord, State]]]:
     """All processes that were started, those that have ended included, the oldest first."""
     output = yield from binding.execute("list processes", list_script(_sandbox(binding)))
     found = []
@@ -151,7 +151,7 @@ def _command_of(encoded: str) -> str:
         return ""
 
 
-def find(binding: Binding, pid: Any) -> Plan[ProcessRecord]:
+def find(binding: Binding, pid: Any) -> CallPlan[ProcessRecord]:
     """The process with a number: the one that runs, or the newest that had it."""
     arguments.integer("pid", pid)
     everything = yield from find_all(binding)
@@ -169,7 +169,7 @@ def describe_process(binding: Binding, record: ProcessRecord) -> str:
     return f"process {record.pid} ({shortened_command(record.command)}) of sandbox {binding.sandbox_id}"
 
 
-def look(binding: Binding, record: ProcessRecord, seconds: float = 0.0) -> Plan[State]:
+def look(binding: Binding, record: ProcessRecord, seconds: float = 0.0) -> CallPlan[State]:
     """The state of a process when it has ended, or after so many seconds.
 
     Raises:
@@ -198,7 +198,7 @@ def _checked(binding: Binding, record: ProcessRecord, state: State) -> State:
     return state
 
 
-def wait(binding: Binding, record: ProcessRecord, timeout: Any) -> Plan[int]:
+def wait(binding: Binding, record: ProcessRecord, timeout: Any) -> CallPlan[int]:
     """Wait until a process ends. Returns its exit code."""
     limit = None if timeout is None else arguments.seconds("timeout", timeout)
     deadline = math.inf if limit is None else _timing.now() + limit
@@ -214,7 +214,7 @@ def wait(binding: Binding, record: ProcessRecord, timeout: Any) -> Plan[int]:
             )
 
 
-def describe_output(binding: Binding, record: ProcessRecord) -> Plan[str]:
+def describe_output(binding: Binding, record: ProcessRecord) -> CallPlan[str]:
     """The end of a message: the last lines that a process has printed."""
     path = files_of(record.name)
     output = yield from binding.execute(
@@ -225,12 +225,12 @@ def describe_output(binding: Binding, record: ProcessRecord) -> Plan[str]:
     return printed_output((decode_base64(binding, stdout), "stdout"), (decode_base64(binding, stderr), "stderr"))
 
 
-def kill(binding: Binding, record: ProcessRecord, signal: Any) -> Plan[None]:
+def kill(binding: Binding, record: ProcessRecord, signal: Any) -> CallPlan[None]:
     """Send a signal to all processes that a command has started."""
     yield from send_signal(binding, record.name, signal_number(signal))
 
 
-def read_output(binding: Binding, record: ProcessRecord) -> Plan[ProcessOutput]:
+def read_output(binding: Binding, record: ProcessRecord) -> CallPlan[ProcessOutput]:
     """All that a process has printed until now."""
     reader = OutputReader(binding, record)
     contents = []
@@ -262,7 +262,7 @@ class OutputReader:
         self._offsets = [0, 0]
         self._decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in range(2)]
 
-    def read(self, seconds: float) -> Plan[tuple[State, list[bytes]]]:
+    def read(self, seconds: float) -> CallPlan[tuple[State, list[bytes]]]:
         """The next bytes of both streams; waits for them so many seconds."""
         script = output_script(self._record.name, self._offsets[0], self._offsets[1], _rounds(seconds))
         title = f"read output of process {self._record.pid}"
@@ -275,7 +275,7 @@ class OutputReader:
             pieces.append(data)
         return parsed_state(line.split()), pieces
 
-    def next_chunks(self, seconds: float = _LOOK) -> Plan[list[OutputChunk]]:
+    def next_chunks(self, seconds: float = _LOOK) -> CallPlan[list[OutputChunk]]:
         """The next chunks; none when it ran and printed nothing for so many seconds, or when it has ended.
 
         Raises:

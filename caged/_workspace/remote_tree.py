@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .._core import Plan
+from .._core import CallPlan
 from .._errors import CagedError, CagedFileNotFoundError, CagedPathError
 from .binding import Binding, decode_base64
 from .directory_listing import SKIP_NOTHING, records
@@ -44,7 +44,7 @@ class RemoteTree:
         return sum(file.size for file in self.files.values())
 
 
-def tree(binding: Binding, root: str, ignore: Sequence[str]) -> Plan[RemoteTree]:
+def tree(binding: Binding, root: str, ignore: Sequence[str]) -> CallPlan[RemoteTree]:
     """List a directory. Sockets, pipes and devices are left out.
 
     Raises:
@@ -157,7 +157,7 @@ case $m in *'shrank by'*|*'short read'*) printf '\\n@alone';; *) printf '\\n@who
 """
 
 
-def fetch_batch(binding: Binding, made: RemoteTree, batch: Sequence[str]) -> Plan[Optional[dict[str, bytes]]]:
+def fetch_batch(binding: Binding, made: RemoteTree, batch: Sequence[str]) -> CallPlan[Optional[dict[str, bytes]]]:
     """The contents of some files; None where each has to be read alone, because its size is not that of its content.
 
     Raises:

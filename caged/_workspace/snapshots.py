@@ -10,7 +10,7 @@ from typing import Any, Optional, TypeVar, Union
 from .. import _arguments as arguments
 from .._call import Call
 from .._constants import SNAPSHOT_WAIT_TIMEOUT
-from .._core import Plan, perform
+from .._core import CallPlan, perform
 from .._errors import CagedError
 from .._models.files import GitDiff
 from .._models.sandboxes import Sandbox, SandboxCreateParams
@@ -32,14 +32,14 @@ _log = logging.getLogger("caged.sandboxes")
 _REPORTED = ("template", "cpus", "memory_mb", "disk_gb", "network_mode", "budget", "timeout")
 
 
-def snapshot(binding: Binding, name: Any, description: Any, timeout: Any) -> Plan[Snapshot]:
+def snapshot(binding: Binding, name: Any, description: Any, timeout: Any) -> CallPlan[Snapshot]:
     """Take a snapshot, and wait until it is completed."""
     arguments.seconds("timeout", timeout)
     begun = yield from perform(binding.settings, snapshots.create(binding.sandbox_id, name, description))
     return (yield from snapshots.wait(binding.settings, begun.id, timeout))
 
 
-def restore(binding: Binding, wanted: Any) -> Plan[None]:
+def restore(binding: Binding, wanted: Any) -> CallPlan[None]:
     snapshot_id = wanted.id if isinstance(wanted, Snapshot) else wanted
     yield from perform(binding.settings, snapshots.restore_into(snapshot_id, binding.sandbox_id))
 
@@ -52,7 +52,7 @@ class Forking:
     made: list[Sandbox] = field(default_factory=list)
 
 
-def prepare(binding: Binding, n: Any, params: Any) -> Plan[Call[Sandbox]]:
+def prepare(binding: Binding, n: Any, params: Any) -> CallPlan[Call[Sandbox]]:
     """Check the arguments of a fork. Returns the call that creates one sandbox."""
     if arguments.integer("n", n) < 1:
         raise CagedError(f"n is {n}; a fork makes at least one sandbox")
@@ -69,28 +69,28 @@ def prepare(binding: Binding, n: Any, params: Any) -> Plan[Call[Sandbox]]:
     return create(options.get("template"), {name: value for name, value in options.items() if name != "template"})
 
 
-def begin(binding: Binding, forking: Forking) -> Plan[str]:
+def begin(binding: Binding, forking: Forking) -> CallPlan[str]:
     """Begin the snapshot. Returns its id."""
     begun = yield from perform(binding.settings, snapshots.create(binding.sandbox_id, None, None))
     forking.snapshot_id = begun.id
     return begun.id
 
 
-def add(binding: Binding, call: Call[Sandbox], forking: Forking) -> Plan[Sandbox]:
+def add(binding: Binding, call: Call[Sandbox], forking: Forking) -> CallPlan[Sandbox]:
     """Create one sandbox."""
     sandbox = yield from perform(binding.settings, call)
     forking.made.append(sandbox)
     return sandbox
 
 
-def fill(binding: Binding, snapshot_id: str, sandbox: Sandbox) -> Plan[None]:
+def fill(binding: Binding, snapshot_id: str, sandbox: Sandbox) -> CallPlan[None]:
     """Restore the snapshot into one sandbox."""
     if sandbox.status == "error":
         raise (yield from creation_error(binding.settings, sandbox, "it is destroyed"))
     yield from perform(binding.settings, snapshots.restore_into(snapshot_id, sandbox.id))
 
 
-def remove_snapshot(binding: Binding, forking: Forking) -> Plan[None]:
+def remove_snapshot(binding: Binding, forking: Forking) -> CallPlan[None]:
     """Delete the snapshot of a fork. A failure is logged."""
     from .._api_errors import CagedNotFoundError
 
@@ -104,7 +104,7 @@ def remove_snapshot(binding: Binding, forking: Forking) -> Plan[None]:
         _log.warning("snapshot %s could not be deleted and may still exist: %s", forking.snapshot_id, problem)
 
 
-def undo(binding: Binding, forking: Forking, error: BaseException) -> Plan[None]:
+def undo(binding: Binding, forking: Forking, error: BaseException) -> CallPlan[None]:
     """Remove what a fork has made that failed with an error."""
     for sandbox in forking.made:
         yield from remove(binding.settings, sandbox.id, error)

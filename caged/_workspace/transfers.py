@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Optional, Union
 
 from .. import _arguments as arguments
-from .._core import Plan, locally
+from .._core import CallPlan, locally
 from .._errors import CagedError, CagedPathError
 from .._tracebacks import short_tracebacks
 from .binding import AsyncBound, Binding, Bound, new_name
@@ -31,7 +31,7 @@ LocalPath = Union[str, "os.PathLike[str]"]
 Progress = Callable[[int, int], object]
 
 
-def upload(binding: Binding, local: Any, remote: Any, ignore: Any, progress: Any) -> Plan[None]:
+def upload(binding: Binding, local: Any, remote: Any, ignore: Any, progress: Any) -> CallPlan[None]:
     """Copy a file or directory of this machine into the sandbox."""
     source, patterns, report = _checked(local, ignore, progress)
     status = yield from locally(lambda: os.stat(source))
@@ -44,7 +44,9 @@ def upload(binding: Binding, local: Any, remote: Any, ignore: Any, progress: Any
         raise CagedError(f"{source!r} is neither a file nor a directory")
 
 
-def _upload_file(binding: Binding, source: str, target: str, status: os.stat_result, report: Progress) -> Plan[None]:
+def _upload_file(
+    binding: Binding, source: str, target: str, status: os.stat_result, report: Progress
+) -> CallPlan[None]:
     file = yield from locally(lambda: open(source, "rb"))  # noqa: SIM115 (closed below)
     with file:
         size = status.st_size
@@ -104,7 +106,7 @@ rm -rf -- "$t"
 
 def _upload_directory(
     binding: Binding, source: str, target: str, patterns: Sequence[str], report: Progress
-) -> Plan[None]:
+) -> CallPlan[None]:
     found = yield from locally(lambda: entries(source, ignoring(patterns)))
     name = new_name()
     yield from binding.interruptible(_upload(binding, source, target, found, report, name), removal(target, name))
@@ -112,7 +114,7 @@ def _upload_directory(
 
 def _upload(
     binding: Binding, source: str, target: str, found: Sequence[LocalEntry], report: Progress, name: str
-) -> Plan[None]:
+) -> CallPlan[None]:
     total, done = size_of(found), 0
     body = f"{variables(p=target, n=name)}{_PREPARE}{MAKE_PARENTS}{_PREPARED}"
     staging = yield from make_place(binding, target, name, body)
@@ -149,7 +151,7 @@ def _sink(part: Part, staging: str) -> str:
     return script
 
 
-def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: Any) -> Plan[None]:
+def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: Any) -> CallPlan[None]:
     """Copy a file or directory of the sandbox to this machine."""
     target, patterns, report = _checked(local, ignore, progress)
     path = absolute(remote, "remote")
@@ -162,12 +164,12 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
         raise CagedPathError(f"cannot download {path!r}: it is a device, a named pipe or a socket", path)
 
 
-def _download_file(binding: Binding, known: FileStat, target: str, report: Progress) -> Plan[None]:
+def _download_file(binding: Binding, known: FileStat, target: str, report: Progress) -> CallPlan[None]:
     with staged_file(target, known.mode, known.mtime.timestamp()) as file:
         yield from _fetch_alone(binding, known, file, report)
 
 
-def _fetch_alone(binding: Binding, known: FileStat, file: BinaryIO, progress: Progress) -> Plan[None]:
+def _fetch_alone(binding: Binding, known: FileStat, file: BinaryIO, progress: Progress) -> CallPlan[None]:
     """Write a file of the sandbox to a local one: one of several pieces as long as it was when it was looked at."""
     done = 0
     size, piece = yield from first_piece(binding, known.path)
@@ -190,7 +192,7 @@ def _fetch_alone(binding: Binding, known: FileStat, file: BinaryIO, progress: Pr
 
 def _download_directory(
     binding: Binding, path: str, known: FileStat, target: str, patterns: Sequence[str], report: Progress
-) -> Plan[None]:
+) -> CallPlan[None]:
     made = yield from tree(binding, path, patterns)
     made.top = known
     done, total = 0, made.size
@@ -205,7 +207,7 @@ def _download_directory(
 
 def _fetch(
     binding: Binding, made: RemoteTree, batch: Sequence[str], staged: StagedDirectory, progress: Callable[[int], object]
-) -> Plan[None]:
+) -> CallPlan[None]:
     contents = None if is_fetched_alone(made.files[batch[0]]) else (yield from fetch_batch(binding, made, batch))
     if contents is not None:
         found = contents

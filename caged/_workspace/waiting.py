@@ -7,7 +7,7 @@ from typing import Any, Optional, Union, get_args
 from .. import _arguments as arguments
 from .. import _timing
 from .._constants import PORT_WAIT_TIMEOUT, SANDBOX_POLL_FIRST, SANDBOX_POLL_LONGEST, STATUS_WAIT_TIMEOUT
-from .._core import Pause, Plan, perform
+from .._core import CallPlan, Pause, perform
 from .._errors import CagedError, CagedSandboxError, CagedTimeoutError
 from .._literals import SandboxStatus
 from .._models.sandboxes import Sandbox
@@ -44,7 +44,7 @@ class _Patience:
         self._deadline = _timing.now() + limit
         self._pause = SANDBOX_POLL_FIRST
 
-    def pause(self) -> Plan[None]:
+    def pause(self) -> CallPlan[None]:
         left = self._deadline - _timing.now()
         if left <= 0:
             self.is_over = True
@@ -53,7 +53,7 @@ class _Patience:
         self._pause = min(self._pause * 1.5, SANDBOX_POLL_LONGEST)
 
 
-def wait_for_port(binding: Binding, port: Any, timeout: Any, process: Any) -> Plan[str]:
+def wait_for_port(binding: Binding, port: Any, timeout: Any, process: Any) -> CallPlan[str]:
     """Request the ports until one is there. Returns its preview URL."""
     if not 1 <= arguments.integer("port", port) <= _LAST_PORT:
         raise CagedError(f"port must be 1 to {_LAST_PORT}, not {port}")
@@ -98,7 +98,7 @@ def _record(binding: Binding, process: Any) -> Optional[ProcessRecord]:
     return process._record
 
 
-def _end_of_log(binding: Binding) -> Plan[str]:
+def _end_of_log(binding: Binding) -> CallPlan[str]:
     """The end of a message: the last entries of the sandbox's log."""
     try:
         entries = yield from perform(binding.settings, sandboxes.logs(binding.sandbox_id, _LOG_ENTRIES))
@@ -108,7 +108,7 @@ def _end_of_log(binding: Binding) -> Plan[str]:
     return f"\nThe end of its log:\n{text or '(empty)'}"
 
 
-def wait_until(binding: Binding, status: Any, timeout: Any) -> Plan[Sandbox]:
+def wait_until(binding: Binding, status: Any, timeout: Any) -> CallPlan[Sandbox]:
     """Request the sandbox until it has a status."""
     from .._api_errors import CagedNotFoundError
 

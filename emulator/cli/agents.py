@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..control.agent_replies import AgentReply
+from ..control.agent_replies import ScriptedReply
 from ..control_client.remote import RemoteEmulator
 from .control import add_list_commands, control_options
 from .derived_options import described_options
@@ -20,7 +20,7 @@ def command() -> None:
 @command.command("reply")
 @click.argument("name")
 @click.argument("text")
-@described_options(AgentReply, "reply_to", omit=["text"])
+@described_options(ScriptedReply, "reply_to", omit=["text"])
 @control_options
 def reply(emulator: RemoteEmulator, name: str, text: str, prompt: Any = None, **options: Any) -> None:
     """Let the agent NAME reply with TEXT; several replies are given in turn. Prints the reply's id."""
@@ -31,7 +31,7 @@ def reply(emulator: RemoteEmulator, name: str, text: str, prompt: Any = None, **
 
 @command.command("passthrough")
 @click.argument("name")
-@described_options(AgentReply, "passthrough")
+@described_options(ScriptedReply, "passthrough")
 @control_options
 def passthrough(emulator: RemoteEmulator, name: str, **options: Any) -> None:
     """Let the real program of this machine answer for the agent NAME. Prints the reply's id."""

@@ -48,7 +48,7 @@ def described_options(
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those that were given; 0 is a value."""
+    """Return the options that were given; 0 is a value."""
     return {name: value for name, value in values.items() if value is not None and value is not False}
 
 

@@ -1,6 +1,6 @@
 """Replies of agents: used one after the other, chosen by prompt, made by a function, or printed by the real program.
 
-An option of a reply is one field of `AgentReply` or `Reply`, and one parameter of the methods in `ReplyMethods` that
+An option of a reply is one field of `ScriptedReply` or `Reply`, and one parameter of the methods in `ReplyMethods` that
 take it. `platform/agent_runs.py` gives the replies.
 """
 
@@ -35,7 +35,7 @@ class ReplyInfo(CountedInfo):
 
 
 @dataclass
-class AgentReply(Control):
+class ScriptedReply(Control):
     """One reply of an agent: its options, and how often it was given.
 
     Attributes:

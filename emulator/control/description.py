@@ -202,7 +202,7 @@ def values_of(control: Any) -> dict[Option, Any]:
 
 
 def given_values(control: Any) -> dict[Option, Any]:
-    """Those of `values_of` that are not the defaults."""
+    """Return the values that are not the defaults, by option."""
     return {one: value for one, value in values_of(control).items() if one.is_given(value)}
 
 
@@ -226,5 +226,5 @@ def check_values(control: Any) -> None:
 
 
 def given_as_json(control: Any, omit: Iterable[str] = ()) -> dict[str, Any]:
-    """Those options that are not the defaults, as JSON has them."""
+    """Return the values that are not the defaults as JSON, by name."""
     return {one.name: to_json(value) for one, value in given_values(control).items() if one.name not in omit}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Optional
 
 from ..truncation import truncate
-from .agent_replies import AgentReply
+from .agent_replies import ScriptedReply
 from .faults import Fault
 from .names import is_glob
 from .patterns import TextPattern, matches_glob
@@ -31,7 +31,7 @@ def of_stubs(invocation: Invocation, stubs: Sequence[Stub]) -> list[str]:
     return _nearest(_of_stub(invocation, stub) for stub in stubs[-COMPARED:])
 
 
-def of_replies(agent: str, prompt: str, replies: Sequence[AgentReply]) -> list[str]:
+def of_replies(agent: str, prompt: str, replies: Sequence[ScriptedReply]) -> list[str]:
     """Why none of an account's scripted replies was given to a prompt of an agent, the nearest first."""
     return _nearest(_of_reply(agent, prompt, reply) for reply in replies[-COMPARED:])
 
@@ -75,7 +75,7 @@ def _of_program(invocation: Invocation, stub: Stub) -> _Miss:
     return 1.0, f"{named}: its function did not apply to the call"
 
 
-def _of_reply(agent: str, prompt: str, reply: AgentReply) -> _Miss:
+def _of_reply(agent: str, prompt: str, reply: ScriptedReply) -> _Miss:
     named = f"reply {reply.id}"
     if reply.agent != agent:
         return -1.0, f"{named}: is of {truncate(reply.agent, SHOWN)}, not of {agent}"
@@ -112,7 +112,7 @@ def _used_up(times: int) -> str:
 
 
 def _differs(what: str, pattern: TextPattern, text: str) -> str:
-    """That a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
+    """Say that a text does not match a pattern, with the kind of the pattern, what is left over and how to match it."""
     kind = "the regular expression" if pattern.regex else "the glob" if is_glob(pattern.text) else "the exact text"
     verb = "do" if what.endswith("s") else "does"
     remedy = "" if pattern.regex else _remedy(pattern, text)

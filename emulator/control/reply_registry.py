@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from .agent_replies import AgentReply
+from .agent_replies import ScriptedReply
 from .current_account import ALL_ACCOUNTS
 from .patterns import TextPattern
 from .randomness import Randomness
@@ -16,14 +16,14 @@ class NoReplyLeft(Exception):
     """Every reply of an agent was used as often as it may be."""
 
 
-class AgentReplies(Registry[AgentReply]):
+class AgentReplies(Registry[ScriptedReply]):
     """All replies of agents."""
 
     def __init__(self, randomness: Randomness) -> None:
-        super().__init__(AgentReply, "replies", randomness)
+        super().__init__(ScriptedReply, "replies", randomness)
 
-    def of(self, account: str, agent: str) -> Sequence[AgentReply]:
-        """Those of one agent that apply to an account, in the order of `list`."""
+    def of(self, account: str, agent: str) -> Sequence[ScriptedReply]:
+        """Return the replies of one agent that apply to an account, in the order of `list`."""
         return [reply for reply in self.list(account) if reply.agent == agent]
 
     def clear_agent(self, account: str, agent: str) -> int:
@@ -33,11 +33,11 @@ class AgentReplies(Registry[AgentReply]):
             self.remove(reply)
         return len(replies)
 
-    def passthrough(self, account: str, agent: str) -> Optional[AgentReply]:
+    def passthrough(self, account: str, agent: str) -> Optional[ScriptedReply]:
         """The reply that makes the host's program answer, if there is one."""
         return next((reply for reply in self.of(account, agent) if reply.passthrough), None)
 
-    def take(self, account: str, agent: str, prompt: str) -> Optional[AgentReply]:
+    def take(self, account: str, agent: str, prompt: str) -> Optional[ScriptedReply]:
         """Choose the reply to a prompt, which counts as used. None when no reply applies.
 
         The account's own replies come before those of every account. Of each: first those whose `prompt` matches,
@@ -62,8 +62,8 @@ class AgentReplies(Registry[AgentReply]):
         return None
 
 
-def _queues(replies: Sequence[AgentReply], prompt: str) -> list[list[AgentReply]]:
-    groups: dict[TextPattern, list[AgentReply]] = {}
+def _queues(replies: Sequence[ScriptedReply], prompt: str) -> list[list[ScriptedReply]]:
+    groups: dict[TextPattern, list[ScriptedReply]] = {}
     for reply in replies:
         if reply.prompt is not None and reply.prompt.matches(prompt):
             groups.setdefault(reply.prompt, []).append(reply)
@@ -72,7 +72,7 @@ def _queues(replies: Sequence[AgentReply], prompt: str) -> list[list[AgentReply]
     return [*groups.values(), passing, rest]
 
 
-def _next(queue: Sequence[AgentReply]) -> Optional[AgentReply]:
+def _next(queue: Sequence[ScriptedReply]) -> Optional[ScriptedReply]:
     for reply in queue:
         if reply.used < (reply.times or 1) or (reply is queue[-1] and reply.times is None):
             return reply

@@ -9,7 +9,7 @@ from typing import Optional
 from .capacity import size_of
 from .randomness import Randomness
 from .registry import Registry
-from .stubs import Kind, Output, Stub
+from .stubs import Output, Stub, StubKind
 
 #: Outputs that a shell has not fetched yet: how many are kept, and how many characters in all. The oldest are dropped.
 MOST_PENDING, PENDING_CHARACTERS = 1000, 32 * 1024**2
@@ -23,8 +23,8 @@ class Stubs(Registry[Stub]):
         self._pending: OrderedDict[str, tuple[str, Output]] = OrderedDict()
         self._pending_size = 0
 
-    def usable(self, account: str, sandbox: str, kind: Kind = "command") -> Sequence[Stub]:
-        """Those of a kind that apply in a sandbox, in the order in which they are tried."""
+    def usable(self, account: str, sandbox: str, kind: StubKind = "command") -> Sequence[Stub]:
+        """Return the stubs of a kind that apply in a sandbox, in the order in which they are tried."""
         return [stub for stub in self.list(account) if stub.kind == kind and stub.applies_in(account, sandbox)]
 
     def programs(self, account: str, sandbox: str) -> Iterable[str]:

@@ -19,7 +19,7 @@ from .registry import Control, CountedInfo
 from .values import Text
 
 #: What a stub answers: a whole command, or a program wherever it is called.
-Kind = Literal["command", "program"]
+StubKind = Literal["command", "program"]
 _PROGRAM = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._+@-]{1,200}")
 H = TypeVar("H")
 
@@ -105,7 +105,7 @@ class Stub(Control):
 
     NOUN = "stub"
 
-    kind: Optional[Kind] = option(
+    kind: Optional[StubKind] = option(
         None, "`command`, or `program` (the default where a `program` is given).", methods=("http",)
     )
     match: Optional[TextPattern] = option(

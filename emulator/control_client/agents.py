@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from ..control.agent_replies import AgentReply, ReplyInfo, ReplyMethods
+from ..control.agent_replies import ReplyInfo, ReplyMethods, ScriptedReply
 from ..control.agents import Prompt, Reply, check_files
 from ..control.description import options_of, values_of
 from ..control.identifiers import IdOrObject
@@ -176,7 +176,7 @@ class Agent(Collection[ReplyInfo], ReplyMethods[ReplyHandle, Handles[ReplyHandle
             arguments = {**arguments, "text": ""}
         if arguments.get("files") is not None:
             check_files(arguments["files"])
-        added = self._add(AgentReply, arguments, arguments["account"], function, _ALSO)
+        added = self._add(ScriptedReply, arguments, arguments["account"], function, _ALSO)
         return ReplyHandle(added["id"], self._admin, added["agent"])
 
 

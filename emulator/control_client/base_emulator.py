@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountInfo:
     """An account on an emulator, isolated from the others.
 
     Attributes:
@@ -49,7 +49,7 @@ class AccountView(Controls):
 
     __slots__ = ("_account", "_client", "_emulator")
 
-    def __init__(self, emulator: BaseEmulator, account: Account) -> None:
+    def __init__(self, emulator: BaseEmulator, account: AccountInfo) -> None:
         self._emulator = emulator
         self._account = account
         self._client = emulator._admin.scoped(account.id, is_confined=True)
@@ -209,7 +209,7 @@ class BaseEmulator(Controls):
                 raise
             hint = "accounts() lists the existing ones, create_account() creates one"
             raise EmulatorError(f"there is no account {id} on this emulator; {hint}") from None
-        return AccountView(self, Account(answer["id"], answer["api_key"]))
+        return AccountView(self, AccountInfo(answer["id"], answer["api_key"]))
 
     @contextmanager
     def account(self, name: str = "test", *, allow_unused: bool = False) -> Iterator[AccountView]:
@@ -258,7 +258,7 @@ class BaseEmulator(Controls):
             if not failed:
                 raise
 
-    def accounts(self, *, last: Optional[int] = None) -> list[Account]:
+    def accounts(self, *, last: Optional[int] = None) -> list[AccountInfo]:
         """List the accounts of the emulator, oldest first.
 
         Args:
@@ -270,9 +270,9 @@ class BaseEmulator(Controls):
         if last is not None:
             check_int("last", last)
         found = self._admin.call("GET", "/accounts", account="*", query={"last": last})
-        return [Account(one["id"], one["api_key"]) for one in found]
+        return [AccountInfo(one["id"], one["api_key"]) for one in found]
 
-    def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> Account:
+    def create_account(self, name: str = "test", *, record_file_changes: bool = False) -> AccountInfo:
         """Create an account with a full key of its own.
 
         Args:
@@ -282,7 +282,7 @@ class BaseEmulator(Controls):
         options = {"record_file_changes": True} if record_file_changes else {}
         answer = self._admin.call("POST", "/accounts", {"name": name, **options}, account="*")
         self._admin.notes.shared.created_accounts[answer["id"]] = None
-        return Account(answer["id"], answer["api_key"])
+        return AccountInfo(answer["id"], answer["api_key"])
 
     def remove_account(self, account_id: IdOrObject) -> None:
         """Remove an account with everything in it. Does nothing if it does not exist any more.

@@ -253,8 +253,8 @@ class Controls(PreparedMethods[PreparedHandle]):
         return [] if self._admin.account == "*" else [one.command for one in self.journal.commands()]
 
     def _own_controls(self, controls: Iterable[T], path_of: Callable[[T], str]) -> list[T]:
-        """Those of the account, and of those for all accounts the ones that were added through this object: the others
-        may still be used in other accounts."""
+        """Select the controls of the account, and of the controls of all accounts the ones that were added through this
+        object: the others may still be used in other accounts."""
         added = self._admin.notes.added_for_all_accounts
         return [one for one in controls if getattr(one, "account", "") != "*" or path_of(one) in added]
 

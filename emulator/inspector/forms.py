@@ -21,8 +21,8 @@ from ..trace.html import Child, Html, element, escaped, joined
 from .components import code
 
 #: How a value is put in, and what JSON has for it.
-Kind = Literal["text", "lines", "integer", "number", "flag", "choice", "pattern", "files"]
-_KINDS: list[tuple[Any, Kind]] = [
+FieldKind = Literal["text", "lines", "integer", "number", "flag", "choice", "pattern", "files"]
+_KINDS: list[tuple[Any, FieldKind]] = [
     (bool, "flag"),
     (int, "integer"),
     (float, "number"),
@@ -53,7 +53,7 @@ class Field:
     """
 
     name: str
-    kind: Kind = "text"
+    kind: FieldKind = "text"
     help: str = ""
     unit: str = ""
     at_least: Optional[float] = None
@@ -106,7 +106,7 @@ def fields_of(
 
 
 def _field(one: Option, suggestions: str) -> Field:
-    kind: Kind = "choice" if one.choices else next((kind for type_, kind in _KINDS if type_ == one.type), "text")
+    kind: FieldKind = "choice" if one.choices else next((kind for type_, kind in _KINDS if type_ == one.type), "text")
     is_number = kind in ("integer", "number")
     return Field(
         one.name,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ..control.step_redaction import redact_value
 from ..platform.observation import observing
 from ..platform.platform import Platform
-from ..store import Account
+from ..store import AccountRecord
 from ..wire.all_operations import all_operations
 from ..wire.internal_calls import InternalCaller
 
@@ -27,7 +27,7 @@ class PublicApi:
         account: The account.
     """
 
-    def __init__(self, platform: Platform, account: Account) -> None:
+    def __init__(self, platform: Platform, account: AccountRecord) -> None:
         self._caller = InternalCaller(platform, account, all_operations)
         self._shown_text = platform.journal.shown_text(account.id)
 

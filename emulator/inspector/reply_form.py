@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..control.agent_replies import AgentReply
+from ..control.agent_replies import ScriptedReply
 from ..platform import limits
 from ..trace.html import Html
 from .forms import Field, PythonCall, fields_of, form
@@ -29,7 +29,7 @@ def reply_form(name: str = "reply") -> Html:
         Field(one.name, one.kind, f"{one.help} Every prompt by default.", hint=one.hint)
         if one.name == "prompt"
         else one
-        for one in fields_of(AgentReply, "reply_to")
+        for one in fields_of(ScriptedReply, "reply_to")
     ]
     return form(
         name,

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Callable, Optional
 
 from ..history import History
-from ..store import Account, AgentSession, Key, LoginSession, Sandbox, Snapshot, Store
+from ..store import AccountRecord, AgentSession, Key, LoginSession, Sandbox, Snapshot, Store
 from . import codec, fingerprints
 from .database import Connection
 from .list_writer import ListPosition, ListWriter, events_name, log_name
@@ -124,7 +124,7 @@ class ChangeTracker:
                 self._lists.delete(log_name(identifier))
                 self._delete_history(identifier)
 
-    def _update_account(self, account: Account, before: Any) -> Any:
+    def _update_account(self, account: AccountRecord, before: Any) -> Any:
         self._update_history(account.id, account.history)
         causes = frozenset(self._alert_causes(account.id))
         fingerprint = fingerprints.account_fingerprint(account, causes)

@@ -11,7 +11,7 @@ from ..cage.git import Repo
 from ..history import Event
 from ..platform.rules import DEFAULTS
 from ..store import (
-    Account,
+    AccountRecord,
     AgentSession,
     Alert,
     AlertRule,
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 #: Values that are computed again, and values that are stored elsewhere in the database.
 _LEFT_OUT: dict[type, frozenset[str]] = {
-    Account: frozenset({"keys", "window", "history"}),
+    AccountRecord: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
         {"logs", "memory_kills", "disk_checked", "disk_exceeded", "last_active", "ports", "agent_session", "history"}
     ),
@@ -118,14 +118,14 @@ def check_tally(body: Mapping[str, Any], name: str) -> None:
     HISTORY.check(body, f"history {name[:60]}", "")
 
 
-def decode_account(body: Mapping[str, Any]) -> Account:
-    _check(Account, body)
+def decode_account(body: Mapping[str, Any]) -> AccountRecord:
+    _check(AccountRecord, body, "account")
     salted = body.get("password")
     rules = {name: _decode(AlertRule, rule) for name, rule in body["rules"].items()}
     if rules and sorted(rule.type for rule in rules.values()) != sorted(DEFAULTS):
         raise DamagedRecord(f"account {body['id']}: rules must be empty, or one of each type")
     return _decode(
-        Account,
+        AccountRecord,
         body,
         password=(bytes.fromhex(salted[0]), bytes.fromhex(salted[1])) if salted else None,
         subscription=_decode(Subscription, body["subscription"]),

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
-from ..store import Account, Key, LoginSession, NotificationConfig, Sandbox, Subscription
+from ..store import AccountRecord, Key, LoginSession, NotificationConfig, Sandbox, Subscription
 from .codec import stored_fields
 
 
-def account_fingerprint(account: Account, alert_causes: Iterable[str]) -> tuple[Any, ...]:
+def account_fingerprint(account: AccountRecord, alert_causes: Iterable[str]) -> tuple[Any, ...]:
     return (
         _ACCOUNT_FIELDS(account),
         tuple(account.notification_config.enabled_channels),
@@ -40,7 +40,7 @@ def _freeze(collection: Any) -> Any:
 
 
 _ACCOUNT_FIELDS = attrgetter(
-    *(name for name in stored_fields(Account) if name not in ("rules", "subscription", "notification_config")),
+    *(name for name in stored_fields(AccountRecord) if name not in ("rules", "subscription", "notification_config")),
     *(f"subscription.{name}" for name in stored_fields(Subscription)),
     *(f"notification_config.{name}" for name in stored_fields(NotificationConfig) if name != "enabled_channels"),
 )

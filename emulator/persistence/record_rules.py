@@ -9,7 +9,7 @@ from ..history import Event
 from ..platform import alert_triggers, limits, notifications, rules, sandbox_states
 from ..platform.limits import Range
 from ..store import (
-    Account,
+    AccountRecord,
     AgentSession,
     Alert,
     AlertRule,
@@ -141,7 +141,7 @@ RULES: dict[type, Fields] = {
     AlertRule: _ALERT_RULE,
     NotificationConfig: _NOTIFICATION_CONFIG,
     Repo: _REPO,
-    Account: Fields(
+    AccountRecord: Fields(
         {
             "id": ID,
             "name": TEXT,

@@ -10,7 +10,7 @@ from ..config import EmulatorConfig
 from ..control.clock import Clock, rfc3339
 from ..control.current_account import ALL_ACCOUNTS, act_for
 from ..control.randomness import Randomness
-from ..store import Account, Key, Store
+from ..store import AccountRecord, Key, Store
 from . import billing, limits
 from .errors import ApiError, invalid, not_found, plan_limit
 
@@ -41,15 +41,15 @@ class Accounts:
         #: The plan of every new account.
         self.tier = limits.TIERS.get(self._config.tier or "", limits.UNLIMITED)
 
-    def create(self, name: str, secret: Optional[str] = None) -> tuple[Account, Key]:
+    def create(self, name: str, secret: Optional[str] = None) -> tuple[AccountRecord, Key]:
         """Create an account with one full key."""
         account = self.create_bare(name)
         return account, self._add_key(account, "default", "full", secret or new_secret())
 
-    def create_bare(self, name: str, email: str = "") -> Account:
+    def create_bare(self, name: str, email: str = "") -> AccountRecord:
         """Create an account without keys."""
         identifier = self._randomness.identifier("acct", self._store.accounts)
-        account = Account(
+        account = AccountRecord(
             id=identifier,
             name=name,
             email=email or f"{identifier}@emulator.invalid",
@@ -60,22 +60,22 @@ class Accounts:
         self._store.accounts[identifier] = account
         return account
 
-    def limits_of(self, account: Account) -> limits.Tier:
+    def limits_of(self, account: AccountRecord) -> limits.Tier:
         """The limits of the account's plan; UNLIMITED when the emulator was started without a tier."""
         return self.tier if self._config.tier is None else limits.TIERS[account.tier]
 
-    def first(self) -> Optional[Account]:
+    def first(self) -> Optional[AccountRecord]:
         """The emulator's oldest account; None when all were deleted."""
         return next(iter(self._store.accounts.values()), None)
 
-    def administered(self, account_id: Optional[str]) -> Account:
+    def administered(self, account_id: Optional[str]) -> AccountRecord:
         """Return the account that an admin call is about. 404 for an unknown one, 400 for an empty id.
 
         Args:
             account_id: The account's id; None: the first account; `*`: a placeholder with that id, for all accounts.
         """
         if account_id == ALL_ACCOUNTS:
-            return Account(ALL_ACCOUNTS, "", "", "", "")
+            return AccountRecord(ALL_ACCOUNTS, "", "", "", "")
         if account_id == "":
             raise invalid("account: is empty; give the id of an account or *, or leave it out for the first account")
         account = self.first() if account_id is None else self._store.accounts.get(account_id)
@@ -85,21 +85,21 @@ class Accounts:
             raise not_found("account", account_id or "")
         return account
 
-    def full_key(self, account: Account) -> Key:
+    def full_key(self, account: AccountRecord) -> Key:
         """Return the account's oldest full key; create one when none is left."""
         for key in account.keys.values():
             if key.scope == "full":
                 return key
         return self._add_key(account, "default", "full", new_secret())
 
-    def ensure_key(self, account: Account, secret: str) -> bool:
+    def ensure_key(self, account: AccountRecord, secret: str) -> bool:
         """Make `secret` a full key of the account unless it is one. Return False when it is another account's."""
         key = self._store.keys.get(secret)
         if key is None:
             self._add_key(account, "default", "full", secret)
         return key is None or key.account_id == account.id
 
-    def _add_key(self, account: Account, name: str, scope: str, secret: str) -> Key:
+    def _add_key(self, account: AccountRecord, name: str, scope: str, secret: str) -> Key:
         taken = {key.id for key in self._store.keys.values()}
         key = Key(
             id=self._randomness.identifier("key", taken),
@@ -113,7 +113,7 @@ class Accounts:
         self._store.keys[secret] = key
         return key
 
-    def authenticate(self, secret: str) -> tuple[Account, Key]:
+    def authenticate(self, secret: str) -> tuple[AccountRecord, Key]:
         """Return the account and key of an API key, or of the token of a login session. 401 for any other secret, and
         for a session that has expired. The current task acts for that account from then on."""
         key, login = self._store.keys.get(secret), None
@@ -132,7 +132,7 @@ class Accounts:
         billing.settle(account, now)
         return account, key
 
-    def count_request(self, account: Account) -> tuple[int, int, int]:
+    def count_request(self, account: AccountRecord) -> tuple[int, int, int]:
         """Count one request. Return the limit per minute, the remaining requests, and the epoch second of the reset.
         429 when the emulator has a tier and the account's minute is used up."""
         now = self._clock.time()
@@ -151,7 +151,7 @@ class Accounts:
         account.window = (minute, seen + 1)
         return most, most - seen - 1, reset
 
-    def rate_window(self, account: Optional[Account] = None) -> tuple[int, int, int]:
+    def rate_window(self, account: Optional[AccountRecord] = None) -> tuple[int, int, int]:
         """Return the figures of `count_request` for a request that is not counted: of no account, or of one whose
         minute is used up."""
         reset = (int(self._clock.time() // 60) + 1) * 60
@@ -161,11 +161,11 @@ class Accounts:
 
     # --- keys
 
-    def keys(self, account: Account) -> list[Key]:
+    def keys(self, account: AccountRecord) -> list[Key]:
         """The account's keys, oldest first."""
         return list(account.keys.values())
 
-    def create_key(self, account: Account, name: str, scope: str) -> Key:
+    def create_key(self, account: AccountRecord, name: str, scope: str) -> Key:
         """Create a key of scope `full` or `read_only`. 403 when the plan's number of keys is reached."""
         most = self.limits_of(account).keys
         if most is not None and len(account.keys) >= most:
@@ -176,14 +176,14 @@ class Accounts:
             )
         return self._add_key(account, name, scope, new_secret())
 
-    def revoke_key(self, account: Account, key_id: str) -> None:
+    def revoke_key(self, account: AccountRecord, key_id: str) -> None:
         """Delete a key. 404 for one that the account does not have."""
         key = account.keys.pop(key_id, None)
         if key is None:
             raise not_found("API key", key_id)
         del self._store.keys[key.secret]
 
-    def remove(self, account: Account) -> None:
+    def remove(self, account: AccountRecord) -> None:
         """Delete an account with its keys and login sessions, so that all of them are refused."""
         for key in account.keys.values():
             self._store.keys.pop(key.secret, None)

@@ -16,7 +16,7 @@ from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.shim_rpc import ShimReply
 from ..control import near_misses
 from ..control.agent_command_line import chosen_session, model_name, prompt_text, resumed_session
-from ..control.agent_replies import AgentReply
+from ..control.agent_replies import ScriptedReply
 from ..control.agents import USAGE_ERROR, Prompt, Reply, default_reply
 from ..control.callbacks import CallbackRaised
 from ..control.clock import Clock
@@ -45,7 +45,7 @@ TURN_SECONDS = 300.0
 NO_EXIT_CODE = -1
 
 
-def _call_reply_function(script: AgentReply, prompt: Prompt) -> Reply:
+def _call_reply_function(script: ScriptedReply, prompt: Prompt) -> Reply:
     assert script.function is not None
     reply = script.function(prompt)
     return default_reply(prompt) if reply is None else reply
@@ -183,7 +183,7 @@ class AgentRuns:
         prompt: Prompt,
         reply: Reply,
         answer: ShimReply,
-        script: Optional[AgentReply] = None,
+        script: Optional[ScriptedReply] = None,
     ) -> int:
         """Run one session, and return its exit code.
 
@@ -232,7 +232,7 @@ class AgentRuns:
             self._steps.finish(step, "ok" if done.exit_code == 0 else "error", **_detail(record, session.model or ""))
             self._sessions.end(sandbox, session, done.exit_code == 0)
 
-    async def _call(self, sandbox: Sandbox, prompt: Prompt, script: AgentReply) -> Reply:
+    async def _call(self, sandbox: Sandbox, prompt: Prompt, script: ScriptedReply) -> Reply:
         """Return the reply that a function makes. When it raises, the exception is recorded, and the agent fails with
         it."""
         try:
@@ -244,7 +244,9 @@ class AgentRuns:
             text = self._recorder.record_callback_error(sandbox, script, raised)
             return Reply(f"the function of {script} failed: {text}\n", 1)
 
-    async def _write_files(self, sandbox: Sandbox, prompt: Prompt, reply: Reply, script: Optional[AgentReply]) -> Reply:
+    async def _write_files(
+        self, sandbox: Sandbox, prompt: Prompt, reply: Reply, script: Optional[ScriptedReply]
+    ) -> Reply:
         """Write the reply's files before its text is printed. One that cannot be written fails the agent, and is
         recorded like an exception of a function."""
         for path, content in reply.files.items():

@@ -6,7 +6,7 @@ from typing import Optional
 
 from ..control.clock import Clock
 from ..control.randomness import Randomness
-from ..store import Account, AgentSession, Sandbox, Store
+from ..store import AccountRecord, AgentSession, Sandbox, Store
 from . import cost
 from .errors import not_found
 from .signals import Signals
@@ -26,14 +26,14 @@ class AgentSessions:
 
     # --- looking
 
-    def get(self, account: Account, session_id: str) -> AgentSession:
+    def get(self, account: AccountRecord, session_id: str) -> AgentSession:
         """Return a session, also one whose sandbox is gone. 404 for another account's."""
         session = self._store.sessions.get(session_id)
         if session is None or session.account_id != account.id:
             raise not_found("session", session_id)
         return session
 
-    def of(self, account: Account) -> list[AgentSession]:
+    def of(self, account: AccountRecord) -> list[AgentSession]:
         """The account's sessions, newest first."""
         sessions = reversed(list(self._store.sessions.values()))
         return [session for session in sessions if session.account_id == account.id]
@@ -115,7 +115,7 @@ class AgentSessions:
         for session in over[: max(0, len(mine) - MOST)]:
             del sessions[session.id]
 
-    def delete_all(self, account: Account) -> None:
+    def delete_all(self, account: AccountRecord) -> None:
         """Delete the account's sessions."""
         for session in self.of(account):
             del self._store.sessions[session.id]

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..control.clock import Clock, from_rfc3339
-from ..store import Account, AgentSession, Store
+from ..store import AccountRecord, AgentSession, Store
 
 #: Newest sessions whose costs are averaged.
 SESSIONS_MOST = 100
@@ -102,7 +102,7 @@ class AlertHistory:
         for session in sorted(ended, key=lambda session: session.ended_at or 0.0):
             self.costs(session.account_id).append(session.llm_cost + session.compute_cost)
 
-    def forget(self, account: Account) -> None:
+    def forget(self, account: AccountRecord) -> None:
         """Forget the reported causes, errors and costs of an account."""
         for known in (self._reported, self._errors, self._costs):
             known.pop(account.id, None)

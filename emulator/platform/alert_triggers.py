@@ -13,7 +13,7 @@ from typing import Optional
 from ..control.clock import Clock, rfc3339
 from ..control.current_account import acting_for
 from ..history import Event
-from ..store import Account, AgentSession, Sandbox, Store
+from ..store import AccountRecord, AgentSession, Sandbox, Store
 from . import cost
 from .alert_history import AlertHistory
 from .alerts import Alerts
@@ -99,7 +99,7 @@ class AlertTriggers:
         # What is late was checked and not reported, because its rule is disabled.
         return [wait for wait in waits if wait > 0.001]
 
-    def _config(self, account: Account, rule_type: str) -> dict[str, float]:
+    def _config(self, account: AccountRecord, rule_type: str) -> dict[str, float]:
         return config_of(self._rules.of_type(account, rule_type))
 
     # --- budgets
@@ -109,7 +109,7 @@ class AlertTriggers:
         if account is not None:
             self._check_budget(account, sandbox)
 
-    def _check_budget(self, account: Account, sandbox: Sandbox) -> None:
+    def _check_budget(self, account: AccountRecord, sandbox: Sandbox) -> None:
         """Report the rule's percentage of the budget, 95 and 100 percent."""
         if not sandbox.budget:
             return
@@ -197,7 +197,7 @@ class AlertTriggers:
 
     # --- agent sessions
 
-    def _check_session(self, account: Account, sandbox: Sandbox) -> None:
+    def _check_session(self, account: AccountRecord, sandbox: Sandbox) -> None:
         """Report an active session without an event for some time: it is stuck."""
         session = sandbox.agent_session
         if session is None or session.status != "active":

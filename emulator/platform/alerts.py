@@ -9,7 +9,7 @@ from ..control.clock import Clock
 from ..control.journal import cut
 from ..control.randomness import Randomness
 from ..control.steps import Steps
-from ..store import Account, Alert, Store
+from ..store import AccountRecord, Alert, Store
 from .errors import not_found
 from .notifications import Notifications
 from .rules import DEFAULTS, Rules
@@ -95,12 +95,12 @@ class Alerts:
         )
         return True
 
-    def of(self, account: Account) -> list[Alert]:
+    def of(self, account: AccountRecord) -> list[Alert]:
         """The account's alerts, newest first."""
         alerts = [alert for alert in self._store.alerts.values() if alert.account_id == account.id]
         return alerts[::-1]
 
-    def get(self, account: Account, alert_id: str) -> Alert:
+    def get(self, account: AccountRecord, alert_id: str) -> Alert:
         alert = self._store.alerts.get(alert_id)
         if alert is None or alert.account_id != account.id:
             raise not_found("alert", alert_id)
@@ -113,7 +113,7 @@ class Alerts:
             alert.resolved_at = self._clock.timestamp()
             self._store.alerts[alert.id] = alert  # the change tracker sees what is put
 
-    def delete_all(self, account: Account) -> None:
+    def delete_all(self, account: AccountRecord) -> None:
         for alert in self.of(account):
             del self._store.alerts[alert.id]
 

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from ..control.clock import Clock, rfc3339
-from ..store import Account, Store, Subscription
+from ..store import AccountRecord, Store, Subscription
 from . import cost
 from .errors import ApiError, invalid, not_found
 from .signals import Signals
@@ -28,7 +28,7 @@ LINKS_KEPT = 10_000
 REPORT_SECONDS = 300
 
 
-def subscribe(account: Account, plan: str, now: float) -> None:
+def subscribe(account: AccountRecord, plan: str, now: float) -> None:
     """Begin a plan now, for one period after the other. The free plan has no periods."""
     account.tier = plan
     account.subscription.period_end = None if plan == FREE else now + PERIOD_SECONDS
@@ -36,7 +36,7 @@ def subscribe(account: Account, plan: str, now: float) -> None:
     account.subscription.ended = False
 
 
-def settle(account: Account, now: float) -> None:
+def settle(account: AccountRecord, now: float) -> None:
     """Renew or end a subscription whose period has ended by `now`."""
     subscription = account.subscription
     if subscription.period_end is None or now < subscription.period_end:
@@ -80,7 +80,7 @@ class Billing:
             if link.account_id == account_id:
                 self._links[name] = replace(link, expires=link.expires + seconds)
 
-    def usage(self, account: Account) -> Usage:
+    def usage(self, account: AccountRecord) -> Usage:
         """Return the running time of the account's sandboxes, destroyed ones included, without pauses, by the
         account's clock."""
         now = self._clock.time()
@@ -95,13 +95,13 @@ class Billing:
         pending = max(0, whole - 60 * subscription.reported_minutes)
         return Usage(subscription.reported_minutes + pending // 60, subscription.reported_minutes, pending)
 
-    def reset(self, account: Account, plan: str) -> None:
+    def reset(self, account: AccountRecord, plan: str) -> None:
         """Begin a plan, with no running time from before."""
         account.past_seconds = 0.0
         account.subscription = Subscription()
         subscribe(account, plan, self._clock.time())
 
-    def cancel(self, account: Account) -> None:
+    def cancel(self, account: AccountRecord) -> None:
         """Cancel the subscription at the end of its period. Repeating it changes nothing; 409 on the free plan."""
         if account.subscription.period_end is None:
             raise ApiError(
@@ -116,7 +116,7 @@ class Billing:
 
     # --- pages
 
-    def checkout(self, account: Account, plan: str) -> str:
+    def checkout(self, account: AccountRecord, plan: str) -> str:
         """Return the path of the page that buys `plan`. 400 for an unknown one."""
         if not plan:
             raise invalid("plan_id: is required; use pro or team")
@@ -124,11 +124,11 @@ class Billing:
             raise invalid(f"plan_id: {plan!r} is unknown; use pro or team")
         return f"/billing/checkout/{self._link(account, plan)}"
 
-    def portal(self, account: Account) -> str:
+    def portal(self, account: AccountRecord) -> str:
         """Return the path of the page that shows the subscription."""
         return f"/billing/portal/{self._link(account, '')}"
 
-    def _link(self, account: Account, plan: str) -> str:
+    def _link(self, account: AccountRecord, plan: str) -> str:
         now = self._clock.time()
         self._links = {name: link for name, link in self._links.items() if now < link.expires}
         while len(self._links) >= LINKS_KEPT:
@@ -137,7 +137,7 @@ class Billing:
         self._links[name] = BillingLink(account.id, plan, now + LINK_SECONDS)
         return name
 
-    def pay(self, name: str) -> Account:
+    def pay(self, name: str) -> AccountRecord:
         """Open a checkout page, which works once: put the account on its plan. 404 for an unknown page."""
         account, plan = self._opened(name, checkout=True)
         del self._links[name]
@@ -145,12 +145,12 @@ class Billing:
         logger.info("account %s is on the %s plan now; no payment was made", account.id, plan)
         return account
 
-    def open_portal(self, name: str) -> Account:
+    def open_portal(self, name: str) -> AccountRecord:
         """Return the account of a portal page. 404 for an unknown page."""
         account, _plan = self._opened(name, checkout=False)
         return account
 
-    def _opened(self, name: str, checkout: bool) -> tuple[Account, str]:
+    def _opened(self, name: str, checkout: bool) -> tuple[AccountRecord, str]:
         now = self._clock.time()
         link = self._links.get(name)
         account = None if link is None else self._store.accounts.get(link.account_id)

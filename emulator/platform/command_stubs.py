@@ -18,7 +18,7 @@ from ..cage.output import OUTPUT_LIMIT, OutputWatch
 from ..control import near_misses
 from ..control.callbacks import CallbackRaised
 from ..control.stub_registry import Stubs
-from ..control.stubs import Invocation, Kind, Output, Stub
+from ..control.stubs import Invocation, Output, Stub, StubKind
 from ..store import Sandbox, Store
 from ..workers import Workers
 from .live_sandboxes import LiveSandboxes
@@ -111,7 +111,7 @@ class CommandStubs:
     # --- choosing
 
     async def answer(
-        self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command"
+        self, sandbox: Sandbox, invocation: Invocation, kind: StubKind = "command"
     ) -> Optional[tuple[Stub, Output]]:
         """Return the first stub that answers, which counts as used, and its output; None: the command really runs.
 
@@ -138,7 +138,7 @@ class CommandStubs:
         """Whether a stub's pattern matches the command; its function may still decline."""
         return self.first_match(sandbox, Invocation(sandbox.id, command)) is not None
 
-    def first_match(self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command") -> Optional[Stub]:
+    def first_match(self, sandbox: Sandbox, invocation: Invocation, kind: StubKind = "command") -> Optional[Stub]:
         """The stub that decides next, not used by this."""
         return next(
             (stub for stub in self._usable(sandbox, kind) if not stub.is_exhausted and stub.matches(invocation)), None
@@ -152,7 +152,7 @@ class CommandStubs:
         """Whether some program is stubbed in the sandbox."""
         return bool(self._usable(sandbox, "program"))
 
-    def _usable(self, sandbox: Sandbox, kind: Kind) -> Sequence[Stub]:
+    def _usable(self, sandbox: Sandbox, kind: StubKind) -> Sequence[Stub]:
         return self._stubs.usable(sandbox.account_id, sandbox.id, kind) if self._stubs else []
 
     async def choose(self, sandbox: Sandbox, command: str) -> StubChoice:
@@ -165,7 +165,7 @@ class CommandStubs:
             return StubChoice(near_misses=self.near_misses(sandbox, invocation))
         return StubChoice(found[0].id, found[1], self._live.of(sandbox).gone)
 
-    def near_misses(self, sandbox: Sandbox, invocation: Invocation, kind: Kind = "command") -> Sequence[str]:
+    def near_misses(self, sandbox: Sandbox, invocation: Invocation, kind: StubKind = "command") -> Sequence[str]:
         """Why no stub of those that apply in the sandbox answers; to be called when none has."""
         usable = self._usable(sandbox, kind)
         return near_misses.of_stubs(invocation, usable) if usable else ()

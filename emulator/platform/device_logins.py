@@ -17,7 +17,7 @@ from typing import Optional
 from ..cage.peers import Address, Peer, peer_of
 from ..cage.zygote import Zygote
 from ..control.clock import Clock
-from ..store import Account, Store
+from ..store import AccountRecord, Store
 from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError
@@ -119,7 +119,7 @@ class DeviceLogins:
 
     async def redeem(
         self, device_code: str, client: Optional[Address], server: Optional[Address]
-    ) -> tuple[Account, str]:
+    ) -> tuple[AccountRecord, str]:
         """Return the account and an API key of an approved code, once. An approved code is still denied to a sandbox
         that may not log in to that account."""
         device = self._devices.get(device_code)

@@ -15,7 +15,7 @@ from ..control.step import Step, StepKind
 from ..control.steps import Steps
 from ..history import Event, EventLimiter, History
 from ..pace import LongWorkLock, Pace
-from ..store import Account, AgentSession, Sandbox, Store
+from ..store import AccountRecord, AgentSession, Sandbox, Store
 from . import cost
 from .errors import invalid
 from .event_redaction import EventRedactor
@@ -111,7 +111,7 @@ class Events:
         self._signals.connect("session_ended", self._session_ended)
         self._signals.connect("clock_set", self._clock_set)
 
-    def forget(self, account: Account) -> None:
+    def forget(self, account: AccountRecord) -> None:
         """Forget the order of the account's events: its histories are emptied."""
         self._limiters.pop(account.id, None)
 
@@ -151,7 +151,9 @@ class Events:
         report = EventReport(kind, now, duration_ms, data)
         return self._add(sandbox.account_id, sandbox, session, sandbox.history, report, has_step)
 
-    async def ingest(self, account: Account, batch: Sequence[EventReport], warnings: list[str]) -> tuple[int, int]:
+    async def ingest(
+        self, account: AccountRecord, batch: Sequence[EventReport], warnings: list[str]
+    ) -> tuple[int, int]:
         """Record events that a client reports.
 
         An event that names a sandbox that is not the account's, or a sandbox that is not its session's, is an error;
@@ -194,7 +196,9 @@ class Events:
                 accepted += 1
         return accepted, len(batch) - accepted
 
-    def _subject_of(self, account: Account, report: EventReport) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
+    def _subject_of(
+        self, account: AccountRecord, report: EventReport
+    ) -> tuple[Optional[Sandbox], Optional[AgentSession]]:
         """The sandbox and the session that an event belongs to.
 
         The sandbox is None when the event names none, or when its session has outlived it. The session is None when

@@ -18,7 +18,7 @@ from ..cage.init_client import SandboxGone
 from ..cage.output import OutputWatch
 from ..control.fault_registry import Injection
 from ..control.step import Step, within
-from ..store import Account, Sandbox
+from ..store import AccountRecord, Sandbox
 from ..workers import Workers, checkpoint
 from . import limits
 from .command_stubs import NO_STUB, CommandStubs, StubChoice
@@ -185,7 +185,7 @@ class Execs:
         signals.connect("out_of_budget", self._end_waiting)
 
     async def run(
-        self, account: Account, sandbox_id: str, command: str, injection: Optional[Injection] = None
+        self, account: AccountRecord, sandbox_id: str, command: str, injection: Optional[Injection] = None
     ) -> ExecOutcome:
         """Run a command and wait for its end. When this is cancelled (the client has disconnected), kill the command
         and its children.

@@ -13,7 +13,7 @@ from ..cage.cage import Cage
 from ..cage.init_client import SandboxGone
 from ..cage.safe_files import Entry
 from ..control.clock import Clock
-from ..store import Account
+from ..store import AccountRecord
 from . import limits
 from .errors import ApiError, not_running
 from .file_writes import OUTSIDE, FileWrites, check_path, file_errors, missing
@@ -55,7 +55,7 @@ class Files:
         self._recorder = recorder
 
     @contextmanager
-    def _operation(self, account: Account, sandbox_id: str, operation: str, path: str) -> Iterator[None]:
+    def _operation(self, account: AccountRecord, sandbox_id: str, operation: str, path: str) -> Iterator[None]:
         """Record the operation when it has succeeded. 404 when the sandbox was destroyed meanwhile."""
         start = self._clock.stopwatch()
         with file_errors(path):
@@ -64,14 +64,14 @@ class Files:
         if not is_observing():
             self._writes.record(sandbox, operation, path, start)
 
-    async def entries(self, account: Account, sandbox_id: str, path: str) -> list[Entry]:
+    async def entries(self, account: AccountRecord, sandbox_id: str, path: str) -> list[Entry]:
         """The entries of a directory, sorted by name, hidden files included."""
         check_path(path)
         async with self._sandboxes.use_cage(account, sandbox_id) as cage, _missing_is_404(cage, path):
             with self._operation(account, sandbox_id, "list", path):
                 return await cage.listing(path)
 
-    async def read(self, account: Account, sandbox_id: str, path: str) -> bytes:
+    async def read(self, account: AccountRecord, sandbox_id: str, path: str) -> bytes:
         """The content of a file. 400 when it is larger than `limits.READ_BYTES`."""
         check_path(path)
         async with self._sandboxes.use_cage(account, sandbox_id) as cage, _missing_is_404(cage, path):
@@ -81,14 +81,14 @@ class Files:
                     raise ApiError(400, f"{path} is larger than 1 MiB; read it in parts with exec", "file_too_large")
                 return content
 
-    async def read_piece(self, account: Account, sandbox_id: str, path: str, offset: int) -> bytes:
+    async def read_piece(self, account: AccountRecord, sandbox_id: str, path: str, offset: int) -> bytes:
         """A piece of a file to show or save: at most `limits.READ_BYTES`, less at its end. It leaves no event."""
         check_path(path)
         async with self._sandboxes.use_cage(account, sandbox_id) as cage, _missing_is_404(cage, path):
             with file_errors(path):
                 return (await cage.read(path, limits.READ_BYTES - 1, offset))[: limits.READ_BYTES]
 
-    async def write(self, account: Account, sandbox_id: str, path: str, content: str) -> None:
+    async def write(self, account: AccountRecord, sandbox_id: str, path: str, content: str) -> None:
         check_path(path)
         async with self._sandboxes.use_cage(account, sandbox_id) as cage:
             sandbox = self._sandboxes.get(account, sandbox_id)
@@ -98,7 +98,7 @@ class Files:
                 with self._operation(account, sandbox_id, "write", path):
                     await cage.write(path, content.encode("utf-8"))
 
-    async def diff(self, account: Account, sandbox_id: str, path: str) -> git.Diff:
+    async def diff(self, account: AccountRecord, sandbox_id: str, path: str) -> git.Diff:
         """The changes at `path`; empty, with a line in the sandbox's log, when it is in no repository. 409 when git
         takes too long, 400 when its output is too large."""
         check_path(path)

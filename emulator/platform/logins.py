@@ -13,7 +13,7 @@ from typing import Optional
 
 from ..control.clock import Clock
 from ..control.randomness import Randomness
-from ..store import Account, Key, LoginSession, Store
+from ..store import AccountRecord, Key, LoginSession, Store
 from ..workers import Workers
 from .accounts import Accounts
 from .errors import ApiError, invalid, not_found
@@ -51,7 +51,7 @@ class Logins:
 
     async def signup(
         self, email: str, password: str, name: str, user_agent: str, ip: str
-    ) -> tuple[Account, LoginSession]:
+    ) -> tuple[AccountRecord, LoginSession]:
         """Create an account without API keys, and log it in. 400 for a wrong address or password, 409 when the address
         has an account."""
         email = email.strip().lower()
@@ -67,7 +67,7 @@ class Logins:
         account.password = (salt, hashed)
         return account, self._open(account, user_agent, ip)
 
-    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[Account, LoginSession]:
+    async def login(self, email: str, password: str, user_agent: str, ip: str) -> tuple[AccountRecord, LoginSession]:
         """Log an account in. 401 for a wrong address or password, without saying which."""
         account = self._of_email(email.strip().lower())
         salt, expected = (account and account.password) or (b"", b"")
@@ -81,10 +81,10 @@ class Logins:
             raise ApiError(401, "wrong email or password; POST /signup makes an account")
         return account, self._open(account, user_agent, ip)
 
-    def _of_email(self, email: str) -> Optional[Account]:
+    def _of_email(self, email: str) -> Optional[AccountRecord]:
         return next((account for account in self._store.accounts.values() if account.email == email), None)
 
-    def _open(self, account: Account, user_agent: str, ip: str) -> LoginSession:
+    def _open(self, account: AccountRecord, user_agent: str, ip: str) -> LoginSession:
         store, clock = self._store, self._clock
         identifier = self._randomness.identifier("login", {login.id for login in store.logins.values()})
         at = clock.timestamp()
@@ -95,7 +95,7 @@ class Logins:
         store.logins[key.secret] = login
         return login
 
-    def of(self, account: Account) -> list[LoginSession]:
+    def of(self, account: AccountRecord) -> list[LoginSession]:
         """The account's sessions that have not expired, oldest first."""
         store, now = self._store, self._clock.time()
         for token, login in list(store.logins.items()):
@@ -103,7 +103,7 @@ class Logins:
                 del store.logins[token]
         return [login for login in store.logins.values() if login.key.account_id == account.id]
 
-    def revoke(self, account: Account, login_id: str) -> None:
+    def revoke(self, account: AccountRecord, login_id: str) -> None:
         """End a session. 404 for an unknown one."""
         for login in self.of(account):
             if login.id == login_id:

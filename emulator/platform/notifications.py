@@ -9,7 +9,7 @@ import re
 from typing import Optional
 
 from ..control.randomness import Randomness
-from ..store import Account, Alert, Notification, NotificationConfig, Store
+from ..store import AccountRecord, Alert, Notification, NotificationConfig, Store
 from .errors import invalid, not_found
 
 IN_APP = "in_app"
@@ -30,7 +30,7 @@ class Notifications:
         self._store = store
         self._randomness = randomness
 
-    def create_for(self, account: Account, alert: Alert) -> None:
+    def create_for(self, account: AccountRecord, alert: Alert) -> None:
         """Create one notification in the app, and one for every other channel that is enabled."""
         store = self._store
         others = [name for name in account.notification_config.enabled_channels if name != IN_APP]
@@ -48,22 +48,22 @@ class Notifications:
             if len(store.notifications) > MOST:
                 del store.notifications[next(iter(store.notifications))]
 
-    def of(self, account: Account, unread_only: bool = False) -> list[Notification]:
+    def of(self, account: AccountRecord, unread_only: bool = False) -> list[Notification]:
         """The account's notifications, newest first."""
         everything = self._store.notifications.values()
         mine = [found for found in everything if found.account_id == account.id and not (unread_only and found.read)]
         return mine[::-1]
 
-    def unread_count(self, account: Account) -> int:
+    def unread_count(self, account: AccountRecord) -> int:
         return len(self.of(account, unread_only=True))
 
-    def mark_read(self, account: Account, notification_id: str) -> None:
+    def mark_read(self, account: AccountRecord, notification_id: str) -> None:
         found = self._store.notifications.get(notification_id)
         if found is None or found.account_id != account.id:
             raise not_found("notification", notification_id)
         self._mark(found)
 
-    def mark_all_read(self, account: Account) -> None:
+    def mark_all_read(self, account: AccountRecord) -> None:
         for found in self.of(account, unread_only=True):
             self._mark(found)
 
@@ -73,7 +73,7 @@ class Notifications:
 
     def configure(
         self,
-        account: Account,
+        account: AccountRecord,
         *,
         enabled_channels: Optional[list[str]] = None,
         slack_channel_id: Optional[str] = None,
@@ -109,7 +109,7 @@ class Notifications:
             config.discord_webhook_url = "" if discord_webhook_url == CLEAR else discord_webhook_url
         return config
 
-    def delete_all(self, account: Account) -> None:
+    def delete_all(self, account: AccountRecord) -> None:
         for found in self.of(account):
             del self._store.notifications[found.id]
 

@@ -27,7 +27,7 @@ from ..control.steps import Steps
 from ..control.stub_registry import Stubs
 from ..history import History
 from ..pace import LongWorkLock
-from ..store import Account, NotificationConfig, Store
+from ..store import AccountRecord, NotificationConfig, Store
 from ..workers import Workers
 from .accounts import Accounts
 from .agent_sessions import AgentSessions
@@ -192,14 +192,14 @@ class Platform:
         self.steps.close()  # streams of steps never end by themselves
         await self.zygote.stop()
 
-    async def reset(self, account: Account) -> None:
+    async def reset(self, account: AccountRecord) -> None:
         """Delete everything that an account has but its keys, and its controls. `*`: of every account. Exceptions of a
         test's functions stay: a reset must not turn a failed test into a passed one."""
         for each in list(self.store.accounts.values()) if account.id == ALL_ACCOUNTS else [account]:
             await self._empty(each)
         await self._reset_controls(account.id)
 
-    async def _empty(self, account: Account) -> None:
+    async def _empty(self, account: AccountRecord) -> None:
         await self.lifecycle.destroy_all(account)
         self.snapshots.delete_all(account)
         self.notifications.delete_all(account)
@@ -213,7 +213,7 @@ class Platform:
         account.rules, account.notification_config = {}, NotificationConfig()
         await self._reset_controls(account.id)
 
-    async def reset_controls(self, account: Account) -> None:
+    async def reset_controls(self, account: AccountRecord) -> None:
         """Remove an account's controls and its journal. `*`: of every account. Exceptions of a test's functions
         stay."""
         for each in list(self.store.accounts.values()) if account.id == ALL_ACCOUNTS else ():
@@ -232,7 +232,7 @@ class Platform:
         self.journal.clear(None if account_id == ALL_ACCOUNTS else account_id)
         self.steps.clear(None if account_id == ALL_ACCOUNTS else account_id)
 
-    async def remove_account(self, account: Account) -> None:
+    async def remove_account(self, account: AccountRecord) -> None:
         """Delete an account with everything in it. Its keys are refused from this call on. Exceptions of a test's
         functions stay: a test that has not looked at them yet would miss them."""
         self.accounts.remove(account)

@@ -16,7 +16,7 @@ from ..cage.provisioning import Provisioner
 from ..config import EmulatorConfig
 from ..control.clock import Clock
 from ..control.current_account import act_for
-from ..store import Account, Port, Sandbox, Store
+from ..store import AccountRecord, Port, Sandbox, Store
 from . import limits
 from .background import BackgroundTasks
 from .errors import ApiError, not_found, not_running, require_descriptors
@@ -52,7 +52,7 @@ class Ports:
 
     # --- finding
 
-    async def of_sandbox(self, account: Account, sandbox_id: str) -> list[Port]:
+    async def of_sandbox(self, account: AccountRecord, sandbox_id: str) -> list[Port]:
         """The sandbox's ports as of now, by number. 409 when it is not running."""
         sandbox = self._sandboxes.running(account, sandbox_id)
         await self._look(sandbox)
@@ -107,7 +107,7 @@ class Ports:
         sandbox = self._store.sandboxes.get(sandbox_id)
         return sandbox is not None and number in sandbox.port_passwords
 
-    async def protect(self, account: Account, sandbox_id: str, number: int, password: str) -> Port:
+    async def protect(self, account: AccountRecord, sandbox_id: str, number: int, password: str) -> Port:
         """Require a password for previews of the port from now on, also after it was closed and opened again. 404 when
         nothing listens on it, 409 when the sandbox is not running."""
         sandbox = self._sandboxes.running(account, sandbox_id)

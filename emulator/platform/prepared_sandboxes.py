@@ -17,7 +17,7 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
 from ..control.prepared import PreparedSandbox
 from ..control.prepared_registry import PreparedRegistry
-from ..store import Account, Sandbox, Snapshot, Store
+from ..store import AccountRecord, Sandbox, Snapshot, Store
 from ..workers import Workers
 from . import limits
 from .live_sandboxes import LiveSandboxes
@@ -61,7 +61,7 @@ class PreparedSandboxes:
 
     # --- using
 
-    def find(self, account: Account, name: Optional[str]) -> Optional[PreparedSandbox]:
+    def find(self, account: AccountRecord, name: Optional[str]) -> Optional[PreparedSandbox]:
         """What a name means to an account; None when nothing of that name is prepared."""
         return self._registry.find(account.id, name) if name and self._registry else None
 
@@ -73,7 +73,7 @@ class PreparedSandboxes:
     # --- making
 
     async def add(
-        self, account: Account, options: dict[str, Any], extract: Optional[Extract] = None
+        self, account: AccountRecord, options: dict[str, Any], extract: Optional[Extract] = None
     ) -> PreparedSandbox:
         """Build a prepared sandbox.
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Optional, Protocol, Union
 
 from ..cage.output import OutputWatch
-from ..control.agent_replies import AgentReply
+from ..control.agent_replies import ScriptedReply
 from ..control.callbacks import CallbackErrors
 from ..control.clock import Clock
 from ..control.journal import TEXT_CHARACTERS, Journal
@@ -27,7 +27,7 @@ from .redaction import redact_for, redacted_end, secret_values, without_begun_se
 logger = logging.getLogger(__name__)
 
 #: A control that may have a function of a test.
-Control = Union[Stub, AgentReply]
+Control = Union[Stub, ScriptedReply]
 #: Characters of a command's output that the journal keeps.
 OUTPUT_KEPT = 16_384
 #: Near misses of one step, and characters of one.

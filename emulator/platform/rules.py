@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Optional
 
 from ..control.randomness import Randomness
-from ..store import Account, AlertRule
+from ..store import AccountRecord, AlertRule
 from .errors import invalid, not_found
 
 #: Type of rule -> its settings with their defaults. `threshold_percent` is of a budget, `multiplier_threshold` times
@@ -31,7 +31,7 @@ class Rules:
     def __init__(self, randomness: Randomness) -> None:
         self._randomness = randomness
 
-    def of(self, account: Account) -> list[AlertRule]:
+    def of(self, account: AccountRecord) -> list[AlertRule]:
         """The account's rules, one per type in the order of DEFAULTS, created with the first call."""
         if not account.rules:
             for kind in DEFAULTS:
@@ -39,11 +39,13 @@ class Rules:
                 account.rules[identifier] = AlertRule(identifier, account.id, kind, account.created_at)
         return list(account.rules.values())
 
-    def of_type(self, account: Account, kind: str) -> AlertRule:
+    def of_type(self, account: AccountRecord, kind: str) -> AlertRule:
         """The account's rule of a type in DEFAULTS."""
         return next(rule for rule in self.of(account) if rule.type == kind)
 
-    def update(self, account: Account, rule_id: str, enabled: Optional[bool], config: Mapping[str, float]) -> AlertRule:
+    def update(
+        self, account: AccountRecord, rule_id: str, enabled: Optional[bool], config: Mapping[str, float]
+    ) -> AlertRule:
         """Change the given settings. 0 restores a default. 404 for an unknown rule, 400 for a wrong value."""
         self.of(account)
         rule = account.rules.get(rule_id)

@@ -16,7 +16,7 @@ from ..control.clock import Clock
 from ..control.current_account import acting_for
 from ..control.prepared import PreparedSandbox
 from ..control.randomness import Randomness
-from ..store import Account, Sandbox, Store
+from ..store import AccountRecord, Sandbox, Store
 from ..workers import Workers
 from . import cost, limits, sandbox_states
 from .agent_sessions import AgentSessions
@@ -88,7 +88,7 @@ class SandboxLifecycle:
 
     def new(
         self,
-        account: Account,
+        account: AccountRecord,
         *,
         template: str,
         cpus: int,
@@ -329,7 +329,7 @@ class SandboxLifecycle:
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
 
-    async def destroy_all(self, account: Optional[Account] = None) -> None:
+    async def destroy_all(self, account: Optional[AccountRecord] = None) -> None:
         """Destroy the account's sandboxes, or all."""
         boxes = list(self._store.sandboxes.values())
         await asyncio.gather(*(self.destroy(box) for box in boxes if account is None or box.account_id == account.id))

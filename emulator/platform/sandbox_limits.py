@@ -6,7 +6,7 @@ from .. import descriptors
 from ..cage.chosen_isolation import ChosenIsolation
 from ..cage.provisioning import Provisioner
 from ..config import EmulatorConfig
-from ..store import Account, Store
+from ..store import AccountRecord, Store
 from . import limits
 from .accounts import Accounts
 from .errors import invalid, plan_limit, require_descriptors
@@ -32,7 +32,7 @@ class SandboxLimits:
         """Whether enough file descriptors are left for a sandbox. Ready-made ones are removed for it."""
         return descriptors.has_room_for_sandbox(self._provisioner.descriptors_of_ready)
 
-    def require_room(self, account: Account) -> limits.Tier:
+    def require_room(self, account: AccountRecord) -> limits.Tier:
         """Return the account's plan. 403 when it allows no more sandboxes, 503 when too few descriptors are left."""
         plan = self._accounts.limits_of(account)
         living = sum(

@@ -8,7 +8,7 @@ from typing import Optional
 
 from ..cage.cage import Cage
 from ..control.clock import Clock
-from ..store import Account, LogEntry, Sandbox, Store
+from ..store import AccountRecord, LogEntry, Sandbox, Store
 from . import limits
 from .errors import not_found, not_running
 from .live_sandboxes import LiveSandbox, LiveSandboxes
@@ -21,7 +21,7 @@ class Sandboxes:
         self._clock = clock
         self._live = live
 
-    def get(self, account: Account, sandbox_id: str) -> Sandbox:
+    def get(self, account: AccountRecord, sandbox_id: str) -> Sandbox:
         """404 for an unknown, a destroyed, or another account's sandbox."""
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.account_id != account.id:
@@ -35,14 +35,14 @@ class Sandboxes:
             raise not_found("sandbox", sandbox_id)
         return sandbox
 
-    def running(self, account: Account, sandbox_id: str) -> Sandbox:
+    def running(self, account: AccountRecord, sandbox_id: str) -> Sandbox:
         """404 as `get`; 409 when it is not running."""
         sandbox = self.get(account, sandbox_id)
         if sandbox.status != "running":
             raise not_running(sandbox.id, sandbox.status)
         return sandbox
 
-    def of(self, account: Account) -> list[Sandbox]:
+    def of(self, account: AccountRecord) -> list[Sandbox]:
         """The account's sandboxes, oldest first."""
         return [box for box in self._store.sandboxes.values() if box.account_id == account.id]
 
@@ -59,7 +59,7 @@ class Sandboxes:
         return cage
 
     @asynccontextmanager
-    async def use_cage(self, account: Account, sandbox_id: str) -> AsyncIterator[Cage]:
+    async def use_cage(self, account: AccountRecord, sandbox_id: str) -> AsyncIterator[Cage]:
         """The cage of a running sandbox, for a call that keeps it from being idle. 404, 409."""
         sandbox = self.get(account, sandbox_id)
         cage = self.running_cage(sandbox)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..control.agent_replies import AgentReply
+from ..control.agent_replies import ScriptedReply
 from ..control.current_account import ALL_ACCOUNTS
 from ..control.records import SharedControl
 from ..control.registry import Control
@@ -38,6 +38,6 @@ def shared_controls(platform: Platform) -> list[SharedControl]:
 
 def _path(control: Control) -> str:
     """Where a control is removed by a DELETE, below /_emulator."""
-    if isinstance(control, AgentReply):
+    if isinstance(control, ScriptedReply):
         return f"/agents/{control.agent}/replies/{control.id}"
     return f"/{_COLLECTIONS[control.NOUN]}/{control.id}"

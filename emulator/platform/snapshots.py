@@ -11,7 +11,7 @@ from ..cage.disk import WorkspaceTooLarge
 from ..cage.init_client import SandboxGone
 from ..control.clock import Clock
 from ..control.randomness import Randomness
-from ..store import Account, Sandbox, Snapshot, Store
+from ..store import AccountRecord, Sandbox, Snapshot, Store
 from ..workers import StopToken
 from . import limits
 from .background import BackgroundTasks
@@ -66,26 +66,26 @@ class Snapshots:
             if owner == account_id:
                 self._downloads[signature] = (owner, expires + seconds)
 
-    def get(self, account: Account, snapshot_id: str) -> Snapshot:
+    def get(self, account: AccountRecord, snapshot_id: str) -> Snapshot:
         """Return a snapshot. 404 for an unknown one, and for another account's."""
         snapshot = self._store.snapshots.get(snapshot_id)
         if snapshot is None or snapshot.account_id != account.id:
             raise not_found("snapshot", snapshot_id)
         return snapshot
 
-    def owner(self, snapshot_id: str) -> Optional[Account]:
+    def owner(self, snapshot_id: str) -> Optional[AccountRecord]:
         """Return the account of a snapshot; None for an unknown one."""
         snapshot = self._store.snapshots.get(snapshot_id)
         return None if snapshot is None else self._store.accounts.get(snapshot.account_id)
 
-    def of_sandbox(self, account: Account, sandbox_id: str) -> list[Snapshot]:
+    def of_sandbox(self, account: AccountRecord, sandbox_id: str) -> list[Snapshot]:
         """The snapshots of a sandbox, oldest first. 404 for a sandbox that is gone: its snapshots are found by id."""
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.account_id != account.id:
             raise not_found("sandbox", sandbox_id)
         return self._of(sandbox_id, account.id)
 
-    def of_account(self, account: Account) -> list[Snapshot]:
+    def of_account(self, account: AccountRecord) -> list[Snapshot]:
         """The account's snapshots, oldest first."""
         return [snap for snap in self._store.snapshots.values() if snap.account_id == account.id]
 
@@ -256,7 +256,7 @@ class Snapshots:
         self._durability.commit()  # no record without its file
         snapshot.file.unlink(missing_ok=True)
 
-    def delete_all(self, account: Account) -> None:
+    def delete_all(self, account: AccountRecord) -> None:
         """Delete the account's snapshots."""
         for snapshot in self.of_account(account):
             self.delete(snapshot)

@@ -17,7 +17,7 @@ from ..cage.provisioning import Provisioner
 from ..cage.terminal import Terminal
 from ..control.clock import Clock
 from ..control.randomness import Randomness
-from ..store import Account, Sandbox
+from ..store import AccountRecord, Sandbox
 from .command_stubs import CommandStubs
 from .errors import ApiError, require_descriptors
 from .live_sandboxes import LiveSandboxes
@@ -68,7 +68,7 @@ class Terminals:
         self._terminals: dict[str, OpenTerminal] = {}
         self._open: Counter[str] = Counter()
 
-    def of_sandbox(self, account: Account, sandbox_id: str) -> list[OpenTerminal]:
+    def of_sandbox(self, account: AccountRecord, sandbox_id: str) -> list[OpenTerminal]:
         """The sandbox's open terminals. 404 for an unknown sandbox."""
         sandbox = self._sandboxes.get(account, sandbox_id)
         return [terminal for terminal in self._terminals.values() if terminal.sandbox_id == sandbox.id]

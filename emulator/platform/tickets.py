@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..control.clock import Clock
 from ..control.current_account import act_for
-from ..store import Account, Key
+from ..store import AccountRecord, Key
 from .accounts import Accounts
 from .errors import ApiError
 from .signals import Signals
@@ -51,7 +51,7 @@ class Tickets:
         mine = [ticket for ticket in self._open.values() if ticket.key.account_id == account_id]
         return [ticket.secret for ticket in mine if ticket.expires <= now]
 
-    def admit(self, token: str) -> tuple[Account, Key]:
+    def admit(self, token: str) -> tuple[AccountRecord, Key]:
         """Return the account and key of a ticket or API key. A ticket is used up by that. 401 otherwise."""
         if not token:
             raise ApiError(

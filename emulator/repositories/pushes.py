@@ -121,7 +121,7 @@ def _parse_commands(head: bytes) -> tuple[list[RefUpdate], bytes]:
 
 
 def _changes(commands: Sequence[RefUpdate], before: dict[str, str], after: dict[str, str]) -> list[RefUpdate]:
-    """Those commands that git has carried out."""
+    """Return the commands that git has carried out."""
     found = []
     for one in commands:
         name = one.ref[len("refs/") :]

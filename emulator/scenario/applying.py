@@ -21,7 +21,7 @@ from ..control.current_account import ALL_ACCOUNTS
 from ..control.names import suggestion
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
-from ..store import Account
+from ..store import AccountRecord
 from .loaded_scenario import LoadedScenario
 from .reading import Scenario, sandbox_names
 from .schema import ScenarioError
@@ -42,12 +42,14 @@ class OperationCaller(Protocol):
         path: str,
         body: Optional[Mapping[str, Any]] = None,
         query: Optional[Mapping[str, Any]] = None,
-        account: Optional[Account] = None,
+        account: Optional[AccountRecord] = None,
     ) -> Any:
         """Perform one operation, and return the answer's JSON."""
 
 
-async def apply(platform: Platform, account: Account, scenario: Scenario, caller: OperationCaller) -> LoadedScenario:
+async def apply(
+    platform: Platform, account: AccountRecord, scenario: Scenario, caller: OperationCaller
+) -> LoadedScenario:
     """Make everything that a scenario describes: the clock first, faults last.
 
     Args:
@@ -64,7 +66,7 @@ async def apply(platform: Platform, account: Account, scenario: Scenario, caller
 
 
 class _Application:
-    def __init__(self, platform: Platform, account: Account, scenario: Scenario, caller: OperationCaller) -> None:
+    def __init__(self, platform: Platform, account: AccountRecord, scenario: Scenario, caller: OperationCaller) -> None:
         self._platform = platform
         self._account = account
         self._scenario = scenario

@@ -17,7 +17,7 @@ from caged._resources.account import AccountAPI
 from caged._resources.sandboxes import Sandboxes
 
 from ..config import ConfigError
-from ..control.agent_replies import AgentReply
+from ..control.agent_replies import ScriptedReply
 from ..control.description import Option, build, options_of
 from ..control.faults import Fault
 from ..control.names import suggestion
@@ -132,7 +132,7 @@ def check_control(place: str, description: Any, method: str, entry: Any) -> None
     if not isinstance(entry, dict):
         raise ScenarioError(f"{place}: must be a table, not {type(entry).__name__}")
     model = _validate(place, _control_model(description, method), entry, options_of(description, method))
-    state = {"agent": ""} if description is AgentReply else {}
+    state = {"agent": ""} if description is ScriptedReply else {}
     try:
         build(description, values_in(description, model), id="", account="", **state).check()
     except (TypeError, ValueError) as error:
@@ -145,10 +145,10 @@ def check_agent(place: str, table: Any) -> None:
         raise ScenarioError(f"{place}: must be a table with {', '.join(AgentEntry.model_fields)}")
     _validate(place, AgentEntry, table)
     for index, entry in enumerate(table.get("reply_to", ())):
-        check_control(f"{place}.reply_to[{index}]", AgentReply, "reply_to", entry)
+        check_control(f"{place}.reply_to[{index}]", ScriptedReply, "reply_to", entry)
     for index, entry in enumerate(table.get("replies", ())):
         reply = {"text": entry} if isinstance(entry, str) else entry
-        check_control(f"{place}.replies[{index}]", AgentReply, "reply", reply)
+        check_control(f"{place}.replies[{index}]", ScriptedReply, "reply", reply)
 
 
 def check_stub(place: str, entry: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ..platform.errors import invalid
-from ..store import Account, Key
+from ..store import AccountRecord, Key
 from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
@@ -49,7 +49,7 @@ class CreatedKey(Model):
     info: KeyOut
 
 
-def serialize_account(account: Account) -> AccountOut:
+def serialize_account(account: AccountRecord) -> AccountOut:
     """The account as clients read it."""
     return AccountOut(
         id=account.id,

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from ..control.clock import rfc3339
 from ..platform.billing import PLANS
-from ..store import Account
+from ..store import AccountRecord
 from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
@@ -52,7 +52,7 @@ class Page(Model):
     url: str
 
 
-def serialize(account: Account) -> SubscriptionOut:
+def serialize(account: AccountRecord) -> SubscriptionOut:
     """The account's subscription as clients read it."""
     end = account.subscription.period_end
     return SubscriptionOut(

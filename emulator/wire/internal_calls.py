@@ -18,7 +18,7 @@ from starlette.routing import compile_path
 
 from ..control.current_account import acting_for
 from ..platform.platform import Platform
-from ..store import Account
+from ..store import AccountRecord
 from .bodies import check_values, parse_and_redact
 from .operation import Call, Operation
 
@@ -35,7 +35,9 @@ class InternalCaller:
         warnings: The warnings that the journal would have recorded for the calls so far.
     """
 
-    def __init__(self, platform: Platform, account: Account, operations: Callable[[], Iterable[Operation]]) -> None:
+    def __init__(
+        self, platform: Platform, account: AccountRecord, operations: Callable[[], Iterable[Operation]]
+    ) -> None:
         self._platform = platform
         self._account = account
         self._operations = operations
@@ -47,7 +49,7 @@ class InternalCaller:
         path: str,
         body: Optional[Mapping[str, Any]] = None,
         query: Optional[Mapping[str, Any]] = None,
-        account: Optional[Account] = None,
+        account: Optional[AccountRecord] = None,
     ) -> Any:
         """Call one operation.
 
@@ -74,7 +76,7 @@ class InternalCaller:
         path: str,
         body: Optional[Mapping[str, Any]] = None,
         query: Optional[Mapping[str, Any]] = None,
-        account: Optional[Account] = None,
+        account: Optional[AccountRecord] = None,
     ) -> bytes:
         """Call one operation, and return the body of its response, which need not be JSON. Arguments and errors are
         those of `perform`."""

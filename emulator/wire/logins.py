@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..control.clock import rfc3339
 from ..platform.logins import EMAIL, EMAIL_MOST, PASSWORD_LEAST, PASSWORD_MOST
-from ..store import Account, LoginSession
+from ..store import AccountRecord, LoginSession
 from .account import AccountOut, serialize_account
 from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
@@ -51,7 +51,7 @@ def _visitor(call: Call[Signup] | Call[Credentials]) -> tuple[str, str]:
     return call.request.headers.get("user-agent", ""), client.host if client else ""
 
 
-def _logged_in(account: Account, login: LoginSession, status: int) -> Response:
+def _logged_in(account: AccountRecord, login: LoginSession, status: int) -> Response:
     return json_reply(
         LoggedIn(token=login.key.secret, expires_at=rfc3339(login.expires), account=serialize_account(account)), status
     )

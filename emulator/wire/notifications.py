@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..platform.alerts import page_size
 from ..platform.notifications import CHANNELS, CLEAR, EMAIL_MOST, TEXT_MOST, WEBHOOK, hint
-from ..store import Account, Notification
+from ..store import AccountRecord, Notification
 from .operation import Body, Call, EmptyBody, Model, Operations, json_reply, no_content
 
 operations = Operations()
@@ -78,7 +78,7 @@ def serialize(notification: Notification) -> NotificationOut:
     )
 
 
-def serialize_config(account: Account) -> ConfigOut:
+def serialize_config(account: AccountRecord) -> ConfigOut:
     """The account's configuration as clients read it."""
     config = account.notification_config
     return ConfigOut(

@@ -15,7 +15,7 @@ from ..control.fault_registry import Injection
 from ..json_values import MOST_VALUES
 from ..platform.errors import invalid
 from ..platform.platform import Platform
-from ..store import Account, Key
+from ..store import AccountRecord, Key
 from .value_errors import shown
 
 B = TypeVar("B", bound=BaseModel)
@@ -71,7 +71,7 @@ class Call(Generic[B]):
 
     request: Request
     platform: Platform
-    account: Account
+    account: AccountRecord
     key: Optional[Key]
     body: B
     warnings: list[str] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Call(Generic[B]):
 
 
 Handler = Callable[[Call[Any]], Awaitable[Response]]
-Owner = Callable[[Platform, str], Optional[Account]]
+Owner = Callable[[Platform, str], Optional[AccountRecord]]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Union
 from ..control.records import RequestRecord
 from ..platform.errors import ApiError
 from ..platform.platform import Platform
-from ..store import Account, Sandbox, Snapshot
+from ..store import AccountRecord, Sandbox, Snapshot
 
 
 def note_if_of_other_account(
-    platform: Platform, record: RequestRecord, account: Account, error: ApiError, ids: Iterable[str]
+    platform: Platform, record: RequestRecord, account: AccountRecord, error: ApiError, ids: Iterable[str]
 ) -> None:
     """Add a warning to the journal's record of a request that got a 404 for something that exists.
 

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..platform.errors import ApiError
 from ..platform.open_sockets import OpenSocket
 from ..platform.platform import Platform
-from ..store import Account, Key, Sandbox
+from ..store import AccountRecord, Key, Sandbox
 from .common_headers import add_common_headers
 from .operation import Call, EmptyBody
 
@@ -30,7 +30,7 @@ class SocketCall:
 
     socket: WebSocket
     platform: Platform
-    account: Account
+    account: AccountRecord
     key: Key
     sandbox: Sandbox
     _open_socket: Optional[OpenSocket] = field(default=None, init=False)

@@ -31,7 +31,7 @@ UNREAD_CHARACTERS = 8 * 1024 * 1024
 DIGITS_SECONDS = 1.0
 
 
-class TerminalSession(Model):
+class TerminalEntry(Model):
     """An open terminal. The platform's fields are not public; these are the emulator's. `kind`: interactive or
     stream."""
 
@@ -43,16 +43,14 @@ class TerminalSession(Model):
     created_at: str
 
 
-@operations.add(
-    "GET", "/v1/sandboxes/{id}/terminal/sessions", "sandboxes.terminal_sessions", reply=list[TerminalSession]
-)
+@operations.add("GET", "/v1/sandboxes/{id}/terminal/sessions", "sandboxes.terminal_sessions", reply=list[TerminalEntry])
 async def sessions(call: Call[EmptyBody]) -> Response:
     found = call.platform.terminals.of_sandbox(call.account, call.param("id"))
     return json_reply([_serialize(session) for session in found])
 
 
-def _serialize(session: OpenTerminal) -> TerminalSession:
-    return TerminalSession(
+def _serialize(session: OpenTerminal) -> TerminalEntry:
+    return TerminalEntry(
         id=session.id,
         sandbox_id=session.sandbox_id,
         kind="stream" if session.quiet else "interactive",

@@ -202,7 +202,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
     },
 }
 CLASSES = {
-    "account": record_rules.Account,
+    "account": record_rules.AccountRecord,
     "key": record_rules.Key,
     "login": record_rules.LoginSession,
     "sandbox": record_rules.Sandbox,

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from internals import platform_of
 
 from caged.emulator.control import capacity, journal, step_log
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
@@ -289,7 +290,7 @@ def test_journal_stays_small_after_large_commands(api):
 
 def test_long_log_line_is_truncated(api):
     box = api.sandbox()
-    platform = api.emulator._running().platform
+    platform = platform_of(api.emulator)
 
     async def note() -> None:
         platform.recorder.log(platform.store.sandboxes[box], "x" * 1_000_000)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cases import each
 from emulator_testing import Api, api_of, assert_problem
+from internals import platform_of
 from net_testing import SECONDS, api, emulator
 
 from caged.emulator import Emulator
@@ -233,11 +234,8 @@ def test_web_page_cannot_log_in(emulator: Emulator, page: str, path: str) -> Non
 def test_login_from_other_machine_is_denied(emulator: Emulator) -> None:
     from caged.emulator.app import build
 
-    runtime = emulator._runtime
-    assert runtime is not None
-
     async def ask() -> str:
-        transport = httpx.ASGITransport(build(runtime.platform), client=("192.0.2.7", 4711))
+        transport = httpx.ASGITransport(build(platform_of(emulator)), client=("192.0.2.7", 4711))
         async with httpx.AsyncClient(transport=transport, base_url=emulator.base_url) as far:
             return str((await far.post("/v1/auth/device/code", json={})).json()["device_code"])
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from cli_testing import Served
 from emulator_testing import eventually
+from internals import platform_of
 
 from caged.emulator.control.current_account import acting_for
 from caged.emulator.workers import THREADS, CallStopped, Pool, StopToken, TooManyCalls, Workers, checkpoint
@@ -209,7 +210,7 @@ def test_deleting_pending_snapshot_stops_its_copy(api):
     assert api.delete(f"/snapshots/{snapshot['id']}").status_code == 204
     api.write(box, "after", "x")  # returns after the copy has ended
     assert time.monotonic() - begun < STOPPED_WITHIN
-    files = Path(api.emulator._running().platform.files_dir, "snapshots")
+    files = Path(platform_of(api.emulator).files_dir, "snapshots")
     assert not list(files.glob(f"{snapshot['id']}*"))
     assert not [line for line in api.logs(box) if "failed" in line["message"]]
 
@@ -232,7 +233,7 @@ def test_restore_stops_and_changes_nothing_when_client_disconnects(api, how: str
     else:
         with ThreadPoolExecutor() as threads:
             restoring = threads.submit(api.post, path, json=body)
-            directory = Path(api.emulator._running().platform.files_dir, "sandboxes", target)
+            directory = Path(platform_of(api.emulator).files_dir, "sandboxes", target)
             staging = directory / "restore-new" / "tree" / "workspace" / "big"
             eventually(staging.exists, "the copy to begin")
             begun = time.monotonic()

@@ -53,8 +53,7 @@ def shared(emulator: Emulator) -> Iterator[Shared]:
 
 
 def directory(emulator: Emulator, repo: RepositoryHandle) -> Path:
-    assert emulator._runtime is not None
-    return Path(emulator._runtime.platform.run_dir) / "repositories" / repo.id
+    return emulator.run_dir / "repositories" / repo.id
 
 
 def intact(repo: RepositoryHandle) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from emulator_testing import Api, assert_problem
+from internals import platform_of
 from net_testing import SECONDS, api, emulator
 
 from caged.emulator.cage import restore
@@ -86,7 +87,5 @@ def test_restore_of_sandbox_destroyed_meanwhile_returns_not_found(api: Api, gate
 def test_restore_without_archive_file_returns_507(api: Api) -> None:
     box = api.sandbox()
     snapshot = api.snapshot(box)
-    runtime = api.emulator._runtime
-    assert runtime is not None
-    runtime.platform.store.snapshots[snapshot].file.unlink()
+    platform_of(api.emulator).store.snapshots[snapshot].file.unlink()
     assert_problem(api.restore(snapshot, box), 507, "the files are untouched")

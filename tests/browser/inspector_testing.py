@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
+from internals import platform_of
+
 from caged.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -12,11 +14,6 @@ if TYPE_CHECKING:
 
 EVIL = "<img src=x onerror=alert(1)>\"'&</script>"
 UI = "/_emulator/ui/"
-
-
-def platform_of(emulator: Emulator) -> Any:
-    assert emulator._runtime is not None
-    return emulator._runtime.platform
 
 
 def origin(emulator: Emulator) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from inspector_testing import platform_of, show
+from inspector_testing import show
+from internals import platform_of
 
 from caged import Caged
 from caged.emulator import Emulator

@@ -11,7 +11,7 @@ import pytest
 from scoped import ScopedEmulator
 
 from caged import Caged, _timing
-from caged.emulator import Account, Emulator
+from caged.emulator import AccountInfo, Emulator
 from caged.emulator.control_client.base_emulator import BaseEmulator
 from caged.emulator.control_client.remote import RemoteEmulator
 
@@ -44,11 +44,11 @@ def remote_emulator(emulator: Emulator) -> Iterator[RemoteEmulator]:
 
 
 @pytest.fixture
-def new_account(emulator: Emulator) -> Iterator[Callable[[], Account]]:
+def new_account(emulator: Emulator) -> Iterator[Callable[[], AccountInfo]]:
     """Makes accounts that are gone after the test."""
-    made: list[Account] = []
+    made: list[AccountInfo] = []
 
-    def make() -> Account:
+    def make() -> AccountInfo:
         made.append(emulator.create_account())
         return made[-1]
 
@@ -58,24 +58,24 @@ def new_account(emulator: Emulator) -> Iterator[Callable[[], Account]]:
 
 
 @pytest.fixture
-def account(new_account: Callable[[], Account]) -> Account:
+def account(new_account: Callable[[], AccountInfo]) -> AccountInfo:
     return new_account()
 
 
 @pytest.fixture
-def other(new_account: Callable[[], Account]) -> Account:
+def other(new_account: Callable[[], AccountInfo]) -> AccountInfo:
     """Another account on the same emulator."""
     return new_account()
 
 
 @pytest.fixture
-def double(emulator: Emulator, account: Account) -> ScopedEmulator:
+def double(emulator: Emulator, account: AccountInfo) -> ScopedEmulator:
     """The emulator, with the controls of the account."""
     return ScopedEmulator(emulator, account)
 
 
 @pytest.fixture(params=["local", "remote"])
-def either(request: pytest.FixtureRequest, emulator: Emulator, account: Account) -> ScopedEmulator:
+def either(request: pytest.FixtureRequest, emulator: Emulator, account: AccountInfo) -> ScopedEmulator:
     """`double`, held in this process and then by URL."""
     chosen: BaseEmulator = emulator if request.param == "local" else request.getfixturevalue("remote_emulator")
     return ScopedEmulator(chosen, account)
@@ -88,7 +88,7 @@ def raw_client(emulator: BaseEmulator, key: str, **options: Any) -> httpx.Client
 
 
 @pytest.fixture
-def client(emulator: Emulator, account: Account) -> Iterator[Caged]:
+def client(emulator: Emulator, account: AccountInfo) -> Iterator[Caged]:
     """The SDK as the account. Without retries, so that one call is one call."""
     with Caged(account.api_key, emulator.base_url, timeout=60, max_retries=0) as caged:
         yield caged
@@ -96,7 +96,7 @@ def client(emulator: Emulator, account: Account) -> Iterator[Caged]:
 
 @pytest.fixture
 def patient(
-    emulator: Emulator, account: Account, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, account: AccountInfo, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Caged, list[float]]]:
     """The SDK as it comes, with retries; and how long it would have waited before each."""
     waits: list[float] = []
@@ -106,14 +106,14 @@ def patient(
 
 
 @pytest.fixture
-def api(emulator: Emulator, account: Account) -> Iterator[httpx.Client]:
+def api(emulator: Emulator, account: AccountInfo) -> Iterator[httpx.Client]:
     """The wire as the account; paths begin with /v1."""
     with raw_client(emulator, account.api_key) as raw:
         yield raw
 
 
 @pytest.fixture
-def admin(emulator: Emulator, account: Account) -> Iterator[httpx.Client]:
+def admin(emulator: Emulator, account: AccountInfo) -> Iterator[httpx.Client]:
     """The emulator's own calls, about the account; paths begin with /_emulator."""
     with raw_client(emulator, emulator.admin_key, params={"account": account.id}) as raw:
         yield raw

@@ -11,9 +11,10 @@ from urllib.parse import quote
 import conformance
 import httpx
 import pytest
+from internals import platform_of
 from waiting import eventually as eventually
 
-from caged.emulator import Account, Emulator
+from caged.emulator import AccountInfo, Emulator
 from caged.emulator.control.current_account import ALL_ACCOUNTS
 
 #: For all clients: to make one takes as long as a call.
@@ -22,7 +23,7 @@ NO_CERTIFICATES = httpx.create_ssl_context(verify=False)
 
 def live(emulator: Emulator, sandbox_id: str) -> Any:
     """The processes and locks of a sandbox."""
-    platform = emulator._runtime.platform  # type: ignore[union-attr]
+    platform = platform_of(emulator)
     return platform.live.of(platform.store.sandboxes[sandbox_id])
 
 
@@ -110,8 +111,7 @@ class Api(httpx.Client):
 
 def has_own_root(api: Api) -> bool:
     """Whether the emulator's sandboxes have a root of their own, in which everything can be written."""
-    assert api.emulator._runtime is not None
-    return api.emulator._runtime.platform.isolation.root == "overlays"
+    return platform_of(api.emulator).isolation.root == "overlays"
 
 
 def require_own_root(api: Api) -> None:
@@ -127,7 +127,7 @@ class FakeClock:
     def __init__(self, emulator: Emulator, account_id: str = ALL_ACCOUNTS) -> None:
         self._emulator = emulator
         self._account_id = account_id
-        clock = emulator._runtime.platform.clock  # type: ignore[union-attr]
+        clock = platform_of(emulator).clock
         clock.advance(account_id, 0)  # an account has a clock of its own from then on
         self._clock = clock._clocks_of(account_id)[0]
         self._real = time.time
@@ -143,10 +143,10 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
         self.offset += seconds
-        self._emulator._call(self._emulator._runtime.platform.scheduler.check(self._account_id))  # type: ignore[union-attr]
+        self._emulator._call(platform_of(self._emulator).scheduler.check(self._account_id))
 
 
-def api_of(emulator: Emulator, account: Optional[Account] = None) -> Api:
+def api_of(emulator: Emulator, account: Optional[AccountInfo] = None) -> Api:
     account = account or emulator.create_account()
     return Api(emulator, account.api_key, account.id)
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Optional
 
 from emulator_testing import Api
+from internals import platform_of
 
 from caged.emulator.control.current_account import acting_for
 
@@ -33,7 +34,7 @@ class Mcp:
     def __init__(self, api: Api, sandbox: str, read_only: bool = False) -> None:
         self.emulator = api.emulator
         self.sandbox = sandbox
-        platform = api.emulator._runtime.platform  # type: ignore[union-attr]
+        platform = platform_of(api.emulator)
         record = platform.store.sandboxes[sandbox]
         self.session = platform.mcp.open(record, read_only)
         self.account = record.account_id

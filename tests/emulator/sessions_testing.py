@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from emulator_testing import Api, eventually
+from internals import platform_of
 
 from caged.emulator import PromptSandbox, PromptText, Reply
 from caged.emulator.control.agents import Prompt
@@ -16,7 +17,7 @@ from caged.emulator.platform import limits
 
 def recorded(api: Api, sandbox: str, kind: str = "") -> list[Any]:
     """The events of a sandbox as the emulator keeps them, whether there was a session or not."""
-    events = api.emulator._runtime.platform.store.sandboxes[sandbox].history.events()  # type: ignore[union-attr]
+    events = platform_of(api.emulator).store.sandboxes[sandbox].history.events()
     return [event for event in events if not kind or event.type == kind]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from emulator_testing import api_of, eventually, gone
+from internals import platform_of
 
 import caged.emulator
 from caged import AsyncCaged, Caged
@@ -28,7 +29,7 @@ def test_the_public_names_are_these():
 def test_with_starts_and_stops_the_emulator():
     with Emulator() as emulator:
         assert httpx.get(f"{emulator.base_url}/healthz", trust_env=False, verify=False, timeout=60).status_code == 200
-        url, run_dir, zygote = emulator.base_url, emulator.run_dir, emulator._runtime.platform.zygote.pid
+        url, run_dir, zygote = emulator.base_url, emulator.run_dir, platform_of(emulator).zygote.pid
         assert run_dir.exists()
     assert not run_dir.exists()
     assert gone(zygote)
@@ -229,8 +230,8 @@ def test_next_sandbox_after_a_kill_of_the_zygote_has_a_new_one(own_emulator, new
     emulator = own_emulator()
     api = new_api(emulator)
     box = api.sandbox()
-    first = emulator._runtime.platform.zygote.pid
+    first = platform_of(emulator).zygote.pid
     os.kill(first, 9)
     eventually(lambda: api.status(box) == "error", "the sandbox to be lost")
     assert api.output(api.sandbox(), "echo again") == "again\n"
-    assert emulator._runtime.platform.zygote.pid != first
+    assert platform_of(emulator).zygote.pid != first

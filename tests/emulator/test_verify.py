@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 import fork_server
 import pytest
 from emulator_testing import Api, api_of, eventually
+from internals import platform_of
 from mutants import (
     FOUND_BY_MOST,
     HONEST,
@@ -64,7 +65,7 @@ def _alert(api: Api) -> None:
 
 def _holdings(api: Api) -> dict[str, object]:
     """Return the objects and settings of an account."""
-    snapshots = api.emulator._runtime.platform.store.snapshots.values()  # type: ignore[union-attr]
+    snapshots = platform_of(api.emulator).store.snapshots.values()
     return {
         "sandboxes": api.get("/sandboxes").json(),
         "snapshots": [snapshot.id for snapshot in snapshots if snapshot.account_id == api.account_id],

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from internals import platform_of
 
 from caged import Caged
 from caged.emulator import AccountView, Emulator
@@ -38,7 +39,7 @@ class Browser(httpx.Client):
 
     def __init__(self, emulator: Emulator) -> None:
         self.port = urlsplit(emulator.base_url).port
-        self.host = emulator._runtime.platform.inspector_logins.host
+        self.host = platform_of(emulator).inspector_logins.host
         self.origin = f"http://{self.host}:{self.port}"
         super().__init__(
             base_url=emulator.base_url,

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from caged import CagedError
-from caged.emulator.control.agent_replies import AgentReply
+from caged.emulator.control.agent_replies import ScriptedReply
 from caged.emulator.control.clock import Advance
 from caged.emulator.control.description import options_of
 from caged.emulator.control.faults import Fault
@@ -97,7 +97,7 @@ def test_controls_of_all_accounts_are_removed_one_by_one(browser, emulator, view
         ("controls", Fault, ""),
         ("controls/stubs", Stub, "stub"),
         ("controls/stubs", Stub, "program"),
-        ("controls/replies", AgentReply, "reply_to"),
+        ("controls/replies", ScriptedReply, "reply_to"),
         ("controls/clock", Advance, ""),
     ],
 )
@@ -124,7 +124,7 @@ def test_the_kind_of_a_field_follows_from_the_type_of_its_option():
     kinds = {one.name: one.kind for one in fields_of(Fault)}
     assert (kinds["operation"], kinds["status"], kinds["delay"]) == ("text", "integer", "number")
     assert (kinds["hang"], kinds["drop"], kinds["rate_limit"]) == ("flag", "choice", "integer")
-    kinds = {one.name: one.kind for one in fields_of(AgentReply, "reply_to")}
+    kinds = {one.name: one.kind for one in fields_of(ScriptedReply, "reply_to")}
     assert (kinds["prompt"], kinds["text"], kinds["files"]) == ("pattern", "lines", "files")
 
 

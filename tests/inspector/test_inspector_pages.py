@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from internals import platform_of
 
 from caged.emulator.inspector.page import Page
 from caged.emulator.inspector.pages import PAGES
@@ -158,7 +159,7 @@ def test_nothing_else_is_served(browser, name):
 def test_200_sandboxes_are_one_page(browser, view, emulator):
     from caged.emulator.store import Sandbox
 
-    platform = emulator._runtime.platform
+    platform = platform_of(emulator)
     made = [
         Sandbox(f"cage_fake{number:04}", view.id, "minimal", 1, 512, 1, "full", 300, "2026-01-01T00:00:00Z")
         for number in range(200)

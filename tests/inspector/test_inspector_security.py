@@ -10,6 +10,7 @@ import socket
 import httpx
 import pytest
 from cases import each
+from internals import platform_of
 from leftovers import until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -52,7 +53,7 @@ def test_a_link_works_once(emulator, browser, new_browser):
 
 def test_a_link_expires_after_ten_minutes(own_emulator, new_browser):
     emulator = own_emulator()
-    logins = emulator._runtime.platform.inspector_logins
+    logins = platform_of(emulator).inspector_logins
     now = logins.now()
     logins.now = lambda: now
     early, late = emulator.ui_link(), emulator.ui_link()
@@ -64,7 +65,7 @@ def test_a_link_expires_after_ten_minutes(own_emulator, new_browser):
 
 def test_a_session_expires(own_emulator, new_browser):
     emulator = own_emulator()
-    logins = emulator._runtime.platform.inspector_logins
+    logins = platform_of(emulator).inspector_logins
     browser = new_browser(emulator)
     browser.log_in(emulator.ui_link())
     now = logins.now()
@@ -133,7 +134,7 @@ def test_logging_out_ends_streams_and_terminals_of_the_session_and_of_no_other(e
 
 def test_a_stream_ends_with_the_time_of_its_session(own_emulator, new_browser):
     emulator = own_emulator()
-    browser, logins = new_browser(emulator), emulator._runtime.platform.inspector_logins
+    browser, logins = new_browser(emulator), platform_of(emulator).inspector_logins
     browser.log_in(emulator.ui_link())
     later = logins.now() + 12 * 3600 - 1
     logins.now = lambda: later
@@ -154,7 +155,7 @@ def test_a_cookie_of_another_emulator_is_not_valid(emulator, browser, own_emulat
 
 def test_there_is_no_link_where_loopback_is_not_served(own_emulator):
     emulator = own_emulator()
-    emulator._runtime.platform.inspector_logins._listens_on = "192.168.7.7"
+    platform_of(emulator).inspector_logins._listens_on = "192.168.7.7"
     with pytest.raises(EmulatorError, match=r"listens on 192\.168\.7\.7; start it with --host"):
         emulator.ui_link()
 
@@ -408,7 +409,7 @@ def test_a_preview_does_not_get_the_session(browser, emulator):
 
     (value,) = browser.cookies.values()
     scope = {"headers": [(b"cookie", f"theme=dark; x={value}".encode())], "query_string": b""}
-    filtered = CredentialFilter(emulator._runtime.platform).filter(scope)
+    filtered = CredentialFilter(platform_of(emulator)).filter(scope)
     assert filtered["headers"] == [(b"cookie", b"theme=dark")]
 
 

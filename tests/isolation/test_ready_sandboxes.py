@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from internals import platform_of
 from leftovers import children_of, mounts, processes_with, run_dirs, until
 from levels import OWN_USER, Served, isolation, need
 
@@ -67,7 +68,7 @@ at_each_level = pytest.mark.parametrize("emulator", OWN_USER, indirect=True)
 
 
 def pool_of(emulator: Emulator):
-    return emulator._runtime.platform.provisioner._pool
+    return platform_of(emulator).provisioner._pool
 
 
 def fill(emulator: Emulator, client: Caged, **options: object) -> None:
@@ -88,7 +89,7 @@ def take(emulator: Emulator, client: Caged, **options: object) -> str:
         fill(emulator, client, **options)
         ready = {inode(one.layout.directory) for kept in pool_of(emulator)._by_kind.values() for one in kept.ready}
         box = client.sandboxes.create(**options).id
-        if inode(emulator._runtime.platform.files_dir / "sandboxes" / box) in ready:
+        if inode(platform_of(emulator).files_dir / "sandboxes" / box) in ready:
             return box
     raise AssertionError("no sandbox that was made in advance was assigned")
 
@@ -174,7 +175,7 @@ def test_ready_made_sandboxes_are_not_listed(emulator: Emulator) -> None:
     assert len(pool_of(emulator))
     with emulator.client() as client:
         assert client.sandboxes.list() == []
-    assert emulator._runtime.platform.store.sandboxes == {}
+    assert platform_of(emulator).store.sandboxes == {}
 
 
 @at_each_level
@@ -184,7 +185,7 @@ def test_options_that_cannot_be_changed_later_apply(emulator: Emulator) -> None:
         assert client.sandboxes.exec(usual, "ulimit -d").output.strip() == str(512 * 1024)
         small = client.sandboxes.create(memory_mb=1024).id
         assert client.sandboxes.exec(small, "ulimit -d").output.strip() == str(1024 * 1024)
-        if emulator._runtime.platform.isolation.own_network:
+        if platform_of(emulator).isolation.own_network:
             closed = client.sandboxes.create(network_mode="none").id
             assert client.sandboxes.exec(closed, "tail -n +3 /proc/net/dev").output.split()[0] == "lo:"
 
@@ -204,9 +205,9 @@ def test_proxy_of_an_allowlist_is_that_of_the_sandbox(own_emulator: Callable[...
 
 @at_each_level
 def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> None:
-    inits = emulator._runtime.platform.zygote.inits
+    inits = platform_of(emulator).zygote.inits
     killed = [name for name in inits if name.startswith("ready-")]
-    directories = [emulator._runtime.platform.run_dir / name for name in killed]
+    directories = [emulator.run_dir / name for name in killed]
     # At level `bwrap`, what is killed is bwrap, and its child goes with it a moment later.
     pids = [pid for name in killed for pid in (inits[name], *children_of(inits[name]))]
     for name in killed:
@@ -222,7 +223,7 @@ def test_one_that_was_killed_is_noticed_and_not_assigned(emulator: Emulator) -> 
 
 @at_each_level
 def test_killed_zygote_empties_the_pool_and_create_works(emulator: Emulator) -> None:
-    os.kill(emulator._runtime.platform.zygote.pid, signal.SIGKILL)
+    os.kill(platform_of(emulator).zygote.pid, signal.SIGKILL)
     until(lambda: not len(pool_of(emulator)))
     with emulator.client() as client:
         box = client.sandboxes.create()
@@ -250,7 +251,7 @@ def test_assigned_one_survives_a_restart(own_emulator: Callable[..., Emulator], 
 
 def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed build of the pool has no effect on a create, which reports its own failure."""
-    provisioner = emulator._runtime.platform.provisioner
+    provisioner = platform_of(emulator).provisioner
 
     async def refuse(spec: object) -> object:
         raise OSError(28, "No space left on device")
@@ -268,12 +269,12 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
         assert made[-1].status == "error"
         assert "No space left" in repr(client.sandboxes.logs(made[-1].id))
     assert threads == {"caged-walk"}, "a directory is never removed on the event loop"
-    run_dir = emulator._runtime.platform.run_dir
+    run_dir = emulator.run_dir
     until(lambda: not list(run_dir.glob("ready-*")), what=lambda: list(run_dir.glob("ready-*")))
 
 
 def test_ready_made_sandbox_whose_shell_fails_is_discarded(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    provisioner = emulator._runtime.platform.provisioner
+    provisioner = platform_of(emulator).provisioner
     kind = next(iter(pool_of(emulator)._by_kind))
     before = sorted(provisioner._run_dir.glob("ready-*"))
     # Another test may add something to the host that sandboxes do not see, and then there is another mask.
@@ -316,11 +317,11 @@ def test_they_are_removed_before_anything_is_refused_for_a_lack_of_descriptors(
         with client.sandboxes.stream(box.id, "echo on") as stream:
             assert "on" in "".join(str(piece) for piece in stream)
         assert len(pool) == 0
-    assert not list(emulator._runtime.platform.run_dir.glob("ready-*"))
+    assert not list(emulator.run_dir.glob("ready-*"))
 
 
 def test_they_are_removed_when_idle(emulator: Emulator) -> None:
-    run_dir = emulator._runtime.platform.run_dir
+    run_dir = emulator.run_dir
 
     async def idle() -> None:
         for kept in pool_of(emulator)._by_kind.values():
@@ -330,4 +331,4 @@ def test_they_are_removed_when_idle(emulator: Emulator) -> None:
 
     emulator._call(idle())
     assert not list(run_dir.glob("ready-*"))
-    assert not [name for name in emulator._runtime.platform.zygote.inits if name.startswith("ready-")]
+    assert not [name for name in platform_of(emulator).zygote.inits if name.startswith("ready-")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals import platform_of
 from levels import Served, is_mapped, need
 from setup_commands import APT, NO, SET_UPS, YES, SetUp, table
 
@@ -75,7 +76,7 @@ def test_sandbox_made_without_overlays_keeps_changes_and_deletions_with_them(tmp
         client.sandboxes.resume(box)
         assert client.sandboxes.exec(box, look).output == before
         assert before.startswith("mine\napp\n/opt:")
-        if emulator._runtime.platform.isolation.root == "overlays":
+        if platform_of(emulator).isolation.root == "overlays":
             assert client.sandboxes.exec(box, "touch /usr/share/caged").exit_code == 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from internals import platform_of
 
 import caged
 from caged.emulator import Emulator
@@ -56,7 +57,7 @@ class World:
         self.client = emulator.client()
 
     def make_cage_abc123(self) -> None:
-        chance = self.emulator._runtime.platform.randomness  # type: ignore[union-attr]
+        chance = platform_of(self.emulator).randomness
         real = chance.identifier
         chance.identifier = lambda prefix, taken=(): "cage_abc123" if prefix == "cage" else real(prefix, taken)
         try:

@@ -11,7 +11,7 @@ from levels import need
 from scoped import ScopedEmulator
 
 from caged import Caged
-from caged.emulator import Account, Emulator, EmulatorError
+from caged.emulator import AccountInfo, Emulator, EmulatorError
 
 Emulators = Callable[[str], Emulator]
 
@@ -57,12 +57,12 @@ def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[S
 
 
 @pytest.fixture
-def account(emulator: ScopedEmulator) -> Account:
-    return Account(emulator.id, emulator.api_key)
+def account(emulator: ScopedEmulator) -> AccountInfo:
+    return AccountInfo(emulator.id, emulator.api_key)
 
 
 @pytest.fixture
-def client(emulator: ScopedEmulator, account: Account) -> Iterator[Caged]:
+def client(emulator: ScopedEmulator, account: AccountInfo) -> Iterator[Caged]:
     with emulator.client(account.api_key) as made:
         yield made
 

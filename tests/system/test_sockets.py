@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+from internals import platform_of
 from leftovers import until
 from sockets import SECONDS, Term
 
@@ -40,7 +41,7 @@ def figures(emulator: Emulator) -> dict[str, int]:
 
 def settled_figures(emulator: Emulator) -> dict[str, int]:
     """Count once no sandbox is made for the next create, which would be one more of each afterwards."""
-    pool = emulator._runtime.platform.provisioner._pool  # type: ignore[union-attr]
+    pool = platform_of(emulator).provisioner._pool
     until(lambda: pool._timer is None and pool._building is None)
     return figures(emulator)
 

@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+from internals import platform_of
 
 from caged.emulator import Emulator
 from caged.emulator.control.records import RequestRecord
@@ -42,8 +43,7 @@ class Counted:
     """
 
     def __init__(self, emulator: Emulator) -> None:
-        assert emulator._runtime is not None
-        self.journal = emulator._runtime.platform.journal
+        self.journal = platform_of(emulator).journal
         self._add = self.journal.add
         self._recent: list[RequestRecord] = []
         self.statuses: dict[str, Counter[int]] = {}
@@ -102,8 +102,7 @@ def residents(api: httpx.Client) -> dict[str, str]:
 
 
 def environment(emulator: Emulator, account_id: str) -> dict[str, str]:
-    assert emulator._runtime is not None
-    key = next(iter(emulator._runtime.platform.store.accounts[account_id].keys))
+    key = next(iter(platform_of(emulator).store.accounts[account_id].keys))
     return {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "CAGED_FUZZ_KEY": key}
 
 

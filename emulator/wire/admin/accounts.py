@@ -7,7 +7,7 @@ from typing import Any, Optional
 from starlette.responses import Response
 
 from ...control.queries import AccountQuery, parameters_of
-from ...store import Account
+from ...store import AccountRecord
 from ..operation import Body, Call, EmptyBody, Model, json_reply, no_content
 from .controls import last_of
 from .operations import AdminOperations, require_single
@@ -32,7 +32,7 @@ class AccountOut(Model):
     snapshots: int
 
 
-def _account_out(call: Call[Any], account: Account) -> AccountOut:
+def _account_out(call: Call[Any], account: AccountRecord) -> AccountOut:
     platform = call.platform
     key = next((key.secret for key in account.keys.values() if key.scope == "full"), "")
     return AccountOut(

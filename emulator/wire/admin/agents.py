@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ...control.agent_replies import AgentReply, ReplyInfo
+from ...control.agent_replies import ReplyInfo, ScriptedReply
 from ...control.current_account import ALL_ACCOUNTS
 from ...control.names import suggestion
 from ...control.reply_registry import AgentReplies
@@ -32,7 +32,7 @@ from .operations import AdminOperations
 operations = AdminOperations()
 AddReply = options_model(
     "AddReply",
-    AgentReply,
+    ScriptedReply,
     Body,
     "`prompt`: the prompts that it answers; all, when it is left out. Replies for the same prompts are used in turn,"
     " the last one repeatedly; with `times`, that often, and then a prompt is an error.",
@@ -76,7 +76,7 @@ async def add(call: Call[Body]) -> Response:
     """Add a reply of the agent."""
     agent = _agent(call)
     with refusing():
-        options = values_in(AgentReply, call.body)
+        options = values_in(ScriptedReply, call.body)
         function = function_of(call)
         reply = _replies(call).add(call.account.id, agent=agent, **options, function=function)
     return reply_with(ReplyOut, reply, 201)
@@ -90,7 +90,7 @@ async def add(call: Call[Body]) -> Response:
     query=LIST_QUERY,
 )
 async def list_replies(call: Call[EmptyBody]) -> Response:
-    """Those of one agent, as `agents.list`."""
+    """List the replies of one agent, in the order of `agents.list`."""
     return reply_with_all(ReplyOut, listed(call, _replies(call).of(call.account.id, _agent(call))))
 
 
@@ -100,7 +100,7 @@ async def clear(call: Call[EmptyBody]) -> Response:
     return removed_reply(_replies(call).clear_agent(call.account.id, _agent(call)))
 
 
-def _found(call: Call[Any]) -> AgentReply:
+def _found(call: Call[Any]) -> ScriptedReply:
     """The reply that the path names; `*` in place of the agent is any."""
     reply = found(call, _replies(call), "reply")
     if call.param("name") != "*" and reply.agent != _agent(call):

@@ -85,7 +85,7 @@ def named_sandbox(call: Call[Any]) -> Sandbox:
 
 
 def listed(call: Call[Any], controls: Sequence[C]) -> Sequence[C]:
-    """Those of a list that the query selects: `sandbox` (those that apply in it), `unused`, `last`."""
+    """Return the controls that the query selects: by `sandbox` (those that apply in it), `unused` and `last`."""
     sandbox = call.query("sandbox")
     with refusing():
         check_sandbox(call, sandbox)

@@ -13,7 +13,7 @@ from ...control.records import LogLine, SandboxRecord, SnapshotRecord, SocketRec
 from ...platform import limits
 from ...platform.errors import invalid
 from ...platform.observation import observing
-from ...store import Account
+from ...store import AccountRecord
 from ..operation import Call, EmptyBody, no_content
 from ..value_errors import shown
 from .controls import named_sandbox, refusing
@@ -25,7 +25,7 @@ operations = AdminOperations()
 BYTES = "application/octet-stream"
 
 
-def _accounts(call: Call[Any]) -> list[Account]:
+def _accounts(call: Call[Any]) -> list[AccountRecord]:
     return list(call.platform.store.accounts.values()) if call.account.id == ALL_ACCOUNTS else [call.account]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 
 from ...control.current_account import ALL_ACCOUNTS
 from ...platform.errors import invalid
-from ...store import Account
+from ...store import AccountRecord
 from ..operation import Body, Handler, Operations
 
 PREFIX = "/_emulator"
@@ -46,7 +46,7 @@ class AdminOperations(Operations):
         )
 
 
-def require_single(account: Account) -> Account:
+def require_single(account: AccountRecord) -> AccountRecord:
     """The account, or 400 where a call for one account was made for all."""
     if account.id == ALL_ACCOUNTS:
         raise invalid("account: this call is about one account; name its id, or leave it out for the first")

@@ -16,12 +16,12 @@ from ...control.fault_registry import Injection
 from ...control.records import RequestRecord
 from ...control.step import Step
 from ...platform.platform import Platform
-from ...store import Account, Key, Sandbox
+from ...store import AccountRecord, Key, Sandbox
 from ..operation import Body, Operation
 from ..sockets import SocketCall, SocketOperation
 
 #: The account of a request that is not authenticated, or needs not be.
-UNAUTHENTICATED = Account("", "", "", "", "")
+UNAUTHENTICATED = AccountRecord("", "", "", "", "")
 #: Paths whose id is that of a sandbox.
 SANDBOX_PATHS = ("/v1/sandboxes/", "/v1/trust/sandboxes/")
 

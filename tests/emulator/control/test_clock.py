@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import httpx
 import pytest
+from internals import platform_of
 from leftovers import until
 from sockets import open_socket
 from websockets.exceptions import InvalidStatus
@@ -203,11 +204,11 @@ def test_an_alert_of_the_accounts_own_threshold_comes_at_its_moment(double, clie
 def test_silent_agent_is_alerted_of_at_its_moment(double, account, client):
     double.clock.freeze(at=NEW_YEAR)
     box = client.sandboxes.create(template="minimal", agents=["claude-code"], timeout=7200).id
-    runtime = double._running()
+    platform = platform_of(double)
 
     async def begin():
         with acting_for(account.id):
-            runtime.platform.agent_sessions.begin(runtime.platform.store.sandboxes[box], "claude-code", None)
+            platform.agent_sessions.begin(platform.store.sandboxes[box], "claude-code", None)
 
     double._call(begin())  # no call of the API leaves a session open
     double.clock.advance(hours=1)

@@ -24,7 +24,7 @@ from caged.emulator import (
     Repos,
 )
 from caged.emulator.control import queries, records
-from caged.emulator.control.agent_replies import AgentReply
+from caged.emulator.control.agent_replies import ScriptedReply
 from caged.emulator.control.clock import Advance, Tick
 from caged.emulator.control.description import options_of
 from caged.emulator.control.faults import Fault
@@ -41,9 +41,9 @@ METHODS = [
     (Faults.add, Fault, "add"),
     (Commands.stub, Stub, "stub"),
     (Commands.program, Stub, "program"),
-    (Agent.reply, AgentReply, "reply"),
-    (Agent.reply_to, AgentReply, "reply_to"),
-    (Agent.passthrough, AgentReply, "passthrough"),
+    (Agent.reply, ScriptedReply, "reply"),
+    (Agent.reply_to, ScriptedReply, "reply_to"),
+    (Agent.passthrough, ScriptedReply, "passthrough"),
     (Repos.add, Repository, "add"),
     (Controls.prepare, PreparedSandbox, "prepare"),
     (Journal.requests, queries.RequestQuery, ""),
@@ -104,7 +104,7 @@ def test_docstring_has_the_help_of_every_option(method, description, kind):
 
 
 @pytest.mark.parametrize(
-    "description", [Fault, Stub, AgentReply, Repository, PreparedSandbox, Output, Reply, EmulatorConfig], ids=name
+    "description", [Fault, Stub, ScriptedReply, Repository, PreparedSandbox, Output, Reply, EmulatorConfig], ids=name
 )
 def test_every_option_has_a_help_text(description):
     options = options_of(description)
@@ -117,8 +117,8 @@ COMMANDS = [
     (("faults", "add"), Fault, "add", ["operation"]),
     (("commands", "stub"), Stub, "stub", ["match"]),
     (("commands", "program"), Stub, "program", ["program"]),
-    (("agents", "reply"), AgentReply, "reply_to", ["text"]),
-    (("agents", "passthrough"), AgentReply, "passthrough", []),
+    (("agents", "reply"), ScriptedReply, "reply_to", ["text"]),
+    (("agents", "passthrough"), ScriptedReply, "passthrough", []),
     (("repos", "add"), Repository, "add", ["url", "source"]),
     (("prepared", "add"), PreparedSandbox, "prepare", ["name"]),
     (("prepared", "list"), queries.ControlQuery, "", []),
@@ -168,7 +168,7 @@ def test_help_of_the_command_line_has_every_option_with_its_allowed_values(words
     [
         ("/faults", Fault),
         ("/commands", Stub),
-        ("/agents/{name}/replies", AgentReply),
+        ("/agents/{name}/replies", ScriptedReply),
         ("/repos", Repository),
         ("/prepared", PreparedSandbox),
     ],

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from cases import each
+from internals import platform_of
 from leftovers import processes_with, unique_seconds, until
 from sockets import Term, leave_handshake, open_socket, streamed
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
@@ -271,4 +272,4 @@ def test_another_socket_is_fine_afterwards(double, client, account, box, fault):
         except (InvalidMessage, ConnectionError, EOFError):
             pass
     assert stream(client, box, "echo fine") == ("fine\n", 0)
-    until(lambda: not double._running().platform.terminals._terminals)
+    until(lambda: not platform_of(double).terminals._terminals)

@@ -9,6 +9,7 @@ import json
 import httpx
 import pytest
 from cases import each
+from internals import platform_of
 from leftovers import until
 from sockets import leave_handshake, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
@@ -264,7 +265,7 @@ def test_a_fault_in_use_is_not_used_twice(double, emulator, account, client, box
 
     with double.faults.add("sandboxes.exec", drop="after", times=1) as fault, ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.sandboxes.exec, box, "until [ -e go ]; do sleep 0.01; done")
-        until(lambda: double._running().platform.faults.get(fault.id).pending == 1)
+        until(lambda: platform_of(double).faults.get(fault.id).pending == 1)
         with emulator.client(account.api_key, max_retries=0) as second:
             assert second.sandboxes.exec(box, "echo second").output == "second\n"
             second.files.write(box, "go", "")

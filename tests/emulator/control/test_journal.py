@@ -9,6 +9,7 @@ import re
 
 import httpx
 import pytest
+from internals import platform_of
 from leftovers import until
 from sockets import Term
 
@@ -376,9 +377,9 @@ def test_passwords_and_tokens_of_a_login_are_masked(own_emulator):
 
 def test_journal_keeps_the_newest_ten_thousand_entries(own_emulator):
     emulator = own_emulator()
-    runtime = emulator._running()
-    journal = runtime.platform.journal
-    account = next(iter(runtime.platform.store.accounts))
+    platform = platform_of(emulator)
+    journal = platform.journal
+    account = next(iter(platform.store.accounts))
 
     async def fill():  # over HTTP it would take half a minute
         for number in range(limits.KEEP + 5):
@@ -395,8 +396,7 @@ def test_journal_keeps_the_newest_ten_thousand_entries(own_emulator):
 
 def test_journal_keeps_so_many_bytes_of_bodies(own_emulator):
     emulator = own_emulator()
-    runtime = emulator._running()
-    journal = runtime.platform.journal
+    journal = platform_of(emulator).journal
     accounts = [emulator.create_account().id for _ in range(2)]
     count = limits.KEEP_BYTES // limits.BODY_BYTES + 10
 
@@ -421,4 +421,4 @@ def test_a_deleted_account_leaves_no_journal(own_emulator):
     with emulator.client(account.api_key) as client:
         client.sandboxes.exec(client.sandboxes.create(template="minimal").id, "true")
     emulator.remove_account(account.id)
-    assert account.id not in emulator._running().platform.journal._accounts
+    assert account.id not in platform_of(emulator).journal._accounts

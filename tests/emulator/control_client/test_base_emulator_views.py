@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from caged import CagedNotFoundError, CagedServerError
-from caged.emulator import Account, Emulator, EmulatorError, RemoteEmulator
+from caged.emulator import AccountInfo, Emulator, EmulatorError, RemoteEmulator
 from caged.emulator.control_client.base_emulator import AccountView, BaseEmulator
 
 
@@ -25,7 +25,7 @@ def whole(request: pytest.FixtureRequest, emulator: Emulator) -> BaseEmulator:
 
 
 def test_threads_with_views_never_act_for_each_others_account(
-    whole: BaseEmulator, new_account: Callable[[], Account]
+    whole: BaseEmulator, new_account: Callable[[], AccountInfo]
 ) -> None:
     views = [whole.for_account(new_account()) for _ in range(4)]
     barrier = threading.Barrier(len(views), timeout=20)
@@ -45,7 +45,9 @@ def test_threads_with_views_never_act_for_each_others_account(
     assert results == [[{view.id}] * 5 for view in views]
 
 
-def test_views_are_used_at_the_same_time_in_one_thread(whole: BaseEmulator, account: Account, other: Account) -> None:
+def test_views_are_used_at_the_same_time_in_one_thread(
+    whole: BaseEmulator, account: AccountInfo, other: AccountInfo
+) -> None:
     mine, theirs = whole.for_account(account), whole.for_account(other.id)
     mine.clock.freeze("2031-01-01T00:00:00Z")
     theirs.clock.freeze("2032-01-01T00:00:00Z")
@@ -65,7 +67,9 @@ LISTS: list[Callable[[AccountView], list[str]]] = [
 ]
 
 
-def test_every_list_of_a_view_has_its_own_account_only(whole: BaseEmulator, account: Account, other: Account) -> None:
+def test_every_list_of_a_view_has_its_own_account_only(
+    whole: BaseEmulator, account: AccountInfo, other: AccountInfo
+) -> None:
     for view in (whole.for_account(account), whole.for_account(other)):
         view.faults.add("alerts.list", status=503)
         view.commands.stub("true", "x")
@@ -79,7 +83,7 @@ def test_every_list_of_a_view_has_its_own_account_only(whole: BaseEmulator, acco
 
 
 def test_reset_forget_spend_and_load_act_in_the_views_account(
-    whole: BaseEmulator, account: Account, other: Account, tmp_path: Any
+    whole: BaseEmulator, account: AccountInfo, other: AccountInfo, tmp_path: Any
 ) -> None:
     mine, theirs = whole.for_account(account), whole.for_account(other)
     (tmp_path / "one.toml").write_text('[[sandboxes]]\nname = "web"\n')
@@ -94,14 +98,14 @@ def test_reset_forget_spend_and_load_act_in_the_views_account(
     assert (mine.inventory.sandboxes(), len(theirs.inventory.sandboxes())) == ([], 1)
 
 
-def test_an_export_of_a_view_holds_its_account_alone(whole: BaseEmulator, account: Account, tmp_path: Any) -> None:
+def test_an_export_of_a_view_holds_its_account_alone(whole: BaseEmulator, account: AccountInfo, tmp_path: Any) -> None:
     whole.for_account(account).export(tmp_path / "one.tar.gz")
     with Emulator() as elsewhere:
         elsewhere.import_(tmp_path / "one.tar.gz")
         assert [one.id for one in elsewhere.accounts()][1:] == [account.id]
 
 
-def test_a_view_knows_its_account(whole: BaseEmulator, account: Account) -> None:
+def test_a_view_knows_its_account(whole: BaseEmulator, account: AccountInfo) -> None:
     view = whole.for_account(account)
     assert (view.id, view.api_key, view.base_url, view.emulator) == (account.id, account.api_key, whole.base_url, whole)
     assert account.id in repr(view)
@@ -121,14 +125,16 @@ def test_what_is_not_an_account_is_refused(whole: BaseEmulator, wrong: Any) -> N
         whole.for_account(wrong)
 
 
-def test_a_view_of_an_account_that_was_deleted_says_so(whole: BaseEmulator, new_account: Callable[[], Account]) -> None:
+def test_a_view_of_an_account_that_was_deleted_says_so(
+    whole: BaseEmulator, new_account: Callable[[], AccountInfo]
+) -> None:
     view = whole.for_account(new_account())
     whole.remove_account(view)
     with pytest.raises(EmulatorError, match="account not found"):
         view.faults.add("alerts.list", status=503)
 
 
-def test_a_view_cannot_be_changed(whole: BaseEmulator, account: Account) -> None:
+def test_a_view_cannot_be_changed(whole: BaseEmulator, account: AccountInfo) -> None:
     view = whole.for_account(account)
     for name in ("id", "api_key", "account", "faults"):
         with pytest.raises(AttributeError, match="immutable"):
@@ -136,19 +142,21 @@ def test_a_view_cannot_be_changed(whole: BaseEmulator, account: Account) -> None
 
 
 @pytest.mark.parametrize("name", ["admin_key", "isolation", "create_account", "accounts", "import_", "account"])
-def test_what_belongs_to_the_whole_emulator_is_found_there(whole: BaseEmulator, account: Account, name: str) -> None:
+def test_what_belongs_to_the_whole_emulator_is_found_there(
+    whole: BaseEmulator, account: AccountInfo, name: str
+) -> None:
     with pytest.raises(AttributeError, match=rf"no attribute '{name}'; .* use \.emulator\.{name}"):
         getattr(whole.for_account(account), name)
     assert getattr(whole.for_account(account).emulator, name)
 
 
-def test_a_misspelt_name_has_no_such_hint(whole: BaseEmulator, account: Account) -> None:
+def test_a_misspelt_name_has_no_such_hint(whole: BaseEmulator, account: AccountInfo) -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'fautls'$"):
         getattr(whole.for_account(account), "fautls")  # noqa: B009
 
 
 def test_a_client_without_a_key_does_not_fall_back_to_the_environment(
-    whole: BaseEmulator, account: Account, monkeypatch: pytest.MonkeyPatch
+    whole: BaseEmulator, account: AccountInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAGED_API_KEY", "of-another")
     with whole.client(account.api_key) as client:
@@ -204,7 +212,7 @@ def test_unused_controls_fail_at_the_end_of_the_block_unless_allowed(whole: Base
     assert "*" not in [fault.account for fault in whole.faults.list(account="*")]
 
 
-def test_view_reaches_another_account_only_where_a_call_names_it(whole: BaseEmulator, account: Account) -> None:
+def test_view_reaches_another_account_only_where_a_call_names_it(whole: BaseEmulator, account: AccountInfo) -> None:
     with whole.account(allow_unused=True) as mine, whole.account(allow_unused=True) as theirs:
         own = mine.faults.add("alerts.list", status=503)
         other = theirs.faults.add("alerts.list", status=503)
@@ -220,7 +228,7 @@ def test_view_reaches_another_account_only_where_a_call_names_it(whole: BaseEmul
 
 
 def test_controls_for_all_accounts_are_reported_by_the_view_that_added_them(
-    whole: BaseEmulator, account: Account
+    whole: BaseEmulator, account: AccountInfo
 ) -> None:
     with whole.account(allow_unused=True) as mine:
         mine.faults.add("alerts.list", status=503, account="*")
@@ -234,7 +242,7 @@ def test_an_account_that_the_block_deletes_is_not_an_error(whole: BaseEmulator) 
         whole.remove_account(view)
 
 
-def test_a_fault_of_a_view_is_met_by_its_account_alone(whole: BaseEmulator, other: Account) -> None:
+def test_a_fault_of_a_view_is_met_by_its_account_alone(whole: BaseEmulator, other: AccountInfo) -> None:
     with whole.account() as view, view.client(max_retries=0) as mine, whole.client(other.api_key) as theirs:
         view.faults.add("alerts.list", status=503)
         theirs.alerts.list()
@@ -250,7 +258,7 @@ def last_warnings(view: AccountView) -> list[str]:
 
 
 def test_a_404_for_another_accounts_sandbox_is_explained_in_the_journal_and_not_on_the_wire(
-    whole: BaseEmulator, account: Account
+    whole: BaseEmulator, account: AccountInfo
 ) -> None:
     view = whole.for_account(account)
     with whole.account("elsewhere") as other, other.client() as theirs, view.client() as mine:
@@ -285,7 +293,9 @@ def test_a_404_for_another_accounts_sandbox_is_explained_in_the_journal_and_not_
         assert last_warnings(view) == [f"sandbox {expected}"]
 
 
-def test_the_log_of_a_view_leaves_out_other_accounts(emulator: Emulator, account: Account, other: Account) -> None:
+def test_the_log_of_a_view_leaves_out_other_accounts(
+    emulator: Emulator, account: AccountInfo, other: AccountInfo
+) -> None:
     from caged.emulator.control.current_account import acting_for
 
     logger = logging.getLogger("caged.emulator.platform")
@@ -323,7 +333,7 @@ REACHES = {
 
 
 def test_ids_of_another_account_are_refused_and_those_of_the_own_one_suggested(
-    whole: BaseEmulator, account: Account, other: Account
+    whole: BaseEmulator, account: AccountInfo, other: AccountInfo
 ) -> None:
     mine, theirs = whole.for_account(account), whole.for_account(other)
     own, ids = _with_one_of_each(mine), _with_one_of_each(theirs)
@@ -344,7 +354,7 @@ def test_ids_of_another_account_are_refused_and_those_of_the_own_one_suggested(
 
 
 def test_control_for_all_accounts_is_reached_from_every_view(
-    whole: BaseEmulator, account: Account, other: Account
+    whole: BaseEmulator, account: AccountInfo, other: AccountInfo
 ) -> None:
     mine, theirs = whole.for_account(account), whole.for_account(other)
     fault = theirs.faults.add("alerts.list", status=503, account="*", optional=True)
@@ -355,7 +365,7 @@ def test_control_for_all_accounts_is_reached_from_every_view(
 
 
 def test_remote_emulator_for_one_account_reaches_that_account_only(
-    emulator: Emulator, account: Account, other: Account
+    emulator: Emulator, account: AccountInfo, other: AccountInfo
 ) -> None:
     ids = _with_one_of_each(emulator.for_account(other))
     with RemoteEmulator(emulator.base_url, emulator.admin_key, account=account) as remote:

@@ -10,11 +10,11 @@ import pytest
 from leftovers import until
 from scoped import ScopedEmulator
 
-from caged.emulator import Account, Emulator, EmulatorError, RemoteEmulator
+from caged.emulator import AccountInfo, Emulator, EmulatorError, RemoteEmulator
 
 
 @pytest.fixture(params=["here", "elsewhere"])
-def double(request: pytest.FixtureRequest, emulator: Emulator, account: Account) -> Iterator[ScopedEmulator]:
+def double(request: pytest.FixtureRequest, emulator: Emulator, account: AccountInfo) -> Iterator[ScopedEmulator]:
     if request.param == "here":
         scoped = ScopedEmulator(emulator, account)
         yield scoped
@@ -27,14 +27,14 @@ def double(request: pytest.FixtureRequest, emulator: Emulator, account: Account)
 
 
 @pytest.fixture
-def account(emulator: Emulator) -> Iterator[Account]:
+def account(emulator: Emulator) -> Iterator[AccountInfo]:
     made = emulator.create_account()
     yield made
     emulator.remove_account(made.id)
 
 
 def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
-    double: ScopedEmulator, account: Account
+    double: ScopedEmulator, account: AccountInfo
 ) -> None:
     with double.client(account.api_key) as client:
         box = client.sandboxes.create()
@@ -58,7 +58,7 @@ def test_sandboxes_logs_and_snapshots_are_seen_past_faults_and_journal(
     double.remove_account(other.id)
 
 
-def test_file_is_read_in_pieces_without_an_event(emulator: Emulator, account: Account) -> None:
+def test_file_is_read_in_pieces_without_an_event(emulator: Emulator, account: AccountInfo) -> None:
     with emulator.client(account.api_key) as client:
         box = client.sandboxes.create()
         client.sandboxes.exec(box.id, "seq 300000 > large; mkdir empty; mkfifo pipe")
@@ -92,7 +92,7 @@ def test_unknown_sandboxes_are_said(double: ScopedEmulator) -> None:
         double.inventory.logs("cage_none")
 
 
-def test_open_sockets_are_listed_until_they_are_closed(double: ScopedEmulator, account: Account) -> None:
+def test_open_sockets_are_listed_until_they_are_closed(double: ScopedEmulator, account: AccountInfo) -> None:
     with double.client(account.api_key) as client:
         box = client.sandboxes.create()
         with client.sandboxes.stream(box.id, "sleep 600"):
@@ -104,7 +104,7 @@ def test_open_sockets_are_listed_until_they_are_closed(double: ScopedEmulator, a
         double.inventory.sockets(wait=60)
 
 
-def test_forgetting_leaves_what_the_account_has(double: ScopedEmulator, account: Account) -> None:
+def test_forgetting_leaves_what_the_account_has(double: ScopedEmulator, account: AccountInfo) -> None:
     with double.client(account.api_key) as client:
         client.sandboxes.create()
         double.faults.add("sandboxes.list", status=500)
@@ -117,7 +117,7 @@ def test_forgetting_leaves_what_the_account_has(double: ScopedEmulator, account:
 
 
 def test_controls_for_all_accounts_are_removed_and_those_of_other_accounts_are_not(
-    double: ScopedEmulator, account: Account
+    double: ScopedEmulator, account: AccountInfo
 ) -> None:
     other = double.create_account()
     kept = double.faults.add("alerts.list", status=503, account=other.id)

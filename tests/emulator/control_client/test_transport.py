@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from cases import each
+from internals import platform_of
 
 from caged import Caged
 from caged.emulator import Emulator, EmulatorError
@@ -530,7 +531,7 @@ def test_a_forked_child_calls_over_http(own_emulator: Any) -> None:
 def test_what_a_call_changes_is_durable_when_it_returns(own_emulator: Any, tmp_path: Any) -> None:
     emulator = own_emulator(state_dir=tmp_path / "state")
     commits = []
-    platform = emulator._running().platform
+    platform = platform_of(emulator)
     commit = platform.commit
     platform.commit = lambda: (commits.append(1), commit())[1]
     account = emulator.create_account("kept")

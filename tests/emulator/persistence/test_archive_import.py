@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from emulator_testing import eventually, has_own_root, require_own_root
+from internals import platform_of
 from levels import need
 from state_testing import fill, look, of, started, without
 
@@ -133,7 +134,7 @@ def test_import_of_same_archive_again_adds_copies_with_ids_of_their_own(file):
         for copy in boxes[1:]:
             (session,) = after[f"/sandboxes/{copy}/sessions"]
             assert session["sandbox_id"] == copy
-            replayed = emulator._runtime.platform.store.sessions[session["id"]].history.events()
+            replayed = platform_of(emulator).store.sessions[session["id"]].history.events()
             assert {(one.sandbox_id, one.session_id) for one in replayed} == {(copy, session["id"])}
             assert any(f"imported as {copy}: {box} existed already" in log["message"] for log in api.logs(copy))
         copy = boxes[2]
@@ -176,10 +177,10 @@ def test_import_of_account_whose_id_is_that_of_another_is_refused_and_changes_no
         emulator.export(file)
     with started(None, seed=1) as emulator:
         signed_up(emulator, "b@example.com")
-        before = list(emulator._runtime.platform.store.accounts)
+        before = list(platform_of(emulator).store.accounts)
         with pytest.raises(ValueError, match=r"nothing was imported: account acct_.* is here already, with another"):
             emulator.import_(file)
-        assert list(emulator._runtime.platform.store.accounts) == before
+        assert list(platform_of(emulator).store.accounts) == before
 
 
 def test_export_pauses_running_sandbox(file):
@@ -290,7 +291,7 @@ def test_import_refuses_files_outside_of_sandbox(file, tmp_path):
             with pytest.raises(ValueError, match=r"leads out of its directory|not in a directory that the archive"):
                 emulator.import_(evil)
             assert list((emulator.run_dir / "sandboxes").iterdir()) == [], entries
-            assert len(emulator._runtime.platform.store.accounts) == 1, entries
+            assert len(platform_of(emulator).store.accounts) == 1, entries
 
 
 def test_export_of_stopped_emulator_raises(file):

@@ -11,6 +11,7 @@ import fork_server
 import httpx
 import pytest
 from emulator_testing import eventually
+from internals import platform_of
 from levels import need
 from sessions_testing import ingest, recorded
 from state_testing import fill, get_as, look, of, started, without
@@ -211,12 +212,12 @@ def test_sent_alert_is_not_sent_again_after_restart(state):
         api.output(box, "claude -p x")
         (session,) = api.get(f"/sandboxes/{box}/sessions").json()
         ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 0.9}})
-        emulator._call(emulator._runtime.platform.scheduler.check())
+        emulator._call(platform_of(emulator).scheduler.check())
         sent = api.get("/alerts").json()["alerts"]
         assert [alert["rule_type"] for alert in sent] == ["budget_exceeded"]
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         api.post(f"/sandboxes/{box}/resume")
-        emulator._call(emulator._runtime.platform.scheduler.check())
+        emulator._call(platform_of(emulator).scheduler.check())
         assert api.get("/alerts").json()["alerts"] == sent
 
 
@@ -237,7 +238,7 @@ def test_event_numbers_continue_after_restart(state):
 def test_database_keeps_only_newest_log_lines(state):
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         box = api.sandbox()
-        platform = emulator._runtime.platform
+        platform = platform_of(emulator)
 
         async def talk() -> None:
             for number in range(7_000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulator_testing import require_own_root
+from internals import platform_of
 from state_testing import of, started
 
 CHANGES = """
@@ -48,7 +49,7 @@ def test_disk_usage_counts_the_whole_file_system(tmp_path):
     with started(None) as emulator, of(emulator, emulator.api_key) as api:
         require_own_root(api)
         box = api.sandbox()
-        platform = emulator._runtime.platform
+        platform = platform_of(emulator)
         cage = platform.live.of(platform.store.sandboxes[box]).cage
         before = emulator._call(cage.disk_usage())
         for path in ("/usr/local/big", "/app", "/tmp/big"):

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timezone
 
+from internals import platform_of
+
 #: USD per hour of the default sandbox.
 RATE = 0.0275
 TYPES = ["budget_exceeded", "cost_anomaly", "agent_stuck", "error_spike", "trust_score_low"]
@@ -25,7 +27,7 @@ def set_rule(api, kind, **body):
 
 
 def platform(api):
-    return api.emulator._runtime.platform
+    return platform_of(api.emulator)
 
 
 def record(api, box):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from emulator_testing import assert_problem, eventually
+from internals import platform_of
 from sessions_testing import answer_all, at_work, ingest, replay, script, session, sessions
 
 from caged.emulator.control.agent_command_line import chosen_session, model_name, resumed_session
@@ -301,7 +302,7 @@ def test_sessions_go_with_their_account(own_emulator, new_api):
     api = new_api(emulator)
     api.output(api.sandbox(agents=["claude"]), "claude -p hi")
     emulator.remove_account(api.account_id)
-    assert emulator._runtime.platform.store.sessions == {}
+    assert platform_of(emulator).store.sessions == {}
 
 
 # --- paging

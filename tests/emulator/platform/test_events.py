@@ -7,6 +7,7 @@ import signal
 import pytest
 from cases import each
 from emulator_testing import assert_problem, eventually, live, post_and_leave
+from internals import platform_of
 from sessions_testing import at_work, ingest, recorded, replay, session
 
 from caged.emulator.control.clock import from_rfc3339, rfc3339
@@ -66,7 +67,7 @@ def test_the_life_of_a_sandbox_is_in_its_events(api, tmp_path):
     api.post(f"/sandboxes/{box}/pause")
     api.post(f"/sandboxes/{box}/resume")
     heard = []
-    api.emulator._runtime.platform.signals.connect(
+    platform_of(api.emulator).signals.connect(
         "event", lambda sandbox, event: heard.append(event) if event.sandbox_id == box else None
     )
     events = list(recorded(api, box))
@@ -260,7 +261,7 @@ def test_an_event_that_names_only_its_sandbox_belongs_to_the_session_that_is_act
 
 def test_an_event_that_names_nothing_is_the_accounts(api):
     assert ingest(api, {"type": "network"}) == {"accepted": 1, "errors": 0}
-    account = api.emulator._runtime.platform.store.accounts[api.account_id]
+    account = platform_of(api.emulator).store.accounts[api.account_id]
     (kept,) = account.history.events()
     assert (kept.account_id, kept.sandbox_id, kept.session_id) == (api.account_id, "", "")
 

@@ -106,9 +106,11 @@ class _Init:
 
     async def _exec(self) -> CommandResult:
         watch = OutputWatch()
-        with self._execs._ending_with_budget(SANDBOX, watch):
-            await asyncio.sleep(0)
-            return await self._client.run(["true"], {}, "/", watch=watch)
+        return await self._execs._until_out_of_budget(SANDBOX, watch, self._run(watch))
+
+    async def _run(self, watch: OutputWatch) -> CommandResult:
+        await asyncio.sleep(0)
+        return await self._client.run(["true"], {}, "/", watch=watch)
 
     def use_up(self) -> None:
         self._execs._end_waiting(SANDBOX)

@@ -526,7 +526,7 @@ def test_remote_emulator_sends_a_directory(emulator: Emulator, view: AccountView
 
 def test_nothing_is_left_when_an_emulator_stops(own_emulator):
     emulator = own_emulator(allow_unused=True)
-    run_dir = Path(emulator._runtime.platform.run_dir)
+    run_dir = emulator.run_dir
     emulator.repos.add(URL, {"a": "b"})
     with emulator.client() as client:
         box = client.sandboxes.create(repo=URL, network_mode="none").id

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 from emulator_testing import Api, FakeClock, assert_problem
+from internals import platform_of
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +300,7 @@ def test_a_code_of_another_machine_is_denied(web, emulator):
     from caged.emulator.app import build
 
     async def ask():
-        transport = httpx.ASGITransport(build(emulator._runtime.platform), client=("192.0.2.7", 4711))
+        transport = httpx.ASGITransport(build(platform_of(emulator)), client=("192.0.2.7", 4711))
         async with httpx.AsyncClient(transport=transport, base_url=emulator.base_url) as far:
             return (await far.post("/v1/auth/device/code", json={})).json()
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from emulator_testing import eventually
+from internals import platform_of
 from leftovers import processes_with, unique_seconds
 from mcp_testing import Mcp
 
@@ -253,7 +254,7 @@ def test_an_address_that_makes_no_sense_is_a_failure(mcp, url):
 
 @pytest.mark.parametrize("mode", [{"network_mode": "none"}, LISTED], ids=["none", "allowlist"])
 def test_the_sandboxs_network_mode_holds(api, server, mode):
-    if not api.emulator._runtime.platform.isolation.own_network:
+    if not platform_of(api.emulator).isolation.own_network:
         pytest.skip("these isolation has no network of their own")
     mcp = Mcp(api, api.sandbox(**mode))
     assert mcp.failure("network_fetch", url=f"{server}/a").startswith("fetch error: ")
@@ -264,7 +265,7 @@ def test_the_sandboxs_network_mode_holds(api, server, mode):
 
 
 def test_with_an_allowlist_the_proxy_decides(api):
-    if not api.emulator._runtime.platform.isolation.own_network:
+    if not platform_of(api.emulator).isolation.own_network:
         pytest.skip("these isolation has no network of their own")
     box = api.sandbox(**LISTED)
     said = str(Mcp(api, box).call("network_fetch", url="http://unlisted.invalid/"))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from emulator_testing import assert_problem
+from internals import platform_of
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ DISCORD = "https://discord.com/api/webhooks/1/secret-wxyz"
 @pytest.fixture
 def alert(api):
     """Makes alerts; the text tells them apart."""
-    platform = api.emulator._runtime.platform
+    platform = platform_of(api.emulator)
 
     def make(text="boom", account_id=None):
         async def fire():

@@ -18,6 +18,7 @@ from typing import Any, Callable
 
 import pytest
 from emulator_testing import Api, eventually
+from internals import platform_of
 from leftovers import processes_with, run_dirs, unique_seconds, until
 
 from caged.emulator import ConfigError, Emulator
@@ -85,7 +86,7 @@ def entries(cache_dir: Path) -> list[str]:
 
 
 def own_root(api: Api) -> bool:
-    return api.emulator._runtime.platform.isolation.own_root
+    return platform_of(api.emulator).isolation.own_root
 
 
 def token(api: Api, box: str) -> str:
@@ -442,7 +443,7 @@ def test_sandbox_destroyed_while_its_packages_are_installed_ends_the_installer(s
     thread = threading.Thread(target=create)
     thread.start()
     eventually(lambda: processes_with(mark), "the installer to run")
-    store = api.emulator._runtime.platform.store
+    store = platform_of(api.emulator).store
     (box,) = list(store.sandboxes)
     assert api.delete(f"/sandboxes/{box}").status_code == 204
     thread.join(60)

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from emulator_testing import Api, assert_problem, eventually
+from internals import platform_of
 
 from caged.emulator import EmulatorError
 from caged.emulator.platform import limits
@@ -62,7 +63,7 @@ def lone(own):
 
 def lone_sandbox(api):
     """A sandbox with a network of its own. Skips where the isolation cannot do that."""
-    if not api.emulator._runtime.platform.isolation.own_network:
+    if not platform_of(api.emulator).isolation.own_network:
         pytest.skip("sandboxes of process isolation share the host's network")
     return api.sandbox(network_mode="none")
 
@@ -153,7 +154,7 @@ def test_a_port_is_an_event(own_emulator, new_api):
     own = new_api(own_emulator())
     lone = lone_sandbox(own)
     seen = []
-    own.emulator._runtime.platform.signals.connect("event", lambda sandbox, event: seen.append(event))
+    platform_of(own.emulator).signals.connect("event", lambda sandbox, event: seen.append(event))
     listen(own, lone, "127.0.0.1@3000")
     ports(own, lone)
     assert [event.data for event in seen if event.type == "network"] == [{"operation": "port_opened", "port": 3000}]

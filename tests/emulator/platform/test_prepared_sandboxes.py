@@ -11,6 +11,7 @@ import cli_testing
 import httpx
 import pytest
 from emulator_testing import Api, assert_problem, eventually
+from internals import platform_of
 
 from caged.emulator import Emulator, EmulatorError, RemoteEmulator
 from caged.emulator.scenario import ScenarioError
@@ -32,11 +33,11 @@ def view(emulator, api):
 
 
 def run_dir(emulator: Emulator) -> Path:
-    return Path(emulator._runtime.platform.run_dir)
+    return emulator.run_dir
 
 
 def own_root(emulator: Emulator) -> bool:
-    return emulator._runtime.platform.isolation.own_root
+    return platform_of(emulator).isolation.own_root
 
 
 def test_sandboxes_are_created_from_what_was_prepared_and_have_it_for_themselves(view, api):
@@ -392,7 +393,7 @@ def test_uploads_that_are_not_abandoned_stay_and_a_further_one_is_refused(own_em
 
 def test_layer_of_removed_one_stays_until_its_sandbox_is_removed(view, api, emulator):
     """The removal waits for a snapshot, which reads the layer."""
-    platform = emulator._runtime.platform
+    platform = platform_of(emulator)
     ready = view.prepare("ready", init_script="echo home > ~/f")
     box = api.sandbox(template="ready")
     (layer,) = [one.layers[0] for one in platform.prepared.added_for(api.account_id) if one.name == "ready"]
@@ -421,7 +422,7 @@ def test_layer_of_removed_one_stays_until_its_sandbox_is_removed(view, api, emul
 def test_what_cannot_be_had_without_overlays_is_an_error(own_emulator, tmp_path):
     """An archive of a sandbox with a file system of its own, used where there is none."""
     source = own_emulator(allow_unused=True)
-    (account,) = source._runtime.platform.store.accounts
+    (account,) = platform_of(source).store.accounts
     if not own_root(source):
         pytest.skip("sandboxes have no root of their own here")
     with source.client() as client:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from emulator_testing import Api, eventually
+from internals import platform_of
 from leftovers import processes_with, unique_seconds
 
 from caged.emulator import Emulator
@@ -28,7 +29,7 @@ class Watched:
     def __init__(self, api: Api, **fields: Any) -> None:
         self.api = api
         self.id = api.sandbox(**fields)
-        platform = api.emulator._runtime.platform  # type: ignore[union-attr]
+        platform = platform_of(api.emulator)
         self.store = platform.store
         self.record = platform.store.sandboxes[self.id]
         self.live = platform.live.of(self.record)
@@ -258,7 +259,7 @@ def test_destroy_during_create_ends_it_at_once(api, together, silent_server, ste
     (made,) = eventually(lambda: api.get("/sandboxes").json(), "the sandbox to be listed")
     sign = silent_server if step == "clone" else mark
     eventually(lambda: processes_with(sign), f"the {step} to run")
-    platform = api.emulator._runtime.platform
+    platform = platform_of(api.emulator)
     record = platform.store.sandboxes[made["id"]]
     assert api.delete(f"/sandboxes/{made['id']}").status_code == 204
     assert processes_with(sign) == []
@@ -268,7 +269,7 @@ def test_destroy_during_create_ends_it_at_once(api, together, silent_server, ste
 
 
 def test_destroy_at_any_moment_of_create_leaves_nothing(api):
-    platform = api.emulator._runtime.platform
+    platform = platform_of(api.emulator)
     for _ in range(6):
         together = Together()
         body = {"template": "minimal", "agents": ["claude"], "init_script": "mkdir -p a/b; echo > a/b/c"}
@@ -285,7 +286,7 @@ def test_destroy_at_any_moment_of_create_leaves_nothing(api):
 
 
 def test_stub_added_during_destroy_creates_no_directory(api):
-    platform = api.emulator._runtime.platform
+    platform = platform_of(api.emulator)
     commands = api.emulator.for_account(api.account_id).commands
     for number in range(5):
         box = Watched(api)
@@ -307,8 +308,8 @@ def test_concurrent_resume_and_destroy_of_stopped_sandbox_destroys_it(tmp_path, 
     with Api(emulator, account.api_key, account.id) as api:
         for box in boxes:
             assert api.status(box) == "stopped"
-            directory = emulator._runtime.platform.files_dir / "sandboxes" / box
-            record = emulator._runtime.platform.store.sandboxes[box]
+            directory = platform_of(emulator).files_dir / "sandboxes" / box
+            record = platform_of(emulator).store.sandboxes[box]
             assert directory.exists()
             together = Together()
             together.start("resume", lambda box=box: api.post(f"/sandboxes/{box}/resume"))

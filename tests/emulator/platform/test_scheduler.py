@@ -5,6 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from emulator_testing import FakeClock, assert_problem, eventually
+from internals import platform_of
+from sessions_testing import script
+
+from caged.emulator import Reply
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +17,9 @@ def emulator(process_emulator):
     return process_emulator
 
 
+HOUR = 3600
+#: The longest idle timeout, in seconds.
+DAY = 24 * HOUR
 #: USD per hour of the default sandbox: 2 cores, half a GB of memory, 5 GB of disk.
 DEFAULT_RATE = 2 * 0.01 + 0.5 * 0.005 + 5 * 0.001
 
@@ -23,18 +30,12 @@ def money(api, box):
     return found["cost"]
 
 
-def advance_hours(api, clock, box, count):
-    """Advance the clock without an idle pause."""
-    api.emulator._runtime.platform.store.sandboxes[box].timeout = 10**9
-    clock.advance(count * 3600)
-
-
 def test_an_hour_of_running_costs_the_documented_rate(timed):
     api, clock = timed
-    box = api.sandbox()
-    advance_hours(api, clock, box, 1)
+    box = api.sandbox(timeout=DAY)
+    clock.advance(HOUR)
     assert money(api, box) == pytest.approx(DEFAULT_RATE, rel=0.01)
-    advance_hours(api, clock, box, 9)
+    clock.advance(9 * HOUR)
     assert money(api, box) == pytest.approx(10 * DEFAULT_RATE, rel=0.01)
 
 
@@ -49,21 +50,21 @@ def test_an_hour_of_running_costs_the_documented_rate(timed):
 )
 def test_the_rate_is_by_cores_memory_and_disk(timed, fields, rate):
     api, clock = timed
-    box = api.sandbox(**fields)
-    advance_hours(api, clock, box, 1)
+    box = api.sandbox(**fields, timeout=DAY)
+    clock.advance(HOUR)
     assert money(api, box) == pytest.approx(rate, rel=0.01)
 
 
 def test_a_paused_sandbox_costs_nothing_more(timed):
     api, clock = timed
-    box = api.sandbox()
-    advance_hours(api, clock, box, 1)
+    box = api.sandbox(timeout=DAY)
+    clock.advance(HOUR)
     api.post(f"/sandboxes/{box}/pause")
     before = money(api, box)
     clock.advance(100 * 3600)
     assert money(api, box) == before
     api.post(f"/sandboxes/{box}/resume")
-    advance_hours(api, clock, box, 1)
+    clock.advance(HOUR)
     assert money(api, box) == pytest.approx(2 * DEFAULT_RATE, rel=0.01)
 
 
@@ -76,8 +77,8 @@ def test_a_sandbox_in_error_costs_nothing(timed):
 
 def test_the_list_shows_the_same_cost(timed):
     api, clock = timed
-    box = api.sandbox()
-    advance_hours(api, clock, box, 2)
+    api.sandbox(timeout=DAY)
+    clock.advance(2 * HOUR)
     (listed,) = api.get("/sandboxes").json()
     assert listed["total_cost"] == pytest.approx(2 * DEFAULT_RATE, rel=0.01)
 
@@ -91,24 +92,24 @@ def budget_lines(api, box):
 
 def test_80_and_95_percent_of_the_budget_are_logged_once_each(timed):
     api, clock = timed
-    box = api.sandbox(budget=DEFAULT_RATE * 10)
-    advance_hours(api, clock, box, 7.9)
+    box = api.sandbox(budget=DEFAULT_RATE * 10, timeout=DAY)
+    clock.advance(7.9 * HOUR)
     assert budget_lines(api, box) == []
-    advance_hours(api, clock, box, 0.2)
+    clock.advance(0.2 * HOUR)
     assert ["80%" in line for line in budget_lines(api, box)] == [True]
-    advance_hours(api, clock, box, 1.0)
+    clock.advance(1.0 * HOUR)
     assert len(budget_lines(api, box)) == 1
-    advance_hours(api, clock, box, 0.5)
+    clock.advance(0.5 * HOUR)
     assert ["95%" in line for line in budget_lines(api, box)] == [False, True]
     assert api.status(box) == "running"
 
 
 def test_at_100_percent_the_sandbox_is_paused(timed):
     api, clock = timed
-    box = api.sandbox(budget=DEFAULT_RATE)
-    advance_hours(api, clock, box, 0.99)
+    box = api.sandbox(budget=DEFAULT_RATE, timeout=DAY)
+    clock.advance(0.99 * HOUR)
     assert api.status(box) == "running"
-    advance_hours(api, clock, box, 0.02)
+    clock.advance(0.02 * HOUR)
     assert api.status(box) == "paused"
     assert "used up" in budget_lines(api, box)[-1]
     assert [snapshot["name"] for snapshot in api.get(f"/sandboxes/{box}/snapshots").json()] == ["auto-pause"]
@@ -116,8 +117,8 @@ def test_at_100_percent_the_sandbox_is_paused(timed):
 
 def test_a_sandbox_over_its_budget_is_not_resumed(timed):
     api, clock = timed
-    box = api.sandbox(budget=DEFAULT_RATE)
-    advance_hours(api, clock, box, 1.01)
+    box = api.sandbox(budget=DEFAULT_RATE, timeout=DAY)
+    clock.advance(1.01 * HOUR)
     response = api.post(f"/sandboxes/{box}/resume")
     assert_problem(response, 409, "budget", "budget_exceeded")
     assert response.json()["reason"]["subject_id"] == box
@@ -127,12 +128,12 @@ def test_a_sandbox_over_its_budget_is_not_resumed(timed):
 
 def test_model_spend_counts_towards_the_budget(timed):
     api, clock = timed
-    box = api.sandbox(budget=1.0)
-    api.emulator._runtime.platform.store.sandboxes[box].spent_llm = 0.999
-    clock.advance(0)
+    script(api, Reply("ok\n", cost_usd=0.999))
+    box = api.sandbox(budget=1.0, agents=["claude"], timeout=DAY)
+    api.output(box, "claude -p hi")
     found = api.get(f"/sandboxes/{box}").json()
     assert (found["llm_cost"], found["status"]) == (0.999, "running")
-    advance_hours(api, clock, box, 1)
+    clock.advance(HOUR)
     assert api.status(box) == "paused"
 
 
@@ -141,7 +142,7 @@ def test_spend_of_a_model_in_a_paused_sandbox_is_logged_once(timed):
     box = api.sandbox(budget=1.0)
     api.post(f"/sandboxes/{box}/pause")
     for spent, reported in ((0.85, 1), (0.96, 2), (1.5, 3), (2.0, 3)):
-        api.emulator._runtime.platform.store.sandboxes[box].spent_llm = spent
+        platform_of(api.emulator).store.sandboxes[box].spent_llm = spent
         clock.advance(0)
         assert len(budget_lines(api, box)) == reported
         assert api.get("/alerts").json()["total"] == reported
@@ -152,8 +153,8 @@ def test_spend_of_a_model_in_a_paused_sandbox_is_logged_once(timed):
 def test_the_budget_may_destroy_instead(own_emulator, new_api):
     emulator = own_emulator(budget_action="destroy", isolation="process")
     api, clock = new_api(emulator), FakeClock(emulator)
-    box = api.sandbox(budget=DEFAULT_RATE)
-    advance_hours(api, clock, box, 2)
+    box = api.sandbox(budget=DEFAULT_RATE, timeout=DAY)
+    clock.advance(2 * HOUR)
     assert_problem(api.get(f"/sandboxes/{box}"), 404)
     assert not (emulator.run_dir / "sandboxes" / box).exists()
 
@@ -161,7 +162,8 @@ def test_the_budget_may_destroy_instead(own_emulator, new_api):
 def test_without_a_budget_there_is_no_end(timed):
     api, clock = timed
     box = api.sandbox()
-    advance_hours(api, clock, box, 100_000)
+    platform_of(api.emulator).store.sandboxes[box].timeout = 10**9  # longer than a client may set
+    clock.advance(100_000 * HOUR)
     assert api.status(box) == "running"
     assert budget_lines(api, box) == []
 
@@ -272,11 +274,11 @@ def test_each_sandbox_has_its_own_timeout(timed):
 def test_a_sandbox_that_cannot_be_looked_after_does_not_keep_the_others_awake(timed):
     api, clock = timed
     broken, box = api.sandbox(timeout=60), api.sandbox(timeout=60)
-    api.emulator._runtime.platform.store.sandboxes[broken].timeout = None
+    platform_of(api.emulator).store.sandboxes[broken].timeout = None
     clock.advance(61)
     assert api.status(box) == "paused"
     assert broken in "\n".join(api.emulator.log_tail(50))
-    api.emulator._runtime.platform.store.sandboxes[broken].timeout = 60
+    platform_of(api.emulator).store.sandboxes[broken].timeout = 60
     eventually(lambda: api.status(broken) == "paused", "the emulator to go on looking by itself")
 
 

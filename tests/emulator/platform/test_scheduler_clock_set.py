@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from emulator_testing import Api
+from internals import platform_of
 
 from caged.emulator import Emulator
 
@@ -105,7 +106,7 @@ def on_loop(api: Api, call: Callable[[], Any]) -> Any:
 
 
 def platform(api: Api) -> Any:
-    return api.emulator._runtime.platform  # type: ignore[union-attr]
+    return platform_of(api.emulator)
 
 
 def begin_session(api: Api, box: str) -> Any:

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from emulator_testing import eventually, live
+from internals import platform_of
 
 from caged.emulator.control.clock import Clock
 from caged.emulator.emulator_log import EmulatorLog
@@ -15,7 +16,7 @@ from caged.emulator.platform.signals import SIGNALS, Signals
 def heard(timed):
     """Every signal of the emulator of `timed`, as (name, data)."""
     found = []
-    signals = timed[0].emulator._runtime.platform.signals
+    signals = platform_of(timed[0].emulator).signals
     for name in SIGNALS:
         signals.connect(name, lambda _name=name, **data: found.append((_name, data)))
     return found

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from emulator_testing import assert_problem, eventually, require_own_root
+from internals import platform_of
 from sockets import Term
 
 from caged.emulator.cage.init_client import InitClient
@@ -312,10 +313,10 @@ def test_process_level_restores_workspace_home_and_tmp_of_an_archive_of_all(api,
         box, "mkdir /app; touch /app/x /etc/mine w ~/h /tmp/t; rm /etc/issue; echo link > f; ln -s /workspace/f l"
     )
     snapshot = api.snapshot(box)
-    source = api.emulator._runtime.platform.store.snapshots[snapshot].file
+    source = platform_of(api.emulator).store.snapshots[snapshot].file
     target = process_api.sandbox()
     made = process_api.snapshot(target)
-    shutil.copy(source, process_api.emulator._runtime.platform.store.snapshots[made].file)
+    shutil.copy(source, platform_of(process_api.emulator).store.snapshots[made].file)
     assert process_api.restore(made, target).status_code == 200
     assert process_api.output(target, "ls; ls ~ /tmp; cat l") == "f\nl\nw\n/root:\nh\n\n/tmp:\nt\nlink\n"
     assert "not restored" in process_api.log_text(target)
@@ -323,7 +324,7 @@ def test_process_level_restores_workspace_home_and_tmp_of_an_archive_of_all(api,
     # The other way round, everything else stays.
     process_api.write(target, "only", "process")
     plain = process_api.snapshot(target)
-    shutil.copy(process_api.emulator._runtime.platform.store.snapshots[plain].file, source)
+    shutil.copy(platform_of(process_api.emulator).store.snapshots[plain].file, source)
     api.output(box, "touch /etc/stays; rm w")
     assert api.restore(snapshot, box).status_code == 200
     assert api.output(box, "ls; ls /etc/stays /app") == "f\nl\nonly\nw\n/etc/stays\n\n/app:\nx\n"
@@ -332,7 +333,7 @@ def test_process_level_restores_workspace_home_and_tmp_of_an_archive_of_all(api,
 def test_an_archive_of_a_workspace_alone_is_restored(api, box, tmp_path):
     """The form of snapshots before they had everything."""
     snapshot = api.snapshot(box)
-    with tarfile.open(api.emulator._runtime.platform.store.snapshots[snapshot].file, "w") as archive:
+    with tarfile.open(platform_of(api.emulator).store.snapshots[snapshot].file, "w") as archive:
         top = tarfile.TarInfo(".")
         top.type, top.mode = tarfile.DIRTYPE, 0o755
         archive.addfile(top)
@@ -475,7 +476,7 @@ def test_a_target_in_error_is_a_409(api, box):
 
 
 def test_a_pending_snapshot_is_not_restored_or_downloaded(api, box):
-    record = api.emulator._runtime.platform.store.snapshots[api.snapshot(box)]
+    record = platform_of(api.emulator).store.snapshots[api.snapshot(box)]
     record.status = "pending"
     assert_problem(api.restore(record.id, box), 409, "is pending", "snapshot_not_ready")
     assert_problem(api.get(f"/snapshots/{record.id}/download"), 409, "is pending", "snapshot_not_ready")
@@ -496,7 +497,7 @@ def test_a_failed_snapshot_is_not_restored_or_downloaded(process_api, process_bo
 def test_a_restore_that_fails_leaves_the_workspace_untouched(api, box, damage):
     api.output(box, "mkdir d; head -c 100000 /dev/urandom > d/f; touch a z")
     snapshot = api.snapshot(box)
-    file = api.emulator._runtime.platform.store.snapshots[snapshot].file
+    file = platform_of(api.emulator).store.snapshots[snapshot].file
     if damage == "cut":
         os.truncate(file, 50_000)
     elif damage == "garbage":

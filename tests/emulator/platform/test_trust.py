@@ -6,6 +6,7 @@ import time
 import pytest
 from cases import each
 from emulator_testing import assert_problem, eventually
+from internals import platform_of
 from sessions_testing import at_work, ingest, script, session
 
 from caged.emulator.control.agents import Reply
@@ -183,7 +184,7 @@ def test_an_event_of_an_unusual_shape_costs_nothing(api, agent_box, session_id):
 def test_signal_reports_each_change(own_emulator, new_api):
     api = new_api(own_emulator(isolation="process"))
     heard = []
-    api.emulator._runtime.platform.signals.connect("trust_changed", lambda **data: heard.append(data))
+    platform_of(api.emulator).signals.connect("trust_changed", lambda **data: heard.append(data))
     script(api, Reply("ok\n"))
     box = api.sandbox(agents=["claude"])
     api.run(box, "claude -p hi; cat /etc/shadow")

@@ -6,6 +6,7 @@ import re
 import pytest
 from cases import each
 from emulator_testing import assert_problem
+from internals import platform_of
 
 TEMPLATES = ["minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop"]
 
@@ -263,7 +264,7 @@ def test_without_a_seed_the_ids_differ(own_emulator, new_api):
 
 def test_the_next_directory_is_made_once_by_two_creates_at_the_same_time(own_emulator):
     emulator = own_emulator()
-    site = emulator._runtime.platform.provisioner
+    site = platform_of(emulator).provisioner
 
     async def twice():
         await asyncio.gather(site.prepare(), site.prepare())

@@ -6,6 +6,7 @@ import socket
 import pytest
 from cases import each
 from emulator_testing import assert_problem, raw_request, segment
+from internals import platform_of
 
 
 @pytest.fixture(scope="module")
@@ -342,8 +343,8 @@ def test_two_requests_sent_at_once_are_both_answered(api):
     ("tail", "count"), [(None, 100), ("1", 1), ("7", 7), ("0", 100), ("-5", 100), ("1000", 110), ("9" * 50, 110)]
 )
 def test_the_newest_log_lines_come_oldest_first(api, box, tail, count):
-    log = api.emulator._runtime.platform.recorder.log
-    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
+    log = platform_of(api.emulator).recorder.log
+    sandbox = platform_of(api.emulator).store.sandboxes[box]
     sandbox.logs.clear()
     for number in range(110):
         log(sandbox, f"line {number}")
@@ -354,9 +355,9 @@ def test_the_newest_log_lines_come_oldest_first(api, box, tail, count):
 
 
 def test_logs_are_never_more_than_a_thousand_lines(api, box):
-    sandbox = api.emulator._runtime.platform.store.sandboxes[box]
+    sandbox = platform_of(api.emulator).store.sandboxes[box]
     for number in range(1100):
-        api.emulator._runtime.platform.recorder.log(sandbox, f"line {number}")
+        platform_of(api.emulator).recorder.log(sandbox, f"line {number}")
     lines = api.get(f"/sandboxes/{box}/logs", params={"tail": "5000"}).json()
     assert (len(lines), lines[-1]["message"]) == (1000, "line 1099")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from emulator_testing import FakeClock, api_of, assert_problem, eventually, live
+from internals import platform_of
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -51,7 +52,7 @@ def free_port():
 @pytest.fixture(scope="module")
 def isolated(emulator):
     """An emulator whose sandboxes may have networks of their own."""
-    if not emulator._runtime.platform.isolation.own_network:
+    if not platform_of(emulator).isolation.own_network:
         pytest.skip("sandboxes of process isolation share the host's network")
     return emulator
 
@@ -185,7 +186,7 @@ def test_a_preview_keeps_its_sandbox_awake(own_emulator, new_api):
     emulator = own_emulator()
     api, clock = new_api(emulator), FakeClock(emulator)
     box, port = api.sandbox(timeout=60), PORT
-    if emulator._runtime.platform.isolation.own_network:
+    if platform_of(emulator).isolation.own_network:
         box = api.sandbox(timeout=60, network_mode="none")
     serve(api, box, port)
     for _ in range(3):
@@ -261,7 +262,7 @@ def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api
     emulator = own_emulator(tier="pro")
     api, clock = new_api(emulator), FakeClock(emulator)
     clock.offset = 60 - clock._real() % 60
-    box = api.sandbox(**({"network_mode": "none"} if emulator._runtime.platform.isolation.own_network else {}))
+    box = api.sandbox(**({"network_mode": "none"} if platform_of(emulator).isolation.own_network else {}))
     serve(api, box)
     visitor = Site(api, box)
     assert {visitor.visit().status_code for _ in range(100)} == {200}

@@ -12,7 +12,7 @@ MINIMAL = {"template": "minimal"}
 
 
 def warnings_of(api: Api) -> list[str]:
-    """Those of the account's newest request."""
+    """Return the warnings of the account's newest request."""
     return list(api.emulator.for_account(api.account_id).journal.requests()[-1].warnings)
 
 

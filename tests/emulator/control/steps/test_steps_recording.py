@@ -11,6 +11,7 @@ import httpx
 import pytest
 from cases import each
 from emulator_testing import Api, eventually
+from internals import platform_of
 from steps_testing import check, host_file, only, output, steps_of
 
 
@@ -181,4 +182,4 @@ def test_steps_of_a_deleted_account_are_gone(new_api: Callable[[], Api]):
     client.close()
     every = api.emulator.journal.steps(account="*")
     assert [step.title for step in every if step.account == api.account_id] == []
-    assert api.account_id not in api.emulator._runtime.platform.steps._logs
+    assert api.account_id not in platform_of(api.emulator).steps._logs

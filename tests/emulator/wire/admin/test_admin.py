@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from cases import each
+from internals import platform_of
 from leftovers import until
 
 from caged import CagedAuthError
@@ -156,7 +157,7 @@ def test_a_deleted_account_leaves_no_sandboxes(own_emulator):
         box = client.sandboxes.create(template="minimal").id
         client.snapshots.wait(client.snapshots.create(box).id)
     emulator.remove_account(account.id)
-    store = emulator._running().platform.store
+    store = platform_of(emulator).store
     assert (store.sandboxes, store.snapshots, list(store.keys)) == ({}, {}, [emulator.api_key])
     until(lambda: list((emulator.run_dir / "snapshots").iterdir()) == [])
 

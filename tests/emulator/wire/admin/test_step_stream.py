@@ -14,9 +14,10 @@ import httpx
 import pytest
 from cases import each
 from emulator_testing import eventually
+from internals import platform_of
 from steps_testing import check
 
-from caged.emulator import Account, Emulator
+from caged.emulator import AccountInfo, Emulator
 from caged.emulator.control.step_log import StepLog
 from caged.emulator.control_client.base_emulator import BaseEmulator
 from caged.emulator.control_client.remote import RemoteEmulator
@@ -24,7 +25,7 @@ from caged.emulator.control_client.remote import RemoteEmulator
 PATH = "/_emulator/journal/steps/stream"
 
 
-def get(emulator: BaseEmulator, account: Account, count: int = 1) -> None:
+def get(emulator: BaseEmulator, account: AccountInfo, count: int = 1) -> None:
     """Make requests of an account."""
     with httpx.Client(
         headers={"Authorization": f"Bearer {account.api_key}"}, trust_env=False, verify=False, timeout=60
@@ -33,12 +34,12 @@ def get(emulator: BaseEmulator, account: Account, count: int = 1) -> None:
             assert client.get(f"{emulator.base_url}/v1/account").status_code == 200
 
 
-def log_of(emulator: Emulator, account: Account) -> StepLog:
-    return emulator._runtime.platform.steps.of(account.id)  # type: ignore[union-attr]
+def log_of(emulator: Emulator, account: AccountInfo) -> StepLog:
+    return platform_of(emulator).steps.of(account.id)
 
 
 def events(
-    emulator: Emulator, account: Account, last: Optional[int] = None, **query: Any
+    emulator: Emulator, account: AccountInfo, last: Optional[int] = None, **query: Any
 ) -> list[tuple[int, dict[str, Any]]]:
     """(id, step) of all events until the stream ends."""
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
@@ -65,7 +66,7 @@ def parsed(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 @contextlib.contextmanager
-def raw_stream(emulator: Emulator, account: Account, buffer: int = 0) -> Iterator[socket.socket]:
+def raw_stream(emulator: Emulator, account: AccountInfo, buffer: int = 0) -> Iterator[socket.socket]:
     """A client that has requested a stream and reads nothing of it."""
     host, port = emulator.base_url.rsplit("/", 1)[1].split(":")
     with socket.socket() as connection:
@@ -86,14 +87,14 @@ def transport(request: pytest.FixtureRequest, emulator: Emulator, remote_emulato
 # --- following in Python
 
 
-def test_follow_gives_what_there_is_and_ends(transport: BaseEmulator, account: Account):
+def test_follow_gives_what_there_is_and_ends(transport: BaseEmulator, account: AccountInfo):
     get(transport, account, 3)
     steps = [check(step) for step in transport.journal.follow(wait=0, account=account)]
     assert [step.title for step in steps] == ["GET /v1/account"] * 3
     assert steps == transport.journal.steps(account=account)
 
 
-def test_follow_gives_what_comes_until_nothing_comes_for_a_time(transport: BaseEmulator, account: Account):
+def test_follow_gives_what_comes_until_nothing_comes_for_a_time(transport: BaseEmulator, account: AccountInfo):
     found: list[Any] = []
     started = threading.Event()
 
@@ -114,20 +115,20 @@ def test_follow_gives_what_comes_until_nothing_comes_for_a_time(transport: BaseE
     assert [step.revision for step in found] == sorted({step.revision for step in found})
 
 
-def test_follow_after_a_revision(transport: BaseEmulator, account: Account):
+def test_follow_after_a_revision(transport: BaseEmulator, account: AccountInfo):
     get(transport, account, 2)
     first, second = transport.journal.steps(account=account)
     assert list(transport.journal.follow(after=first.revision, wait=0, account=account)) == [second]
 
 
-def test_follow_selects_by_kind_and_status(transport: BaseEmulator, account: Account):
+def test_follow_selects_by_kind_and_status(transport: BaseEmulator, account: AccountInfo):
     get(transport, account, 2)
     assert list(transport.journal.follow(kind="command", wait=0, account=account)) == []
     assert list(transport.journal.follow(status="running", wait=0, account=account)) == []
     assert len(list(transport.journal.follow(status="ok", wait=0, account=account))) == 2
 
 
-def test_closed_iterator_leaves_no_listener(transport: BaseEmulator, emulator: Emulator, account: Account):
+def test_closed_iterator_leaves_no_listener(transport: BaseEmulator, emulator: Emulator, account: AccountInfo):
     get(transport, account)
     following = transport.journal.follow(account=account)
     next(following)
@@ -156,14 +157,14 @@ def test_impossible_query_is_refused(transport: BaseEmulator, query: dict[str, A
 # --- resuming
 
 
-def test_resumed_stream_loses_and_doubles_nothing(emulator: Emulator, account: Account):
+def test_resumed_stream_loses_and_doubles_nothing(emulator: Emulator, account: AccountInfo):
     get(emulator, account, 4)
     every = events(emulator, account)
     for number, (revision, _step) in enumerate(every):
         assert events(emulator, account, last=revision) == every[number + 1 :]
 
 
-def test_stream_that_is_resumed_while_steps_come_has_each_of_them(emulator: Emulator, account: Account):
+def test_stream_that_is_resumed_while_steps_come_has_each_of_them(emulator: Emulator, account: AccountInfo):
     done = threading.Event()
 
     def work() -> None:
@@ -184,13 +185,13 @@ def test_stream_that_is_resumed_while_steps_come_has_each_of_them(emulator: Emul
     assert {step["status"] for step in seen.values()} == {"ok"}
 
 
-def test_id_of_an_emulator_that_ran_before_is_ignored(emulator: Emulator, account: Account):
+def test_id_of_an_emulator_that_ran_before_is_ignored(emulator: Emulator, account: AccountInfo):
     get(emulator, account)
     assert len(events(emulator, account, last=10**9)) == 1
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 100, "", "²"])
-def test_id_of_another_form_is_ignored(emulator: Emulator, account: Account, last: str):
+def test_id_of_another_form_is_ignored(emulator: Emulator, account: AccountInfo, last: str):
     get(emulator, account)
     headers = {"Authorization": f"Bearer {emulator.admin_key}", "Last-Event-ID": last.encode("utf-8")}
     url = f"{emulator.base_url}{PATH}?account={account.id}&wait=0"
@@ -198,7 +199,7 @@ def test_id_of_another_form_is_ignored(emulator: Emulator, account: Account, las
     assert len(list(parsed(answer.text))) == 1
 
 
-def test_head_of_a_stream_is_answered_at_once(emulator: Emulator, account: Account):
+def test_head_of_a_stream_is_answered_at_once(emulator: Emulator, account: AccountInfo):
     headers = {"Authorization": f"Bearer {emulator.admin_key}"}
     answer = httpx.head(
         f"{emulator.base_url}{PATH}?account={account.id}", headers=headers, trust_env=False, verify=False
@@ -210,7 +211,7 @@ def test_head_of_a_stream_is_answered_at_once(emulator: Emulator, account: Accou
 # --- readers
 
 
-def test_slow_reader_gets_the_newest_state_of_each_step(emulator: Emulator, account: Account):
+def test_slow_reader_gets_the_newest_state_of_each_step(emulator: Emulator, account: AccountInfo):
     with raw_stream(emulator, account, buffer=4096) as connection:
         eventually(lambda: log_of(emulator, account).listeners == 1, "the listener")
         get(emulator, account, 300)
@@ -225,7 +226,7 @@ def test_slow_reader_gets_the_newest_state_of_each_step(emulator: Emulator, acco
     assert len(log_of(emulator, account)) == 300
 
 
-def test_twenty_readers_get_each_step(emulator: Emulator, account: Account):
+def test_twenty_readers_get_each_step(emulator: Emulator, account: AccountInfo):
     found: list[set[str]] = [set() for _ in range(20)]
 
     def follow(seen: set[str]) -> None:
@@ -245,13 +246,13 @@ def test_twenty_readers_get_each_step(emulator: Emulator, account: Account):
     eventually(lambda: log_of(emulator, account).listeners == 0, "the listeners to go")
 
 
-def test_client_that_is_gone_leaves_no_listener(emulator: Emulator, account: Account):
+def test_client_that_is_gone_leaves_no_listener(emulator: Emulator, account: AccountInfo):
     with raw_stream(emulator, account):
         eventually(lambda: log_of(emulator, account).listeners == 1, "the listener")
     eventually(lambda: log_of(emulator, account).listeners == 0, "the listener to go")
 
 
-def test_client_that_is_gone_while_it_did_not_read_leaves_no_listener(emulator: Emulator, account: Account):
+def test_client_that_is_gone_while_it_did_not_read_leaves_no_listener(emulator: Emulator, account: AccountInfo):
     with raw_stream(emulator, account, buffer=4096):
         eventually(lambda: log_of(emulator, account).listeners == 1, "the listener")
         get(emulator, account, 300)
@@ -262,7 +263,7 @@ def test_client_that_is_gone_while_it_did_not_read_leaves_no_listener(emulator: 
 
 
 def test_stream_ends_when_the_account_is_deleted(
-    transport: BaseEmulator, emulator: Emulator, new_account: Callable[[], Account]
+    transport: BaseEmulator, emulator: Emulator, new_account: Callable[[], AccountInfo]
 ):
     account = emulator.create_account()
     get(emulator, account)
