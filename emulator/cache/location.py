@@ -90,22 +90,23 @@ def _has_tag(path: Path) -> bool:
         return False
 
 
-def check_directory(path: Path) -> None:
+def check_directory(path: Path, variable: str = VARIABLE) -> None:
     """Check that only this user (and root) can change what is in a directory, by itself or by its parents.
 
     Args:
         path: An existing directory, without links.
+        variable: The environment variable that places it elsewhere.
 
     Raises:
         CacheUnusable: Another user can; the text names the directory.
     """
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
-        raise CacheUnusable(f"{path} is not a directory, so it cannot hold the cache; set {VARIABLE} to another one")
+        raise CacheUnusable(f"{path} is not a directory, so it cannot hold the cache; set {variable} to another one")
     if status.st_uid != os.geteuid():
         raise CacheUnusable(
             f"the cache {path} belongs to user {status.st_uid}, not to {os.geteuid()}, who runs the emulator;"
-            f" set {VARIABLE} to a directory of this user"
+            f" set {variable} to a directory of this user"
         )
     if status.st_mode & 0o022:
         raise CacheUnusable(
@@ -113,10 +114,10 @@ def check_directory(path: Path) -> None:
             f" run `chmod go-w {path}` if you trust what is in it"
         )
     for parent in path.parents:
-        _check_parent(path, parent)
+        _check_parent(path, parent, variable)
 
 
-def _check_parent(path: Path, parent: Path) -> None:
+def _check_parent(path: Path, parent: Path, variable: str) -> None:
     """Check that no other user can rename what is in a parent of the cache. In a directory with the sticky bit only the
     owner of an entry can."""
     status = os.lstat(parent)
@@ -129,6 +130,6 @@ def _check_parent(path: Path, parent: Path) -> None:
         why = f"can be changed by other users (mode {stat.S_IMODE(status.st_mode):o})"
     if why:
         raise CacheUnusable(
-            f"the cache {path} cannot be trusted: {parent} {why}; set {VARIABLE} to a directory that only this user"
+            f"the cache {path} cannot be trusted: {parent} {why}; set {variable} to a directory that only this user"
             " can change"
         )

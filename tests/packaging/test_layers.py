@@ -18,7 +18,7 @@ FOLDERS = {"caged": "caged", "emulator": "caged.emulator", "pytest_plugin": "cag
 #: emulator and plugin, `api` the names that `import caged.emulator` offers. A layer may import itself and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("sdk",),
-    ("verify", "cage.inside", "truncation"),
+    ("verify", "cage.inside", "cache.location", "truncation"),
     (
         "history",
         "json_values",
@@ -100,7 +100,8 @@ def layer_name(module: str) -> str:
         return "sdk"
     if len(parts) == 2:
         return "api"
-    return "cage.inside" if parts[2:4] == ["cage", "inside"] else parts[2]
+    part = ".".join(parts[2:4])
+    return part if part in ("cage.inside", "cache.location") else parts[2]
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:

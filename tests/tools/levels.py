@@ -126,7 +126,7 @@ class Served:
     """A `caged-emulator serve` with its own temp directory and its own home, which contains secrets.
 
     `run_base`: directory for its files, by default its temp directory. `wrap`: words before the command; `prepare`:
-    words that run as the suite's own user, before it becomes an ordinary one.
+    words that run as the suite's own user, before it becomes an ordinary one. `masks`: its XDG_CACHE_HOME.
     `process.pid` is the emulator's if each of these programs execs the next.
     """
 
@@ -138,6 +138,7 @@ class Served:
         wrap: Sequence[str] = (),
         run_base: Optional[Path] = None,
         prepare: Sequence[str] = (),
+        masks: Optional[Path] = None,
     ) -> None:
         self.level = level
         self.tmp = folder / "tmp"
@@ -153,7 +154,7 @@ class Served:
         if user:
             for path in (folder, self.tmp, self.tmp / "host-file", self.home, *self.home.rglob("*")):
                 os.chown(path, ORDINARY_USER, ORDINARY_USER, follow_symlinks=False)
-        masks = masks_of(ORDINARY_USER if user else None)
+        masks = masks or masks_of(ORDINARY_USER if user else None)
         serve = [sys.executable, "-m", "caged.emulator", "serve", "--isolation", isolation(level)]
         serve += ["--port", "0", "--ready-file", str(self._ready), *options]
         command = [*prepare, *(as_ordinary_user([folder, masks]) if user else ()), *wrap, *serve]

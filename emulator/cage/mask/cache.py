@@ -1,14 +1,20 @@
 """Masks of user namespaces, kept in the user's cache between runs: they have some thousand entries.
 
-An entry is a directory whose name is a digest of everything that it was made from. It is made under another name and
-then renamed, and never changed. Overlays read it alone, so a sandbox cannot change it either. All functions block.
+    <digest>/root        the mask; the digest is one of everything that it was made from
+    <digest>/manifest    what it consists of, which is checked when an emulator starts to use it
+    damaged-<token>      a mask that failed the check, because sandboxes may have mounted it
+
+An entry is made under another name and then renamed, and never changed; its time is that of the last use. Overlays only
+read it, so a sandbox cannot change it either. All functions block.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
+import secrets
 import stat
 import tempfile
 import time
@@ -16,9 +22,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
+from ...cache.location import CacheUnusable, check_directory
 from .. import disk, host_view
-from . import writable_entries
+from . import manifest, writable_entries
 
+logger = logging.getLogger(__name__)
+
+_ROOT, _MANIFEST = "root", "manifest"
+_DAMAGED = "damaged-"
 #: Entries that were not used for so long are removed, and unfinished ones after a day.
 _KEPT_SECONDS = 30 * 86400
 _UNFINISHED = "part-"
@@ -27,7 +38,7 @@ _UNFINISHED_SECONDS = 86400
 _DATABASES = ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/lib/apk/db", "/var/lib/pacman/local")
 _TREES = ("/usr", "/usr/lib", "/usr/local", "/usr/share")
 #: Their code decides what is in a mask.
-_MODULES = ("../host_view.py", "mask.py", "directories.py", "writable_entries.py")
+_MODULES = ("../host_view.py", "cache.py", "manifest.py", "mask.py", "directories.py", "writable_entries.py")
 
 
 def find_or_make(
@@ -41,35 +52,84 @@ def find_or_make(
         make: Makes the mask in a directory, and returns its path.
 
     Returns:
-        None where the user has no directory for a cache that other users cannot write to.
+        None where the user has no directory for a cache that other users cannot write to, and where the mask cannot
+        be kept in it.
     """
     place = _directory()
     if place is None:
         return None
     entry = place / _digest(hide, replacements)
-    if not _is_trusted(entry):
-        made = make(Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place)))
-        try:
-            os.rename(made, entry)
-        except OSError:
-            if not _is_trusted(entry):  # else another emulator was faster
-                return made
-        disk.remove(os.path.dirname(made))
+    damage = _find_damage(entry)
+    if damage is not None:
+        if os.path.lexists(entry):
+            logger.warning("the mask %s is not used, and made anew: %s", entry, damage)
+        if not _make_entry(entry, make):
+            return None
         _remove_old(place)
     os.utime(entry)
-    return str(entry)
+    return str(entry / _ROOT)
+
+
+def renew(root: str) -> None:
+    """Keep a mask that `find_or_make` has returned from being removed as one that is not used.
+
+    Raises:
+        OSError: It does not exist any more.
+    """
+    os.utime(os.path.dirname(root))
+
+
+def _make_entry(entry: Path, make: Callable[[Path], str]) -> bool:
+    """Make an entry unless another emulator has made it meanwhile. Returns whether it can be used."""
+    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=entry.parent))
+    os.rename(make(unfinished), unfinished / _ROOT)
+    manifest.write(unfinished / _ROOT, unfinished / _MANIFEST)
+    for _ in range(2):
+        try:
+            os.rename(unfinished, entry)
+            return True
+        except OSError:
+            if _find_damage(entry) is None:
+                break  # another emulator was faster
+            _set_aside(entry)
+    disk.remove(unfinished)
+    return _find_damage(entry) is None
+
+
+def _set_aside(entry: Path) -> None:
+    try:
+        os.rename(entry, entry.with_name(_DAMAGED + secrets.token_hex(8)))
+    except OSError:
+        pass  # another emulator does the same
+
+
+def _find_damage(entry: Path) -> Optional[str]:
+    """Return why an entry cannot be used; None for one that is as it was made."""
+    try:
+        if not _is_trusted(entry):
+            return "it is not a directory of this user's that other users cannot write to"
+        difference = manifest.find_difference(entry / _ROOT, entry / _MANIFEST)
+    except (OSError, ValueError, RecursionError) as error:
+        return f"its {_MANIFEST} cannot be read: {error}"
+    return None if difference is None else f"{difference} is not as it was made"
 
 
 def _directory() -> Optional[Path]:
+    """Return the directory of the masks, without links, if only this user can change what is in it."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     place = Path(base, "caged", "masks")
     if not place.is_absolute():
         return None
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = place.resolve(strict=True)
+        check_directory(place, "XDG_CACHE_HOME")
+    except CacheUnusable as error:
+        logger.warning("no mask of the root directory is kept for the next start, which makes it slower: %s", error)
+        return None
     except OSError:
         return None
-    return place if _is_trusted(place) and os.access(place, os.W_OK) else None
+    return place if os.access(place, os.W_OK) else None
 
 
 def _is_trusted(path: Path) -> bool:

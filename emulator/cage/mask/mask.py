@@ -55,6 +55,7 @@ class Mask:
         self._current: Optional[str] = None
         self._times: dict[str, int] = {}
         self._entries: tuple[object, ...] = ()
+        self._is_cached = False
         self._renewed = 0.0
 
     def current(self) -> str:
@@ -73,6 +74,7 @@ class Mask:
     def _find_or_make(self) -> str:
         if self._user:
             cached = cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self._make)
+            self._is_cached = cached is not None
             if cached is not None:
                 self._renewed = time.monotonic()
                 return cached
@@ -80,10 +82,10 @@ class Mask:
 
     def _renew(self) -> None:
         """Keep the cache from removing the mask while an emulator runs that uses it."""
-        if self._user and self._current is not None and time.monotonic() - self._renewed > _RENEWED_SECONDS:
+        if self._is_cached and self._current is not None and time.monotonic() - self._renewed > _RENEWED_SECONDS:
             self._renewed = time.monotonic()
             try:
-                os.utime(self._current)
+                cache.renew(self._current)
             except OSError:
                 self._current = None  # it was removed
 
