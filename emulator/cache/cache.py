@@ -282,12 +282,13 @@ class Cache:
         return found
 
     def _described(self) -> Iterator[tuple[Path, Description, float]]:
-        """Yield each entry with its description and the time of its last use. One that is damaged counts as unused
-        since ever, so that it is the first to go."""
+        """Yield each entry with its description and the time of its last use, which is not in the future. One that is
+        damaged counts as unused since ever, so that it is the first to go."""
         for name in self._names(_ENTRIES):
             entry = self.path / _ENTRIES / name
             try:
-                yield entry, Description.read(entry), os.lstat(entry / entries.LOCK).st_mtime
+                used = os.lstat(entry / entries.LOCK).st_mtime
+                yield entry, Description.read(entry), min(max(used, 0.0), time.time())
             except (EntryDamaged, OSError):
                 yield entry, Description("damaged", name, {}, 0.0, disk.size(str(entry)), 0, ""), 0.0
 
