@@ -32,10 +32,13 @@ from caged.emulator.platform import package_downloads, package_layers, sandbox_s
 INSTALL = """\
 set -e
 token=$(cat /proc/sys/kernel/random/uuid)
-mkdir -p ~/.local/bin ~/.local/empty ~/.cache/other /usr/local/lib/tool /app 2> /dev/null || true
+mkdir -p ~/.cache/pip ~/.npm/_cacache ~/.cache/browser
+mkdir -p ~/.local/bin ~/.local/empty /usr/local/lib/tool /app 2> /dev/null || true
 echo "echo $token" > ~/.local/bin/tool
 chmod 755 ~/.local/bin/tool
-echo download > ~/.cache/other/file
+echo download > ~/.cache/pip/download
+echo download > ~/.npm/_cacache/download
+echo program > ~/.cache/browser/program
 echo $token > /usr/local/lib/tool/token 2> /dev/null || true
 echo $token > /app/token 2> /dev/null || true
 echo "installed $token"
@@ -166,8 +169,11 @@ def test_layer_holds_nothing_of_the_account_and_no_downloads(start, install, cac
     box = api.sandbox(packages=["tool"], env={"SECRET": secret}, secrets=["SECRET"], init_script="touch ~/.local/mine")
     assert api.output(box, "echo $SECRET; ls ~/.local") == f"{secret}\nbin\nempty\nenvironment\nmine\n"
     assert secret not in api.output(box, "cat ~/.local/environment")
+    assert api.output(box, "cat ~/.cache/browser/program; ls -A ~/.cache ~/.npm") == (
+        "program\n/root/.cache:\nbrowser\n\n/root/.npm:\n"
+    )
     for place in cache_dir.rglob("*"):
-        assert place.name not in ("mine", "other")
+        assert place.name not in ("mine", "download")
         assert place.is_dir() or place.is_symlink() or secret.encode() not in place.read_bytes()
     other = api.sandbox(packages=["tool"])
     assert token(api, other) == token(api, box)
@@ -224,11 +230,35 @@ def test_installation_that_depends_on_more_is_done_in_the_sandbox(start, install
         {"packages": ["/workspace/tool"]},
         {"packages": ["git+https://127.0.0.1/tool"]},
         {"packages": ["tool @ file:///workspace/tool"]},
+        {"packages": ["libs/tool"]},
+        {"packages": ["@libs/tool"]},
+        {"packages": ["tool-1.0-py3-none-any.whl"]},
+        {"packages": ["tool-1.0-py3-none-any.whl[extra]"]},
+        {"packages": ["tool-1.0.tar.gz"]},
+        {"packages": ["tool.ZIP"]},
+        {"packages": ["acme/tool"], "template": "node-20"},
+        {"packages": ["@acme/tool/x"], "template": "node-20"},
+        {"packages": ["tool-1.0.0.tgz"], "template": "node-20"},
+        {"packages": ["tool@tool-1.0.0.tar"], "template": "node-20"},
     ):
         box = api.sandbox(**{"packages": ["tool"], **fields})
         token(api, box)
         assert ": done" in api.log_text(box), fields
         assert entries(cache_dir) == [], fields
+
+
+@pytest.mark.parametrize(
+    ("template", "packages"),
+    [
+        ("minimal", ["tool[a,b] >= 1.0, <2", "zip-files", "tar", "tool.x==1.0"]),
+        ("node-20", ["@acme/tool@^1.0", "tool@1.x", "tool.js"]),
+        ("go-122", ["example.com/tool/v2@latest"]),
+    ],
+)
+def test_names_of_a_registry_are_installed_into_a_layer(start, install, cache_dir, template, packages):
+    api = start()
+    api.sandbox(template=template, packages=packages)
+    assert len(entries(cache_dir)) == 1
 
 
 #: Wants to reach two hosts through the proxy of its sandbox, and succeeds whatever comes of it.
@@ -324,6 +354,32 @@ def test_changed_layer_is_not_used(start, install, cache_dir):
     api = start()
     after = token(api, api.sandbox(**TOOL))
     assert after not in (before, "poisoned\n")
+
+
+def test_odd_details_of_a_layer_are_not_shown(start, install, cache_dir):
+    api = start()
+    api.sandbox(**TOOL)
+    api.emulator.stop()
+    (path,) = cache_dir.glob("entries/*/entry.json")
+    odd = {
+        "output": ["odd.invalid"],
+        "refused": [["odd.invalid", 70_000_000], ["odd.invalid", 0], ["seen.invalid", 443], 7],
+    }
+    path.write_text(json.dumps({**json.loads(path.read_text()), "details": odd}))
+    api = start()
+    text = api.log_text(api.sandbox(**TOOL))
+    assert "packages tool: from the cache" in text
+    assert "seen.invalid" in text
+    assert "odd.invalid" not in text
+
+
+def test_packages_of_prepared_sandbox_are_installed_after_its_files(start, installer, cache_dir):
+    installer("mkdir -p ~/.local/bin; cp ~/configured ~/.local/bin/tool && chmod 755 ~/.local/bin/tool")
+    api = start()
+    view = api.emulator.for_account(api.account_id)
+    with view.prepare("configured", template="node-20", packages=["tool"], files={"/root/configured": "echo mine"}):
+        assert token(api, api.sandbox(template="configured")) == "mine\n"
+    assert entries(cache_dir) == []
 
 
 def test_layer_that_another_emulator_has_removed_is_made_anew(start, install, cache_dir):
