@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ from .locks import FileLock
 FORMAT = 1
 CONTENT, _DESCRIPTION, _MANIFEST, LOCK = "content", "entry.json", "manifest", "lock"
 _DESCRIPTION_BYTES = 1024 * 1024
+#: How far in the future an entry may have been made: the clock may have been set back since.
+_CLOCK_SECONDS = 86400
+_MOST_SIZE = 1 << 60
 
 
 class EntryDamaged(Exception):
@@ -94,6 +98,11 @@ class Description:
                     raise EntryDamaged(f"{_DESCRIPTION} has a wrong {one}")
         if not isinstance(description.parts, dict) or not isinstance(description.details, dict):
             raise EntryDamaged(f"{_DESCRIPTION} has wrong parts")
+        # Comparisons with NaN are false. Beyond these bounds, neither the age nor the time can be calculated.
+        if not 0 <= description.created_at <= time.time() + _CLOCK_SECONDS:
+            raise EntryDamaged(f"{_DESCRIPTION} has a wrong created_at")
+        if not 0 <= description.size <= _MOST_SIZE or not 0 <= description.files <= _MOST_SIZE:
+            raise EntryDamaged(f"{_DESCRIPTION} has a wrong size")
         return description
 
 

@@ -51,10 +51,18 @@ LAYERS_HELD = 64
 _POLL_SECONDS = 0.05
 #: Seconds for which what was found out about the host's programs is used again.
 _LOOK_SECONDS = 2.0
-#: A name of a registry, with extras and a version. Anything else may be a file of the sandbox, or change at any time.
-_REGISTRY_NAME = re.compile(
-    r"@?[A-Za-z0-9][\w.-]*(/[\w.-]+)*(\[[\w.,\s-]*\])?(\s*(==|>=|<=|~=|!=|<|>|@)[\w.*+!,<>=~^\s-]*)?\Z"
-)
+_PIP, _NPM, _GO = "pip install", "npm install -g", "go install"
+_NAME = r"[A-Za-z0-9][\w.-]*"
+_EXTRAS_AND_VERSION = r"(\[[\w.,\s-]*\])?(\s*(==|>=|<=|~=|!=|<|>|@)[\w.*+!,<>=~^\s-]*)?\Z"
+#: What each installer takes for a name of a registry, with extras and a version. Anything else may be a file of the
+#: sandbox, or change at any time: `libs/tool` is a directory to pip, and a repository at GitHub to npm.
+_REGISTRY_NAME = {
+    _PIP: re.compile(rf"{_NAME}{_EXTRAS_AND_VERSION}"),
+    _NPM: re.compile(rf"(@{_NAME}/)?{_NAME}{_EXTRAS_AND_VERSION}"),
+    _GO: re.compile(rf"{_NAME}(/[\w.-]+)*{_EXTRAS_AND_VERSION}"),
+}
+#: The end, before any extras, of what an installer takes for a file.
+_ARCHIVE = re.compile(r"\.(whl|zip|tgz|tbz2?|txz|tlz|tar(\.\w+)?)(\[[^\]]*\])?\s*\Z", re.IGNORECASE)
 #: Variables of which no installer and no build of a package takes notice. Any other may change what is built.
 _HARMLESS_VARIABLE = re.compile(
     r"(ANTHROPIC|OPENAI|GOOGLE|GEMINI|MISTRAL|CODEX|GITHUB|GH|GITLAB|DATABASE|STRIPE|SENTRY)"
@@ -62,9 +70,8 @@ _HARMLESS_VARIABLE = re.compile(
 )
 #: Configuration of package managers on the host.
 _CONFIGURATION = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/etc/npmrc", "/usr/etc/npmrc", "/usr/local/etc/npmrc")
-_PIP, _NPM, _GO = "pip install", "npm install -g", "go install"
-#: In a home: what installers keep for their next run.
-_DOWNLOADS = (".cache", ".npm/_cacache", ".npm/_logs")
+#: In a home: what installers keep for their next run. Packages keep programs in other directories of `.cache`.
+_DOWNLOADS = (PIP, ".cache/go-build", NPM, ".npm/_logs")
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,7 @@ class PackageLayers:
         self._recorder = recorder
         self._workers = workers
         self._builders = run_dir / "builders"
+        self._links = run_dir / "building"
         self._relayed = relayed
         self.is_persistent = is_persistent
         self._cache: Optional[Cache] = None
@@ -176,7 +184,7 @@ class PackageLayers:
             self._config.cache
             and self._isolation.current.level != "process"
             and (sandbox.network_mode == "full" or self._has_allowlist(sandbox))
-            and all(_REGISTRY_NAME.match(name) for name in sandbox.packages)
+            and all(_is_registry_name(_installer(sandbox), name) for name in sandbox.packages)
             and all(_HARMLESS_VARIABLE.fullmatch(name) for name in sandbox.env)
             and not (sandbox.template.startswith("go") and sandbox.repo is not None)
             and not self._command_stubs.may_answer(sandbox, install_command(sandbox))
@@ -197,6 +205,7 @@ class PackageLayers:
             "disk_gb": sandbox.disk_gb if self._config.limits else 0,
             "host_state": self._host_state(chain),
             "host": _host(),
+            "left_out": _DOWNLOADS,
         }
         return Key("packages", f"{sandbox.template}: {' '.join(sandbox.packages)}", parts)
 
@@ -229,7 +238,7 @@ class PackageLayers:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _open_cache(self) -> Cache:
-        return Cache(cache_directory(self._config.cache_dir), self._config.cache_mb)
+        return Cache(cache_directory(self._config.cache_dir), self._config.cache_mb, self._links)
 
     def _hold(self, key: Key, entry: UsedEntry, from_cache: bool = True) -> Installed:
         if len(self._held) + len(self._replaced) >= LAYERS_HELD:
@@ -243,7 +252,8 @@ class PackageLayers:
     @staticmethod
     def _installed(entry: UsedEntry, from_cache: bool = True, is_held: bool = True) -> Installed:
         details = entry.description.details
-        result = CommandResult(str(details.get("output", "")).encode(), 0, False)
+        output = details.get("output")
+        result = CommandResult(output.encode() if isinstance(output, str) else b"", 0, False)
         return Installed(result, entry.content, from_cache, None if is_held else entry, _refused(details))
 
     async def _make(self, sandbox: Sandbox, chain: Toolchain, builder: EntryBuilder) -> Installed:
@@ -376,13 +386,17 @@ class PackageLayers:
         return Limits(sandbox.memory_mb, sandbox.cpus, sandbox.disk_gb, limits.PROCESSES)
 
 
+def _is_registry_name(installer: str, name: str) -> bool:
+    return _REGISTRY_NAME[installer].match(name) is not None and _ARCHIVE.search(name) is None
+
+
 def _refused(details: dict[str, Any]) -> list[tuple[str, int]]:
     """The hosts and ports that the installer's allowlist refused. A file of the cache may hold anything."""
     places = details.get("refused")
     return [
         (place[0], place[1])
         for place in (places if isinstance(places, list) else [])
-        if isinstance(place, list) and [type(part) for part in place] == [str, int]
+        if isinstance(place, list) and [type(part) for part in place] == [str, int] and 0 < place[1] < 65536
     ]
 
 

@@ -133,7 +133,8 @@ class PreparedSandboxes:
         try:
             if extract is not None:
                 await self._workers.copy.run(extract, self._isolation.current.layout(directory))
-            started = await self._setup.start_builder(sandbox, directory, extract is not None, snapshot is not None)
+            is_filled = snapshot is not None or bool(prepared.files)
+            started = await self._setup.start_builder(sandbox, directory, extract is not None, is_filled)
             cage = started.cage
             try:
                 if snapshot is not None:

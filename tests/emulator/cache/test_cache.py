@@ -192,6 +192,36 @@ def test_damaged_entry_is_listed_and_cleared(cache):
     assert cache.clear() == (2, 0)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"created_at": 1e30',
+        '"created_at": NaN',
+        '"created_at": Infinity',
+        '"created_at": -1',
+        '"size": -1',
+        '"size": 1e3',
+    ]
+    + [f'"{name}": 1{"0" * 400}' for name in ("created_at", "size", "files")],
+    ids=lambda field: field[:20],
+)
+def test_entry_with_impossible_number_is_damaged(cache, field):
+    make(cache).release()
+    description = place(cache) / "entry.json"
+    description.write_text(description.read_text()[:-1] + f", {field}}}")
+    assert [(one.kind, one.created_at) for one in cache.list()] == [("damaged", "1970-01-01T00:00:00Z")]
+    assert cache.find(KEY) is None
+    make(cache).release()
+    assert [one.kind for one in cache.list()] == ["packages"]
+
+
+def test_last_use_in_the_future_is_listed_as_now(cache):
+    make(cache).release()
+    os.utime(place(cache) / "lock", (2**33, 2**33))
+    (one,) = cache.list()
+    assert one.created_at <= one.used_at < "2200"
+
+
 def test_message_names_what_has_changed(cache):
     make(cache).release()
     entry = place(cache)

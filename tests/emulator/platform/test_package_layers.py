@@ -32,10 +32,13 @@ from caged.emulator.platform import package_downloads, package_layers, sandbox_s
 INSTALL = """\
 set -e
 token=$(cat /proc/sys/kernel/random/uuid)
-mkdir -p ~/.local/bin ~/.local/empty ~/.cache/other /usr/local/lib/tool /app 2> /dev/null || true
+mkdir -p ~/.cache/pip ~/.npm/_cacache ~/.cache/browser
+mkdir -p ~/.local/bin ~/.local/empty /usr/local/lib/tool /app 2> /dev/null || true
 echo "echo $token" > ~/.local/bin/tool
 chmod 755 ~/.local/bin/tool
-echo download > ~/.cache/other/file
+echo download > ~/.cache/pip/download
+echo download > ~/.npm/_cacache/download
+echo program > ~/.cache/browser/program
 echo $token > /usr/local/lib/tool/token 2> /dev/null || true
 echo $token > /app/token 2> /dev/null || true
 echo "installed $token"
@@ -166,8 +169,11 @@ def test_layer_holds_nothing_of_the_account_and_no_downloads(start, install, cac
     box = api.sandbox(packages=["tool"], env={"SECRET": secret}, secrets=["SECRET"], init_script="touch ~/.local/mine")
     assert api.output(box, "echo $SECRET; ls ~/.local") == f"{secret}\nbin\nempty\nenvironment\nmine\n"
     assert secret not in api.output(box, "cat ~/.local/environment")
+    assert api.output(box, "cat ~/.cache/browser/program; ls -A ~/.cache ~/.npm") == (
+        "program\n/root/.cache:\nbrowser\n\n/root/.npm:\n"
+    )
     for place in cache_dir.rglob("*"):
-        assert place.name not in ("mine", "other")
+        assert place.name not in ("mine", "download")
         assert place.is_dir() or place.is_symlink() or secret.encode() not in place.read_bytes()
     other = api.sandbox(packages=["tool"])
     assert token(api, other) == token(api, box)
@@ -224,11 +230,35 @@ def test_installation_that_depends_on_more_is_done_in_the_sandbox(start, install
         {"packages": ["/workspace/tool"]},
         {"packages": ["git+https://127.0.0.1/tool"]},
         {"packages": ["tool @ file:///workspace/tool"]},
+        {"packages": ["libs/tool"]},
+        {"packages": ["@libs/tool"]},
+        {"packages": ["tool-1.0-py3-none-any.whl"]},
+        {"packages": ["tool-1.0-py3-none-any.whl[extra]"]},
+        {"packages": ["tool-1.0.tar.gz"]},
+        {"packages": ["tool.ZIP"]},
+        {"packages": ["acme/tool"], "template": "node-20"},
+        {"packages": ["@acme/tool/x"], "template": "node-20"},
+        {"packages": ["tool-1.0.0.tgz"], "template": "node-20"},
+        {"packages": ["tool@tool-1.0.0.tar"], "template": "node-20"},
     ):
         box = api.sandbox(**{"packages": ["tool"], **fields})
         token(api, box)
         assert ": done" in api.log_text(box), fields
         assert entries(cache_dir) == [], fields
+
+
+@pytest.mark.parametrize(
+    ("template", "packages"),
+    [
+        ("minimal", ["tool[a,b] >= 1.0, <2", "zip-files", "tar", "tool.x==1.0"]),
+        ("node-20", ["@acme/tool@^1.0", "tool@1.x", "tool.js"]),
+        ("go-122", ["example.com/tool/v2@latest"]),
+    ],
+)
+def test_names_of_a_registry_are_installed_into_a_layer(start, install, cache_dir, template, packages):
+    api = start()
+    api.sandbox(template=template, packages=packages)
+    assert len(entries(cache_dir)) == 1
 
 
 #: Wants to reach two hosts through the proxy of its sandbox, and succeeds whatever comes of it.
@@ -324,6 +354,32 @@ def test_changed_layer_is_not_used(start, install, cache_dir):
     api = start()
     after = token(api, api.sandbox(**TOOL))
     assert after not in (before, "poisoned\n")
+
+
+def test_odd_details_of_a_layer_are_not_shown(start, install, cache_dir):
+    api = start()
+    api.sandbox(**TOOL)
+    api.emulator.stop()
+    (path,) = cache_dir.glob("entries/*/entry.json")
+    odd = {
+        "output": ["odd.invalid"],
+        "refused": [["odd.invalid", 70_000_000], ["odd.invalid", 0], ["seen.invalid", 443], 7],
+    }
+    path.write_text(json.dumps({**json.loads(path.read_text()), "details": odd}))
+    api = start()
+    text = api.log_text(api.sandbox(**TOOL))
+    assert "packages tool: from the cache" in text
+    assert "seen.invalid" in text
+    assert "odd.invalid" not in text
+
+
+def test_packages_of_prepared_sandbox_are_installed_after_its_files(start, installer, cache_dir):
+    installer("mkdir -p ~/.local/bin; cp ~/configured ~/.local/bin/tool && chmod 755 ~/.local/bin/tool")
+    api = start()
+    view = api.emulator.for_account(api.account_id)
+    with view.prepare("configured", template="node-20", packages=["tool"], files={"/root/configured": "echo mine"}):
+        assert token(api, api.sandbox(template="configured")) == "mine\n"
+    assert entries(cache_dir) == []
 
 
 def test_layer_that_another_emulator_has_removed_is_made_anew(start, install, cache_dir):
@@ -521,21 +577,31 @@ from caged.emulator import Emulator
 from caged.emulator.platform import package_layers, sandbox_setup
 for module in (package_layers, sandbox_setup):
     module.install_command = lambda sandbox: sys.argv[1]
+if sys.argv[2] == "the copy":
+
+    def copy(layout, layer, *rest):
+        freeze(layout, layer, *rest)
+        sys.stdin.read()  # until the kill
+
+    freeze, package_layers.layers.freeze = package_layers.layers.freeze, copy
 emulator = Emulator(allow_unused=True).start()
 print(emulator.isolation, emulator.base_url, emulator.api_key, flush=True)
 sys.stdin.read()
 """
 
 
-def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_dir, start):
-    """No process, no mount, no directory; and no half layer for the next emulator."""
+@pytest.mark.parametrize("during", ["the installer", "the copy"])
+def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_dir, start, during):
+    """No process, no mount, no directory, no half layer; without any further use of the cache."""
     import httpx
 
     mark = unique_seconds()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "CAGED_CACHE_DIR": str(cache_dir)}
     (tmp_path / "tmp").mkdir()
-    command = f"mkdir -p ~/.local/bin; echo half > ~/.local/bin/tool; echo half > /usr/local/half; sleep {mark}"
-    words = [sys.executable, "-c", _SERVE, command]
+    command = "mkdir -p ~/.local/bin; echo half > ~/.local/bin/tool; echo half > /usr/local/half"
+    if during == "the installer":
+        command += f"; sleep {mark}"
+    words = [sys.executable, "-c", _SERVE, command, during]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
         level, url, key = process.stdout.readline().split()
         if level == "process":
@@ -557,12 +623,14 @@ def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_d
 
         thread = threading.Thread(target=create)
         thread.start()
-        # This process has the mark in its words, too.
-        until(lambda: [one for one in processes_with(mark) if "package_layers" not in one])
+        if during == "the installer":
+            # This process has the mark in its words, too.
+            until(lambda: [one for one in processes_with(mark) if "package_layers" not in one])
+        else:
+            until(lambda: list(cache_dir.glob("building/*/content/root/.local/bin/tool")))
+        assert len(os.listdir(cache_dir / "building")) == 1
         process.send_signal(signal.SIGKILL)
     thread.join(60)
     until(lambda: not processes_with(mark), what=lambda: processes_with(mark))
     until(lambda: not run_dirs(tmp_path / "tmp"), what=lambda: run_dirs(tmp_path / "tmp"))
-    assert entries(cache_dir) == []
-    Cache(cache_dir, 4096)
-    assert os.listdir(cache_dir / "building") == []
+    assert entries(cache_dir) == os.listdir(cache_dir / "building") == []
