@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -114,9 +114,9 @@ def start(place: Path) -> Iterator[Start]:
     """Starts an emulator; the one before has to have ended."""
     started: list[Served] = []
 
-    def start_one(state: Optional[Path] = None, *options: str) -> Served:
+    def start_one(state: Optional[Path] = None, *options: str, wrap: Sequence[str] = ()) -> Served:
         options = (*(() if state is None else ("--state-dir", str(state))), *options)
-        started.append(Served(place, LEVEL, *options, run_base=state, prepare=prepared(place)))
+        started.append(Served(place, LEVEL, *options, run_base=state, prepare=prepared(place), wrap=wrap))
         return started[-1]
 
     yield start_one
@@ -318,6 +318,37 @@ def test_kill_leaves_nothing(start: Start, with_zygote: bool) -> None:
         start().stop()
     until(lambda: run_dirs(one.tmp) == [], what=lambda: run_dirs(one.tmp))
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+@pytest.mark.parametrize("often", ["once", "always"])
+def test_removal_after_kill_is_tried_again_and_failure_is_reported(start: Start, place: Path, often: str) -> None:
+    directory = place / f"failing-{often}"
+    directory.mkdir()
+    failing, program = directory / "now", directory / "newuidmap"
+    program.write_text(
+        f'#!/bin/sh\nif [ -e {failing} ]; then\n  read often < {failing}\n  [ "$often" = once ] && rm {failing}\n'
+        f'  echo it is broken >&2\n  exit 1\nfi\nexec {shutil.which("newuidmap")} "$@"\n'
+    )
+    program.chmod(0o755)
+    if AS_ROOT:
+        os.chown(directory, ORDINARY_USER, ORDINARY_USER)
+    one = start(wrap=("env", f"PATH={directory}:{os.environ['PATH']}"))
+    box = one.client.sandboxes.create().id
+    one.run(box, _FILES)
+    one.process.send_signal(signal.SIGSTOP)  # so that from now on only the zygote runs it
+    failing.write_text(f"{often}\n")
+    one.process.kill()
+    output = one.process.communicate(timeout=60)[0]  # until the zygote, too, has ended
+    if often == "once":
+        assert not failing.exists()
+        assert run_dirs(one.tmp) == []
+        assert "is left" not in output
+    else:
+        assert f"{one.run_dir} of an emulator that was killed is left" in output
+        assert "newuidmap failed: it is broken" in output
+        assert run_dirs(one.tmp) == [one.run_dir]
+        start().stop()
+        assert run_dirs(one.tmp) == []
 
 
 def has_ended(pid: int) -> bool:

@@ -150,11 +150,13 @@ FAULTS: dict[str, Fault] = {
 
 #: The faults that the emulator survives, so that it has to clean up after them.
 SURVIVED = ("kill -9 of a sandbox's init", "kill -9 of the zygote in mid-create", "kill -9 of an init in mid-create")
+#: The faults after which the zygote has to remove the emulator's directory.
+REMOVED_BY_ZYGOTE = ("kill -9 of the emulator", "kill -9 of the emulator in mid-create")
 
 
 def survivors(name: str, folder: Path, level: str, chance: random.Random) -> list[str]:
-    """Start an emulator, inject the fault, and return what is left: processes after SECONDS, mounts, and, after the
-    next start, directories."""
+    """Start an emulator, inject the fault, and return what is left: processes after SECONDS, mounts, directories that
+    the zygote has to remove, and, after the next start, all directories."""
     return survivors_of_all([name], folder, level, chance)
 
 
@@ -184,11 +186,14 @@ def survivors_of_all(names: Sequence[str], folder: Path, level: str, chance: ran
 
 
 def _left_by(name: str, served: Served, chance: random.Random) -> list[str]:
-    """Inject one fault. Return the processes, sandbox directories and mounts that are left."""
+    """Inject one fault. Return the processes, directories and mounts that are left."""
     mark = unique_seconds()
     FAULTS[name](served, mark, chance)
     if name not in SURVIVED:
-        return [*left(lambda: [*processes_with(mark), *served.ours()]), *mounts()]
+        found = [*left(lambda: [*processes_with(mark), *served.ours()]), *mounts()]
+        if name in REMOVED_BY_ZYGOTE:
+            found += [f"{path} before the next start" for path in run_dirs(served.tmp)]
+        return found
     for box in served.client.sandboxes.list():
         served.client.sandboxes.destroy(box.id)
     found = left(lambda: processes_with(mark))

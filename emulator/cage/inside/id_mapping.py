@@ -160,7 +160,7 @@ def remove(paths: Sequence[str], users: dict[str, Any]) -> None:
         users: `SubordinateIds.as_json`.
 
     Raises:
-        IsolationError: The namespace cannot be made.
+        IsolationError: The namespace cannot be made, or rm fails.
         OSError: No process can be started.
     """
     ready, is_ready = os.pipe()
@@ -181,9 +181,9 @@ def remove(paths: Sequence[str], users: dict[str, Any]) -> None:
     else:
         os.close(go)
         failure = text.decode("utf-8", "replace") or "the process that removes has ended"
-    os.waitpid(pid, 0)
-    if failure:
-        raise libc.IsolationError(failure)
+    status = os.waitpid(pid, 0)[1]
+    if failure or status:
+        raise libc.IsolationError(failure or f"rm: status {status}")
 
 
 def _remove_in_child(paths: Sequence[str], ready: int, is_ready: int, mapped: int, go: int) -> None:

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 
 from . import cgroups, frames, id_mapping, libc, namespaces, processes, startup
@@ -20,6 +21,9 @@ from . import cgroups, frames, id_mapping, libc, namespaces, processes, startup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
+
+#: Seconds for which the removal of a killed emulator's directory is tried again.
+REMOVAL_SECONDS = 5.0
 
 
 class Zygote:
@@ -85,8 +89,7 @@ class Zygote:
                     self._isolated.add(pid)
                 frames.send(self._control, {"ev": "created", "id": spec["id"], "pid": pid})
         except OSError as error:
-            with socket.socket(fileno=os.dup(fds[0])) as control:
-                frames.send(control, {"ev": "failed", "error": f"no process can be started: {error.strerror}"})
+            _report_failure(fds[0], f"no process can be started: {error.strerror}")
         finally:
             for fd in fds:
                 os.close(fd)
@@ -121,8 +124,7 @@ class Zygote:
             for fd in (mapped, go):
                 if fd is not None:
                     os.close(fd)
-            with socket.socket(fileno=os.dup(control)) as init:
-                frames.send(init, {"ev": "failed", "error": str(error)})
+            _report_failure(control, str(error))
             return None
         if pid == 0:
             user = ids if own_user else None
@@ -199,37 +201,68 @@ class Zygote:
             _remove_directory(self._run_dir, self._users)
 
 
+def _report_failure(fd: int, error: str) -> None:
+    """Report on a sandbox's socket that it cannot start. Without effect when the emulator has ended: the zygote has to
+    go on, because it removes the emulator's directory."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as control:
+            frames.send(control, {"ev": "failed", "error": error})
+    except OSError:
+        pass
+
+
 def _remove_directory(path: str, users: Optional[dict[str, Any]]) -> None:
-    """Remove the emulator's directory, and what it was making in the cache. The lock is removed last: without it, the
-    next emulator could not see that it may remove the rest.
+    """Remove the emulator's directory, and what it was making in the cache. What cannot be removed is tried again for
+    REMOVAL_SECONDS: processes of the emulator that are not below the zygote may write into it until they notice that
+    the emulator has ended.
 
     Args:
         path: The directory.
         users: The users that were mapped, who may own files in it; None for none.
     """
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    pause = 0.01
+    while True:
+        failure = _try_to_remove(path, users)
+        if not failure:
+            return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(pause)
+        pause = min(pause * 2, 0.5)
+    try:
+        sys.stderr.write(f"{path} of an emulator that was killed is left, until the next one starts: {failure}\n")
+    except OSError:
+        pass  # there is no reader any more
+
+
+def _try_to_remove(path: str, users: Optional[dict[str, Any]]) -> str:
+    """Remove the emulator's directory, and return why it is left; "" when it is gone. The lock is removed last: without
+    it, the next emulator could not see that it may remove the rest."""
     try:
         names = [os.path.join(path, name) for name in os.listdir(path) if name != "lock"]
     except FileNotFoundError:
-        return
+        return ""
     names += _find_unfinished(os.path.join(path, "building"))
     # Most are empty directories, for which a process would cost more than all the rest of the end.
     full = [name for name in names if not _remove_empty(name)]
-    if full:
-        _rm(full)
+    failure = _rm(full) if full else ""
     left = [name for name in full if os.path.lexists(name)] if users else []
     if users and left:
         try:
             id_mapping.remove(left, users)
-        except (OSError, libc.IsolationError):
-            pass  # what is left is removed when the next emulator starts
+            failure = ""
+        except (OSError, libc.IsolationError) as error:
+            failure = str(error)
     if any(os.path.lexists(name) for name in full):
-        return
+        return failure or "files were added meanwhile"
     try:
         os.unlink(os.path.join(path, "lock"))
     except OSError:
         pass
     if not _remove_empty(path):
-        _rm([path])
+        failure = _rm([path])
+    return (failure or "files were added meanwhile") if os.path.lexists(path) else ""
 
 
 def _find_unfinished(links: str) -> list[str]:
@@ -253,15 +286,16 @@ def _remove_empty(path: str) -> bool:
     return True
 
 
-def _rm(paths: list[str]) -> None:
+def _rm(paths: list[str]) -> str:
     """Remove trees by rm, because a tree in a sandbox may be deeper than Python's own removal can go. Spawned without
-    the module subprocess, whose import takes as long as the start of this process."""
+    the module subprocess, whose import takes as long as the start of this process. Returns why it fails; "" if not."""
     silent = [(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
     try:
         pid = os.posix_spawnp("rm", ["rm", "-rf", "--", *paths], os.environ, file_actions=silent)
-        os.waitpid(pid, 0)
-    except OSError:
-        pass  # what is left is removed when the next emulator starts
+        status = os.waitpid(pid, 0)[1]
+    except OSError as error:
+        return f"rm: {error.strerror}"
+    return f"rm: status {status}" if status else ""
 
 
 def main(control_fd: int, emulator: int, run_dir: str, held: list[int]) -> None:
