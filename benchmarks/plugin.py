@@ -7,6 +7,7 @@ every pytest.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import statistics
 import sys
@@ -66,6 +67,9 @@ class Durations:
 
 
 def main() -> int:
+    if importlib.util.find_spec("pytest_httpserver") is None:
+        print("pytest-httpserver is missing; run `pip install pytest-httpserver`", file=sys.stderr)
+        return 2
     for name in [name for name in os.environ if name.startswith("CAGED_")]:
         del os.environ[name]
     durations = Durations()

@@ -127,7 +127,7 @@ def compose(
         clock, live, journal, agent_replies, chosen_isolation, sessions, file_writes, recorder, steps
     )
     fake_repositories = FakeRepositories(
-        repositories, store, live, chosen_isolation, recorder, steps, clock, workers, run_dir
+        repositories, store, live, chosen_isolation, recorder, journal, steps, clock, workers, run_dir
     )
     starter = SandboxStarter(
         config,

@@ -185,6 +185,8 @@ class Sandbox:
     port_passwords: dict[int, str] = field(default_factory=dict)
     #: Whether a snapshot was restored here, which may have brought the sessions of agents in another sandbox along.
     has_restored: bool = False
+    #: Tokens of the fake repositories that its account has or had while the sandbox existed, the newest last.
+    fake_repository_tokens: list[str] = field(default_factory=list)
     #: The newest agent session, which may be over.
     agent_session: Optional[AgentSession] = None
     history: History = field(default_factory=History)

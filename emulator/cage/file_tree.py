@@ -48,7 +48,7 @@ _KERNEL_FILE_SYSTEMS = frozenset(
 
 
 class OutsideOfSandbox(Exception):
-    """The path leads out of the sandbox's files, or to one of the kernel's own."""
+    """The path leads out of the sandbox's files, or to one of the kernel's own. The text says which can be used."""
 
 
 class FileTree:
@@ -92,6 +92,14 @@ class FileTree:
         result: T = self.layout.as_root(_call, self.layout, self._only, function, arguments, descriptor=self._root)
         return result
 
+    def outside(self) -> OutsideOfSandbox:
+        """Return the error for a path that may not be reached."""
+        if self._only is not None:
+            return OutsideOfSandbox(f"a path below /{self._only}")
+        if self._root is None:
+            return OutsideOfSandbox("a path below /workspace, /root or /tmp")
+        return OutsideOfSandbox("a path that is not in /proc, /sys, /dev or another file system of the kernel's own")
+
     def open_top(self) -> int:
         """Return a descriptor of the root directory, for the caller to close; -1 where it is not a directory of the
         host, and holds only what `top_names` returns."""
@@ -106,7 +114,7 @@ class FileTree:
     def require_top(self, name: str) -> None:
         """Raise OutsideOfSandbox unless the entry of this name in the root directory may be used."""
         if name in KERNEL_DIRECTORIES or self._only not in (None, name):
-            raise OutsideOfSandbox
+            raise self.outside()
 
     def enter(self, name: str, parent: int, at_top: bool) -> int:
         """Return a descriptor of a directory, for the caller to close.
@@ -126,12 +134,12 @@ class FileTree:
             if parent < 0:
                 path = self.top_names().get(name)
                 if path is None:
-                    raise OutsideOfSandbox
+                    raise self.outside()
                 return os.open(path, _DIRECTORY)
         below = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
-            if self._root is not None:
-                _refuse_kernel_file_system(below, parent)
+            if self._root is not None and _enters_kernel_file_system(below, parent):
+                raise self.outside()
         except BaseException:
             os.close(below)
             raise
@@ -149,11 +157,10 @@ def _call(
         return function(tree, *arguments)
 
 
-def _refuse_kernel_file_system(directory: int, parent: int) -> None:
-    """Raise OutsideOfSandbox for a directory of a file system of the kernel's own. Its type is looked up only where
-    another file system begins."""
-    if os.fstat(directory).st_dev != os.fstat(parent).st_dev and _file_system(directory) in _KERNEL_FILE_SYSTEMS:
-        raise OutsideOfSandbox
+def _enters_kernel_file_system(directory: int, parent: int) -> bool:
+    """Whether a directory, but not its parent, is in a file system of the kernel's own. Its type is looked up only
+    where another file system begins."""
+    return os.fstat(directory).st_dev != os.fstat(parent).st_dev and _file_system(directory) in _KERNEL_FILE_SYSTEMS
 
 
 _libc: Optional[ctypes.CDLL] = None

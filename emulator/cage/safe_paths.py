@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional
 
-from .file_tree import FileTree, OutsideOfSandbox
+from .file_tree import FileTree
 from .paths import split
 
 MAX_LINKS = 40
@@ -173,5 +173,5 @@ def resolve_directory(tree: FileTree, path: str) -> str:
         if not place.at_top:
             return os.path.join(tree.layout.command_path(place.names[0]), *place.names[1:])
         if place.fd < 0:
-            raise OutsideOfSandbox
+            raise tree.outside()
         return "/"

@@ -38,7 +38,7 @@ def full_path(path: str) -> str:
     """
     full = "/" + posixpath.normpath(posixpath.join(WORKSPACE, path)).lstrip("/")
     if full != WORKSPACE and not full.startswith(f"{WORKSPACE}/"):
-        raise OutsideOfSandbox
+        raise OutsideOfSandbox(f"a path below {WORKSPACE}")
     return full
 
 
@@ -62,7 +62,7 @@ def listing(tree: FileTree, path: str) -> list[Entry]:
         if name is not None:
             place.enter(name)
         if place.at_top:
-            raise OutsideOfSandbox
+            raise tree.outside()
         entries = []
         names = os.listdir(place.fd)
         if len(names) > safe_files.LISTING_MOST:
@@ -108,7 +108,7 @@ def delete(tree: FileTree, path: str) -> bool:
     try:
         with walk(tree, f"{parent}/") as (place, _none):
             if place.at_top:
-                raise OutsideOfSandbox
+                raise tree.outside()
             if stat.S_ISDIR(os.stat(name, dir_fd=place.fd, follow_symlinks=False).st_mode):
                 disk.remove(name, place.fd, DELETE_SECONDS)
             else:

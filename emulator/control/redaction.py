@@ -6,10 +6,10 @@ Which module redacts what, and when:
 |-------------------------------|------------------------------------|-------------------------------------------------|
 | `control/redaction.py`        | before the journal keeps a request | declared secrets of the account's sandboxes, in |
 |                               |                                    | every encoding                                  |
-| `control/credentials.py`      | wherever a module of this table    | API keys, passwords, tickets of the platform    |
-|                               | redacts                            |                                                 |
-| `platform/redaction.py`       | before a text of one sandbox is    | declared secrets of that sandbox                |
-|                               | kept: its log, commands, output    |                                                 |
+| `control/credentials.py`      | wherever a module of this table    | API keys, passwords, tickets of the platform;   |
+|                               | redacts                            | users and passwords in URLs                     |
+| `platform/redaction.py`       | before a text of one sandbox is    | declared secrets of that sandbox, tokens of its |
+|                               | kept: its log, commands, output    | account's fake repositories                     |
 | `platform/event_redaction.py` | before an event is kept            | the same in its data                            |
 | `control/step_redaction.py`   | when steps are shown: lists,       | all values of environments, declared or not,    |
 |                               | streams, pages, traces             | apart from paths and short words                |

@@ -33,7 +33,10 @@ T = TypeVar("T")
 _LEFT_OUT: dict[type, frozenset[str]] = {
     AccountRecord: frozenset({"keys", "window", "history"}),
     Sandbox: frozenset(
-        {"logs", "memory_kills", "disk_checked", "disk_exceeded", "last_active", "ports", "agent_session", "history"}
+        {
+            *("logs", "memory_kills", "disk_checked", "disk_exceeded", "last_active", "ports", "agent_session"),
+            *("history", "fake_repository_tokens"),
+        }
     ),
     AgentSession: frozenset({"history"}),
     Snapshot: frozenset({"file"}),

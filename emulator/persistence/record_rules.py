@@ -45,7 +45,8 @@ from .field_validation import (
     text,
 )
 
-#: The key, in the JSON of a sandbox or an account, of the causes of its alerts. It belongs to the database's format.
+#: The key, in the JSON of a sandbox or an account, of the causes of its alerts. It keeps its old name because databases
+#: and archives that exist have it, and have to stay readable.
 ALERT_CAUSES = "told"
 
 _NAME = text(1)

@@ -21,7 +21,9 @@ from ..cage.inside.network import listen_on_loopback
 from ..cage.zygote import python_words
 from ..control.clock import Clock
 from ..control.current_account import ALL_ACCOUNTS, acting_for
+from ..control.journal import Journal
 from ..control.records import PushRecord
+from ..control.redaction import MOST as MOST_TOKENS
 from ..control.repositories import MAIN, Repository
 from ..control.repository_registry import Repositories
 from ..control.repository_urls import RepositoryAddress
@@ -62,6 +64,7 @@ class FakeRepositories:
         live: LiveSandboxes,
         isolation: ChosenIsolation,
         recorder: SandboxRecorder,
+        journal: Journal,
         steps: Steps,
         clock: Clock,
         workers: Workers,
@@ -72,6 +75,7 @@ class FakeRepositories:
         self._live = live
         self._isolation = isolation
         self._recorder = recorder
+        self._journal = journal
         self._steps = steps
         self._clock = clock
         self._workers = workers
@@ -93,6 +97,8 @@ class FakeRepositories:
             ApiError: A running sandbox cannot be connected; the repository is not added.
         """
         control = self._registry.add(account, **options)
+        for sandbox in list(self._store.sandboxes.values()):
+            self._learn_tokens(sandbox)
         bare = BareRepository(self._directory / control.id, control.url, self._git)
         try:
             self._directory.mkdir(exist_ok=True, mode=0o700)
@@ -159,6 +165,7 @@ class FakeRepositories:
             SandboxGone: The sandbox's processes have ended, or do not answer.
             OSError: No socket or file can be made.
         """
+        self._learn_tokens(sandbox)
         if self._is_settled(sandbox, cage):
             return
         if self._lock is None:
@@ -169,6 +176,16 @@ class FakeRepositories:
                     await self._disconnect(cage)
                 else:
                     await self._connect(sandbox, cage)
+
+    def _learn_tokens(self, sandbox: Sandbox) -> None:
+        """Redact the tokens of the account's repositories in all that is kept of a sandbox, also once they are removed:
+        its files may still have them."""
+        known = sandbox.fake_repository_tokens
+        tokens = [token for control in self._registry.list(sandbox.account_id) for token in control.tokens]
+        new = [token for token in dict.fromkeys(tokens) if token not in known]
+        known += new
+        del known[:-MOST_TOKENS]
+        self._journal.redact(sandbox.account_id, new)  # a repository of all accounts was added by no account's request
 
     def _is_settled(self, sandbox: Sandbox, cage: Cage) -> bool:
         """Whether a sandbox is connected exactly if its account has a repository, or has ended."""

@@ -38,8 +38,8 @@ def file_errors(path: str) -> Iterator[None]:
     """Turn the kernel's errors, and a path that leads out of the sandbox's files, into the platform's."""
     try:
         yield
-    except OutsideOfSandbox:
-        detail = f"{path} is outside the sandbox's files; use a path below /workspace, /root or /tmp, or exec"
+    except OutsideOfSandbox as error:
+        detail = f"{path} is outside the sandbox's files; use {error}, or exec"
         raise ApiError(400, detail, OUTSIDE) from None
     except FileNotFoundError:
         raise missing(path) from None

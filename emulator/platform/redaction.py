@@ -12,10 +12,10 @@ from ..store import Sandbox
 
 
 def secret_values(sandbox: Sandbox) -> list[str]:
-    """Return the values of the sandbox's secrets and its repository's token, longest first."""
-    if not sandbox.secrets and sandbox.repo is None:
+    """Return the values of the sandbox's secrets and the tokens of its repository and of fake ones, longest first."""
+    if not sandbox.secrets and sandbox.repo is None and not sandbox.fake_repository_tokens:
         return []  # as of most sandboxes; each command needs them several times
-    values = [sandbox.env.get(name, "") for name in sandbox.secrets]
+    values = [sandbox.env.get(name, "") for name in sandbox.secrets] + sandbox.fake_repository_tokens
     if sandbox.repo is not None:
         _url, _user, token = sandbox.repo.split_credentials()
         values.append(token or "")

@@ -17,6 +17,10 @@ CREDENTIALS = {
     "a token in JSON": '{"token":"hunter2hunter2"}',
     "an access token in JSON": '{"access_token" : "hunter2hunter2"}',
     "a signature": "/x?signature=hunter2hunter2",
+    "a password in a URL": "postgres://me:hunter2hunter2@db.test/x",
+    "a password with an @ in a URL": "https://me:p@hunter2hunter2@git.test/x",
+    "a token as the user in a URL": "HTTPS://hunter2hunter2:x-oauth-basic@git.test/x",
+    "a token alone in a URL": "http://hunter2hunter2@git.test/x",
 }
 
 
@@ -86,6 +90,24 @@ def test_credential_is_redacted_everywhere(api, text: str):
     assert [name for name, said in shown.items() if secret_in(text) in said] == []
     assert "***" in shown["commands"]
     assert "***" in shown["events"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("git clone https://me:pw@git.test/x y", "git clone https://***@git.test/x y"),
+        ("postgres://me:pw@db.test/x", "postgres://me:***@db.test/x"),
+        ("ssh://git@git.test/x", "ssh://git@git.test/x"),
+        ("http://a.test:8080/x?mail=me@b.test", "http://a.test:8080/x?mail=me@b.test"),
+        ("http://a.test:8080 me@b.test", "http://a.test:8080 me@b.test"),
+        ("git@git.test:x/y, https://git.test/x", "git@git.test:x/y, https://git.test/x"),
+    ],
+)
+def test_only_credentials_of_a_url_are_redacted(api, text: str, shown: str):
+    box = api.sandbox()
+    assert api.output(box, f"echo '{text}'") == f"{text}\n"
+    (ran,) = api.emulator.journal.commands(box, account=api.account_id)
+    assert (ran.command, ran.output) == (f"echo '{shown}'", f"{shown}\n")
 
 
 @pytest.mark.parametrize("before", [16_380, 16_384 - len(KEY), 16_384 - len(KEY) // 2, 16_384 - 9, 16_390])

@@ -283,6 +283,29 @@ def test_token_is_checked_as_github_does(view: AccountView, client: Caged):
     assert len(repo.pushes()) == 1
 
 
+@pytest.mark.parametrize("for_all", [False, True], ids=["account", "all accounts"])
+def test_token_is_redacted_in_all_that_is_kept_of_sandboxes(emulator: Emulator, for_all: bool):
+    token = f"t0ken-{random.randrange(10**12)}"
+    with emulator.account(allow_unused=True) as view, view.client() as client:
+        before = client.sandboxes.create().id
+        account = "*" if for_all else None
+        repo = view.repos.add(f"https://github.com/acme/{token[2:]}", {"a": "b"}, token=token, account=account)
+        after = client.sandboxes.create().id
+        for box in (before, after):
+            assert token in run(client, box, f"echo 'Authorization: Bearer {token}'")
+        repo.remove()
+        run(client, after, f"echo {token}")
+        shown = {
+            "commands": view.journal.commands(),
+            "requests": view.journal.requests(),
+            "events": view.journal.events(),
+            "steps": view.journal.steps(),
+            "logs": [client.sandboxes.logs(box) for box in (before, after)],
+        }
+    assert [name for name, records in shown.items() if token in repr(records)] == []
+    assert "Bearer ***" in repr(shown["commands"])
+
+
 def test_create_with_a_token(view: AccountView, client: Caged):
     view.repos.add(URL, {"other/a": "b", "sub/c": "d"}, token="t0ken-one")
     good = client.sandboxes.create(repo=URL, repo_token="t0ken-one", repo_subdir="sub")

@@ -181,6 +181,17 @@ def test_files_of_the_kernel_are_a_400(api, box, path):
     assert_outside(api, box, path)
 
 
+@pytest.mark.shared_sandbox
+@each("path", ["/proc/self/environ", "/sys/kernel/new", "/dev/shm/new"])
+def test_refusal_of_a_file_of_the_kernel_says_what_can_be_used(api, box, path):
+    if api.emulator.isolation == "process":
+        usable = "a path below /workspace, /root or /tmp"
+    else:
+        usable = "a path that is not in /proc, /sys, /dev or another file system of the kernel's own"
+    detail = f"{path} is outside the sandbox's files; use {usable}, or exec"
+    assert_problem(api.write(box, path, "x"), 400, detail, "path_outside_sandbox")
+
+
 def test_at_level_process_a_path_outside_the_writable_places_is_a_400(process_api, process_box):
     for path in ("/", "/etc/passwd", "/usr/new", "/proc/self/environ", "/workspacex/f", "/opt/caged/bin/x", "/.."):
         assert_outside(process_api, process_box, path)
