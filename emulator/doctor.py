@@ -16,7 +16,6 @@ from .cage.cgroups import MemoryGroups
 from .cage.inside.limits import kernel_counts
 from .cage.isolation import LEVELS, ROOT_DESCRIPTIONS, IsolationLevel
 from .cage.probe import is_automatic, probe
-from .cage.probe_failures import overlay_remedy
 from .cage.probe_result import ProbeResult
 from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
@@ -134,9 +133,8 @@ def examine() -> Report:
 
 
 def _report_level(result: ProbeResult) -> LevelReport:
-    root_fix = overlay_remedy(base_directory(None)) if result.root_refused else ""
     return LevelReport(
-        result.level, result.works, result.reason, result.fix, result.root, result.root_refused, root_fix
+        result.level, result.works, result.reason, result.fix, result.root, result.root_refused, result.root_fix
     )
 
 

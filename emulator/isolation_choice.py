@@ -45,6 +45,12 @@ async def choose_isolation(
             " CAGED_EMULATOR_LOCATOR_DIR"
         )
     chosen.choose(isolation, probe_results)
+    if probe_results[-1].root_refused:
+        logger.info(
+            "the root of sandboxes is writable in part: overlays cannot be mounted: %s. To change that: %s",
+            probe_results[-1].root_refused,
+            probe_results[-1].root_fix,
+        )
     if isolation.level == "process" and config.isolation == "auto":
         refused = "; ".join(describe(probe_result) for probe_result in probe_results if not probe_result.works)
         logger.warning("sandboxes have process isolation only. %s", refused)

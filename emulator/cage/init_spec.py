@@ -53,6 +53,7 @@ class RootSpec(TypedDict, total=False):
     Attributes:
         mask: The directory of the mask.
         overlaid: Top-level directories that are mounted as overlays.
+        complete: Those of them of which the mask has all, so that the host's is not a layer.
         programs: Top-level directories of the host's programs, where nothing is mounted as an overlay.
         copied: The directories of which the sandbox has a copy.
         bound: The host's paths that are seen in these, read-only.
@@ -60,6 +61,7 @@ class RootSpec(TypedDict, total=False):
 
     mask: str
     overlaid: list[str]
+    complete: list[str]
     programs: list[str]
     copied: list[str]
     bound: list[str]

@@ -16,7 +16,7 @@ from . import disk
 from .chosen_isolation import ChosenIsolation
 from .init_client import SandboxGone
 from .isolation import LEVELS, ROOTS, IsolationLevel, isolation_for
-from .probe_failures import explain
+from .probe_failures import explain, explain_overlays
 from .probe_result import ProbeResult
 from .provisioning import Provisioner, SandboxSpec
 from .subordinate_ids import SubordinateIds, Unavailable
@@ -71,19 +71,21 @@ async def _probe_level(
         return await _probe_process_level(zygote, run_dir)
     if level == "bwrap" and not isolation_for(level, run_dir).bwrap:
         return explain(level, "no bwrap")
-    refused = ""
+    refused, root_fix = "", ""
     ids = found if isinstance(found, SubordinateIds) else None
     why_no_ids, fix = (found.reason, found.fix) if isinstance(found, Unavailable) else ("", "")
     for root in roots:
         if ids is not None:
             probe_result = await _try(isolation_for(level, run_dir, key_directories, root, ids), zygote, run_dir)
             if probe_result.works:
-                return replace(probe_result, root_refused=refused)
+                return replace(probe_result, root_refused=refused, root_fix=root_fix)
             why_no_ids = why_no_ids or probe_result.reason
         probe_result = await _try(isolation_for(level, run_dir, key_directories, root), zygote, run_dir)
         if probe_result.works:
-            return replace(probe_result, root_refused=refused, ids_refused=why_no_ids, ids_fix=fix)
-        refused = refused or probe_result.reason
+            found_root = replace(probe_result, root_refused=refused, root_fix=root_fix)
+            return replace(found_root, ids_refused=why_no_ids, ids_fix=fix)
+        if not refused:
+            refused, root_fix = explain_overlays(probe_result.reason, run_dir.parent)
     return probe_result
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
+from .mount_table import mounts_below
 from .probe_result import ProbeResult
+
+#: How many mounts a reason names.
+_SHOWN_MOUNTS = 3
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,33 @@ def explain(level: str, error: str) -> ProbeResult:
     return ProbeResult(level, False, error)
 
 
-def overlay_remedy(base: Path) -> str:
-    """Return what to do where a level works, but overlays cannot be mounted.
+def explain_overlays(error: str, base: Path) -> tuple[str, str]:
+    """Return why overlays cannot be mounted where a level works, and what to do about it.
 
     Args:
+        error: The error of the probe, which the reason quotes.
         base: The directory that holds the emulators' own.
     """
+    mounted = _mounts_in_layer(error)
+    if mounted:
+        shown = ", ".join(mounted[:_SHOWN_MOUNTS]) + (" and others" if len(mounted) > _SHOWN_MOUNTS else "")
+        other = "run the emulator as root" if os.geteuid() != 0 else "use level `namespace`"
+        top = "/" + mounted[0].split("/")[1]
+        return (
+            f"something is mounted below {top} ({shown}), and a user namespace may not use such a directory ({error})",
+            f"start the emulator where nothing is mounted below {top}, or {other}",
+        )
+    return error, _overlay_remedy(base)
+
+
+def _mounts_in_layer(error: str) -> list[str]:
+    """Return where something is mounted in the directory of the host that the kernel refused as a layer of an overlay
+    in a user namespace; empty when that was not the cause."""
+    found = re.search(r"lowerdir=([^,]*),.*userxattr.*Invalid argument", error)
+    return mounts_below(found[1].split(":")[-1]) if found else []
+
+
+def _overlay_remedy(base: Path) -> str:
     if file_system_of(base) in ("overlay", "fuse", "nfs", "nfs4", "9p"):
         kind = file_system_of(base)
         return f"{base} is on {kind}; set TMPDIR to a directory on a disk (in a container: a volume or a tmpfs)"

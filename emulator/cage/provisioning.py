@@ -22,7 +22,7 @@ from .init_client import InitClient, SandboxGone
 from .init_spec import InitSpec, RootSpec
 from .inside.processes import descendants
 from .isolation import IsolationLevel
-from .mask.mask import mask_of
+from .mask.mask import Mask, mask_of
 from .paths import Layout
 from .pool import ReadySandbox, SandboxPool
 from .programs import Programs
@@ -173,12 +173,12 @@ class Provisioner:
         _make_directory(layout)
         self._prepare_root(layout)
 
+    def _mask(self) -> Mask:
+        return mask_of(self._run_dir, self.isolation.hide, self.isolation.in_user_namespace)
+
     def _current_mask(self) -> str:
         """Return the directory of the mask; "" where the root of a sandbox does not consist of overlays."""
-        isolation = self.isolation
-        if isolation.root != "overlays":
-            return ""
-        return mask_of(self._run_dir, isolation.hide, isolation.in_user_namespace).current()
+        return self._mask().current() if self.isolation.root == "overlays" else ""
 
     def _prepare_root(self, layout: Layout) -> RootSpec:
         """Make what the root of a sandbox consists of, and return what init needs to know of it."""
@@ -186,7 +186,8 @@ class Provisioner:
         if isolation.own_root:
             sudo.install(layout.bin, isolation.in_user_namespace)
         if isolation.root == "overlays":
-            return {"mask": self._current_mask(), "overlaid": list(host_view.overlaid_directories())}
+            overlaid, complete = list(host_view.overlaid_directories()), list(self._mask().complete)
+            return {"mask": self._current_mask(), "overlaid": overlaid, "complete": complete}
         if isolation.root == "copies":
             if self._contents is None:
                 self._contents = copies.list_contents(isolation.hide)

@@ -12,6 +12,8 @@ from typing import Optional
 YES, NO = "yes", "no"
 #: As root, yes; as an ordinary user, where newuidmap may map other users.
 IF_ROOT = "as root, or with `newuidmap`"
+#: As root alone, because the user namespace of an ordinary user's sandbox does not have the owners of the host's files.
+AS_ROOT = "as root"
 #: As an ordinary user, where newuidmap may map other users.
 IF_MAPPED = "with `newuidmap`"
 
@@ -43,8 +45,8 @@ class SetUp:
             cell = self.copies
         elif level == "namespace" and is_root:
             cell = self.root
-        known = {IF_ROOT: YES if is_root or is_mapped else NO, IF_MAPPED: YES if is_mapped else NO}
-        return known.get(cell, cell)
+        known = {IF_ROOT: is_root or is_mapped, AS_ROOT: is_root, IF_MAPPED: is_mapped}
+        return (YES if known[cell] else NO) if cell in known else cell
 
 
 _DEB = """\
@@ -91,6 +93,23 @@ SET_UPS = (
         YES,
         NO,
     ),
+    SetUp(
+        "renaming a file of the host in `/usr` (`mv /usr/bin/yes /usr/bin/yes2`)",
+        "mv /usr/bin/yes /usr/bin/caged-yes && test -x /usr/bin/caged-yes && ! test -e /usr/bin/yes",
+        YES,
+        NO,
+        AS_ROOT,
+        NO,
+    ),
+    SetUp(
+        "deleting files of the host deep in `/usr` (`rm -r /usr/share/doc/dpkg`)",
+        "rm -r /usr/share/doc/dpkg",
+        YES,
+        NO,
+        AS_ROOT,
+        NO,
+        "dpkg-deb",
+    ),
     _anywhere(
         "`useradd -m`, `groupadd`, `usermod`",
         (
@@ -98,6 +117,15 @@ SET_UPS = (
             " && usermod -aG caged-group caged-bob"
         ),
         "useradd",
+    ),
+    SetUp(
+        "Debian's `adduser --disabled-password --gecos '' NAME`",
+        "adduser --disabled-password --gecos '' caged-carl && id caged-carl && test -d /home/caged-carl",
+        YES,
+        IF_MAPPED,
+        NO,
+        IF_ROOT,
+        "deluser",
     ),
     _anywhere("`sudo`, as root, without a password", "sudo -n true && sudo CAGED=1 sh -c 'test \"$(id -u)\" = 0'"),
     SetUp(

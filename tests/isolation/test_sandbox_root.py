@@ -19,6 +19,7 @@ from setup_commands import APT, NO, SET_UPS, YES, SetUp, table
 from caged import Caged
 from caged.emulator import Emulator
 from caged.emulator.cage import host_view, probe
+from caged.emulator.cage.mask import writable_entries
 
 README = Path(__file__).parents[2] / "README.md"
 DOCS = README.parent / "docs"
@@ -27,6 +28,7 @@ DOCS = README.parent / "docs"
 LEFT = (
     *("/app", "/testbed", "/usr/local/bin/caged-script", "/etc/caged.d", "/etc/caged-moved", "/usr/share/caged"),
     *("/usr/lib/caged-file", "/home/caged-bob", "/srv/caged-owned", "/usr/bin/caged-probe", "/usr/bin/hello"),
+    *("/usr/bin/caged-yes", "/home/caged-carl"),
     *(f"{place}/caged-file" for place in ("/srv", "/mnt", "/home", "/opt", "/var/log", "/var/lib", "/var/tmp")),
 )
 
@@ -203,6 +205,12 @@ def test_readme_has_table_of_set_up_commands() -> None:
 
 def test_documentation_has_list_of_what_is_seen() -> None:
     assert host_view.markdown_table() in (DOCS / "own-root.md").read_text(encoding="utf-8"), (
+        "run scripts/isolation-table"
+    )
+
+
+def test_documentation_has_depths_that_an_ordinary_user_can_write_to() -> None:
+    assert writable_entries.markdown_table() in (DOCS / "own-root.md").read_text(encoding="utf-8"), (
         "run scripts/isolation-table"
     )
 

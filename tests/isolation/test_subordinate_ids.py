@@ -21,7 +21,7 @@ import fork_server
 import pytest
 from leftovers import children_of, command_of, processes_with, run_dirs, until
 from levels import ORDINARY_USER, Served, as_ordinary_user, is_mapped, masks_of, need, subordinate_ids
-from setup_commands import SET_UPS, YES
+from setup_commands import NO, SET_UPS, YES
 
 from caged import AsyncCaged, Caged
 from caged.emulator import RemoteEmulator
@@ -153,7 +153,8 @@ def test_set_up_commands_work_as_for_root(served: Served) -> None:
             if row.needs and not shutil.which(row.needs, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
                 continue
             result = served.client.sandboxes.exec(box, row.command)
-            assert (YES if result.exit_code == 0 else result.output) == row.root, row.says
+            works = YES if result.exit_code == 0 else NO
+            assert works == row.expected(LEVEL, AS_ROOT, is_mapped=True), (row.says, result.output)
 
 
 def test_users_own_and_reach_what_they_should(served: Served) -> None:

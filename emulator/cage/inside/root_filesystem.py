@@ -52,8 +52,8 @@ def build(spec: dict[str, Any]) -> Optional[remount.Sources]:
             since each has mounts of its own; `network`; `show`: host directories that must be seen, although nothing
             is there otherwise; `python`: the prefix of the interpreter for the emulator's programs, when it has to be
             shown elsewhere; `limits`, `counted`, `real_root`: see `IsolationLevel.spec`; `root_kind`, and for
-            "overlays" `mask`, `overlaid`, `own_user` and `layers`: see `_overlays`, else `hide`, `programs`, `copied`
-            and `bound`: see `_copies`.
+            "overlays" `mask`, `overlaid`, `complete`, `own_user` and `layers`: see `_overlays`, else `hide`,
+            `programs`, `copied` and `bound`: see `_copies`.
 
     Returns:
         What it takes to mount the overlays again; None without overlays.
@@ -128,8 +128,9 @@ def _overlays(root: str, spec: dict[str, Any]) -> None:
     Args:
         root: Where to mount.
         spec: `directory`: the sandbox's; `mask`: the directory of the emulator's mask, with a directory for each
-            overlaid one; `overlaid`: their names; `own_user`: whether this is in a user namespace; `layers`: lower
-            directories above the mask, by the name of the overlay (`layers.mounted_parts`).
+            overlaid one; `overlaid`: their names; `complete`: those of which the mask has all; `own_user`: whether this
+            is in a user namespace; `layers`: lower directories above the mask, by the name of the overlay
+            (`layers.mounted_parts`).
     """
     system = spec["directory"] + "/system"
     for name, lower in _lower_layers(spec, spec["layers"]).items():
@@ -142,7 +143,7 @@ def _lower_layers(spec: dict[str, Any], layers: dict[str, list[str]]) -> dict[st
     found: dict[str, Sequence[str]] = {}
     for name in spec["overlaid"]:
         lower = [*layers.get(name, ()), f"{spec['mask']}/{name}"]
-        if os.path.isdir("/" + name):
+        if name not in spec["complete"] and os.path.isdir("/" + name):
             lower.append("/" + name)
         found[name] = lower
     return found

@@ -24,7 +24,7 @@ from typing import Callable, Optional
 
 from ...cache.location import CacheUnusable, check_directory
 from .. import disk, host_view
-from . import manifest, writable_entries
+from . import manifest, whole_copies, writable_entries
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,15 @@ _UNFINISHED_SECONDS = 86400
 _DATABASES = ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/lib/apk/db", "/var/lib/pacman/local")
 _TREES = ("/usr", "/usr/lib", "/usr/local", "/usr/share")
 #: Their code decides what is in a mask.
-_MODULES = ("../host_view.py", "cache.py", "manifest.py", "mask.py", "directories.py", "writable_entries.py")
+_MODULES = (
+    "../host_view.py",
+    "cache.py",
+    "directories.py",
+    "manifest.py",
+    "mask.py",
+    "whole_copies.py",
+    "writable_entries.py",
+)
 
 
 def find_or_make(
@@ -143,7 +151,7 @@ def _is_trusted(path: Path) -> bool:
 
 def _digest(hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]]) -> str:
     parts = [
-        *(_code(), tuple(replacements)),
+        *(_code(), tuple(replacements), whole_copies.names()),
         *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, writable_entries.FORM),
         *(os.geteuid(), os.getegid(), sorted(path for path in hide if host_view.is_listed(path.strip("/")))),
         *_stamps(),
@@ -170,10 +178,11 @@ def _stamps() -> Iterator[tuple[object, ...]]:
 
 
 def etc_stamps() -> Iterator[tuple[object, ...]]:
-    """Yield the name, time, size, mode and owner of each file in /etc."""
+    """Yield the name, time, size, mode and owner of each file and link in /etc."""
     for directory, directories, files in os.walk("/etc"):
         directories.sort()
-        for name in sorted(files):
+        links = [name for name in directories if os.path.islink(f"{directory}/{name}")]
+        for name in sorted((*files, *links)):
             yield name, *_stamp(f"{directory}/{name}")
 
 

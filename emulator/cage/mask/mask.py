@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Optional
 
 from .. import host_view, overlay_marks
-from . import cache, writable_entries
+from . import cache, whole_copies, writable_entries
 from .directories import make_directory
 
 #: Root inside may become any user. No other user may become root, whatever this says: commands get no new privileges.
@@ -45,6 +45,9 @@ class Mask:
         own_user: Whether overlays are mounted in a user namespace. Unless it maps the host's root, root inside may
             not write into directories of the host's users, and not change their files. So the mask has directories
             of its own for those, and copies of small files.
+
+    Attributes:
+        complete: The top-level directories of which it has all, so that the host's is not a layer below it.
     """
 
     def __init__(self, place: Path, hide: Sequence[str], own_user: bool = False) -> None:
@@ -52,6 +55,7 @@ class Mask:
         self._hide = tuple(hide)
         self._user = own_user
         self._xattr = overlay_marks.opaque_attribute(own_user)
+        self.complete = whole_copies.names() if own_user else ()
         self._current: Optional[str] = None
         self._times: dict[str, int] = {}
         self._entries: tuple[object, ...] = ()
@@ -127,6 +131,8 @@ class Mask:
                 self._white_out(root, path.strip("/"))
         if self._user:
             writable_entries.make(root, lambda path: path in opaque or _is_whiteout(f"{root}/{path}"))
+        for name in self.complete:
+            whole_copies.make(root, name, lambda path: path in opaque or _is_whiteout(f"{root}/{path}"))
         for path, content, mode in replacements(self._user):
             make_directory(root, os.path.dirname(path), self._user)
             _write(f"{root}/{path}", content, mode)

@@ -61,6 +61,13 @@ def make(root: str, is_hidden: Callable[[str], bool]) -> None:
             _make(root, top, _DEPTHS[top], is_hidden)
 
 
+def markdown_table() -> str:
+    """Return how deep the host's directories can be written to, for the documentation."""
+    lines = ["| directory | levels below it |", "| --- | --- |"]
+    lines += [f"| `/{path}` | {depth} |" for path, depth in sorted(_DEPTHS.items())]
+    return "\n".join(lines) + "\n"
+
+
 def _make(root: str, path: str, depth: int, is_hidden: Callable[[str], bool]) -> None:
     if is_hidden(path):
         return
