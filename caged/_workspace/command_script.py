@@ -211,7 +211,9 @@ def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional
     program = "" if file is None else f" 8<{file}"
     # What a trace (`set -x`) and traps of the command print about these lines is not its output.
     reset = "\\command trap - DEBUG ERR CHLD;\\command set +ex"
-    trap = f"{{ {reset}\n{streams(name, result)}}} >/dev/null 2>&1"
+    # A child that a signal ends early still has the trap: between its fork and the reset of its traps.
+    is_shell = '\\command [ "$BASHPID" = "$$" ]'
+    trap = f"{{ {is_shell}&&{{ {reset}\n{streams(name, result)}}};}} >/dev/null 2>&1"
     return (
         f"exec {_RESULT}>&1{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\ntrap '{trap}' EXIT\n"
         f'export {MARK}={name};{_enter(spec, result)}echo {STARTED} {result};{RESTORE_OPTIONS}eval "$1"\n'

@@ -127,6 +127,14 @@ def test_result_is_exact_whatever_the_command_does_to_its_shell(place, box):
         assert (result.exit_code, result.stdout, result.stderr) == (code, stdout, ""), command
 
 
+def test_child_that_ends_with_the_traps_of_its_shell_leaves_the_result_alone(namespace_box):
+    for _ in range(20):
+        result = namespace_box.run("sleep 5 & p=$!; kill $p; wait $p; echo done; exit 3")
+
+        assert (result.stdout, result.exit_code) == ("done\n", 3)
+        assert "@" not in result.stderr
+
+
 def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, monkeypatch):
     requests = []
     send = Binding.send
@@ -136,7 +144,8 @@ def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, mo
         return send(*args, **options)
 
     monkeypatch.setattr(Binding, "send", counted)
-    commands = ("echo a", "echo a; exit 3", "set -eux; echo a", "die() { exit 3; }; echo a; die", "exec 8>file", "if")
+    commands = ("echo a", "echo a; exit 3", "set -eux; echo a", "die() { exit 3; }; echo a; die", "exec 8>file")
+    commands += ("if", "sleep 5 & kill $!; wait", "sleep 5 & kill $!; echo a")
     for command in commands:
         namespace_box.run(command)
     assert len(requests) <= len(commands) + 1  # sometimes, files of earlier commands are removed
