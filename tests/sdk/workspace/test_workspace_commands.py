@@ -181,6 +181,16 @@ def test_functions_and_traps_of_a_command_do_not_run_after_its_end(namespace_box
     assert namespace_box.run("ls ran-*").stdout == ""
 
 
+def test_programs_that_the_command_prefers_do_not_print_its_result(namespace_box):
+    namespace_box.run("mkdir bin; cd bin; for name in head base64; do echo 'echo fake' >$name; done; chmod +x *")
+    changes = ["PATH=$PWD/bin:$PATH", "hash -p $PWD/bin/head head; hash -p $PWD/bin/base64 base64"]
+    changes.append("BASH_CMDS[head]=$PWD/bin/head; BASH_CMDS[base64]=$PWD/bin/base64")
+    for change in changes:
+        result = namespace_box.run(f"{change}; echo a; echo b >&2; exit 3")
+
+        assert (result.stdout, result.stderr, result.exit_code) == ("a\n", "b\n", 3), change
+
+
 def test_command_has_no_child_process_of_the_sdk(namespace_box):
     # More than the files of which are removed by one script.
     for _ in range(20):
