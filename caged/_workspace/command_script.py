@@ -62,8 +62,8 @@ _RESERVED = frozenset(
 _OF_THE_SHELL = frozenset(
     {"BASH", "BASHOPTS", "BASHPID", "BASH_ALIASES", "BASH_ARGC", "BASH_ARGV", "BASH_CMDS", "BASH_COMMAND"}
     | {"BASH_LINENO", "BASH_SOURCE", "BASH_SUBSHELL", "BASH_VERSINFO", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS"}
-    | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
-    | {"SRANDOM", "UID", "_"}
+    | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PIPESTATUS", "PPID", "RANDOM", "SECONDS"}
+    | {"SHELLOPTS", "SRANDOM", "UID", "_"}
 )
 #: What bash prints the result to after the command. Higher than a command is likely to use, also by `{name}>` or a
 #: process substitution (63 and below).
@@ -213,11 +213,14 @@ def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional
     """The lines that run the command `$2` in the shell of the script, which is bash."""
     path, result = files_of(name), f">&{_RESULT}"
     program = "" if file is None else f" 8<{file}"
-    # What a trace (`set -x`) and traps of the command print about these lines is not its output.
-    reset = "\\command trap - DEBUG ERR CHLD;\\command set +ex"
-    # A child that a signal ends early still has the trap: between its fork and the reset of its traps.
-    is_shell = '\\command [ "$BASHPID" = "$$" ]'
-    trap = f"{{ {is_shell}&&{{ {reset}\n{streams(name, result, _STANDARD_PROGRAM)}}};}} >/dev/null 2>&1"
+    # What a trace (`set -x`), traps and ended jobs of the command print about these lines is not its output. Aliases
+    # are off for the lines that are read later, so that their keywords are keywords.
+    reset = "{ \\command trap - DEBUG ERR CHLD;\\command set +exmu;\\command shopt -u expand_aliases;} >/dev/null 2>&1"
+    # A child that a signal ends early still has the trap: between its fork and the reset of its traps. Where the output
+    # goes to a process, as after `exec > >(tee log)`, that process ends after this one.
+    is_complete = "[[ $BASHPID = $$ && ! -p /dev/fd/1 && ! -p /dev/fd/2 ]]"
+    printed = streams(name, result, _STANDARD_PROGRAM)
+    trap = f"{reset}\n{is_complete}&&{{ {printed}}} >/dev/null 2>&1"
     return (
         f"exec {_RESULT}>&1{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\ntrap '{trap}' EXIT\n"
         f'export {MARK}={name};{_enter(spec, result)}echo {STARTED} {result};{RESTORE_OPTIONS}eval "$1"\n'
@@ -253,8 +256,8 @@ def streams(name: str, result: str = "", program: str = "\\command") -> str:
     return (
         f"\\command echo @{name} {result}\n"
         f"\\command [ -e {path}.1 ]&&\\command [ -e {path}.2 ]||\\command echo ! {result}\n"
-        f"if \\command [ -s {path}.1 ];then {_encode(f'{path}.1', result, program)};fi\n"
-        f"if \\command [ -s {path}.2 ];then \\command echo @ {result};{_encode(f'{path}.2', result, program)};fi\n"
+        f"\\command [ -s {path}.1 ]&&{_encode(f'{path}.1', result, program)}\n"
+        f"\\command [ -s {path}.2 ]&&\\command echo @ {result}&&{_encode(f'{path}.2', result, program)}\n"
     )
 
 

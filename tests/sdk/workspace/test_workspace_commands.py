@@ -110,7 +110,10 @@ SHELL_CHANGES_OF_BASH = {
     "trap 'echo child' CHLD; sleep 0; echo a; exit 3": (3, "child\na\n"),
     "set -e; trap 'echo error' ERR; false": (1, "error\n"),
     "shopt -s expand_aliases\nalias echo=date command=date head=date [=date trap=date\nprintf a; exit 3": (3, "a"),
+    "shopt -s expand_aliases\nalias if=date then=date fi=date\nprintf a; exit 3": (3, "a"),
+    "shopt -s expand_aliases\nalias {=: }=:\nexec 2>&-; printf a; exit 3": (3, "a"),
     "enable -n echo command; printf a; exit 3": (3, "a"),
+    "set -u; unset BASHPID; echo a; exit 3": (3, "a\n"),
     'trap "(exit 4); $(trap -p EXIT | sed '  # a trap that is added to the one that is there
     '"s/^trap -- \'//; s/\' EXIT$//")" EXIT; echo a; exit 3': (3, "a\n"),
     "exec {file}>file; (( file < 60 )); echo a; exit 3": (3, "a\n"),
@@ -150,9 +153,16 @@ def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, mo
         namespace_box.run(command)
     assert len(requests) <= len(commands) + 1  # sometimes, files of earlier commands are removed
     requests.clear()
-    for command in ("exec true", "trap 'echo bye' EXIT", "kill -9 $$"):
+    for command in ("exec true", "trap 'echo bye' EXIT", "kill -9 $$", "exec > >(cat)", "exec 2> >(cat)"):
         namespace_box.run(command)
-    assert len(requests) == 6
+    assert len(requests) == 10
+
+
+def test_output_that_another_process_writes_at_the_end_is_read_after_it(namespace_box):
+    # Without a wait for it in the command, it may be later.
+    until(lambda: namespace_box.run("exec > >(sed s/^/X/); echo a").stdout == "Xa\n")
+    command = "exec 4>&1 > >(sleep 0.3; sed s/^/X/); reader=$!; echo a; exec >&4; wait $reader; exit 3"
+    assert (namespace_box.run(command).stdout, namespace_box.run(command).exit_code) == ("Xa\n", 3)
 
 
 @on_shells
@@ -395,6 +405,6 @@ def test_sandbox_without_base64_is_reported_by_its_name(places):
         assert box.run("true").ok
         message = "the command ran and exited with 3, but .* it has no program 'base64', which the SDK needs"
         with pytest.raises(CagedSandboxError, match=message):
-            box.run("echo out; exit 3")
+            box.run("exec /bin/sh -c 'echo out; exit 3'")
         with pytest.raises(CagedSandboxError, match="it has no program 'base64'"):
             box.run("cat", stdin="in")
