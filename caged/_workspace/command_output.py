@@ -54,15 +54,16 @@ def read_result(name: str, output: str) -> PrintedResult:
         name: The command's.
 
     Raises:
-        ValueError: It is something else: the script has ended early.
+        ValueError: It is something else: the script has ended early, or not printed it once.
     """
-    head, mark, printed = output.partition(f"@{name}\n")
+    head, mark, printed = f"\n{output}".partition(f"\n@{name}\n")
     if not mark:
         raise ValueError("the script has ended early")
     marks = tuple(head.split())
-    if printed.startswith("!"):
+    if printed.startswith("!\n"):
         return PrintedResult(marks, b"", b"", is_lost=True)
-    encoded_out, _, encoded_err = printed.partition("@")
+    # No other "@" is base64.
+    encoded_out, _, encoded_err = f"\n{printed}".partition("\n@\n")
     return PrintedResult(marks, decode(encoded_out), decode(encoded_err))
 
 

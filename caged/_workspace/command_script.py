@@ -17,7 +17,8 @@ bash runs the command in the shell of the script, because its fork takes a third
 prints the rest in a trap at the end, which works after `exit` and errors. Where it does not run, or prints something
 else, the files are read by another call (`commands.py`): after `exec`, after SIGKILL, and where the command has a trap
 of its own. The trap relies on nothing that the command can have changed: functions, aliases, options, traps, variables,
-low descriptors. Other shells fork faster, and dash has no descriptor above 9: they run the command in a subshell.
+PATH, hashed programs, low descriptors. Other shells fork faster, and dash has no descriptor above 9: they run the
+command in a subshell.
 
 The script has no variables, which the command could see.
 """
@@ -61,12 +62,15 @@ _RESERVED = frozenset(
 _OF_THE_SHELL = frozenset(
     {"BASH", "BASHOPTS", "BASHPID", "BASH_ALIASES", "BASH_ARGC", "BASH_ARGV", "BASH_CMDS", "BASH_COMMAND"}
     | {"BASH_LINENO", "BASH_SOURCE", "BASH_SUBSHELL", "BASH_VERSINFO", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS"}
-    | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
-    | {"SRANDOM", "UID", "_"}
+    | {"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PIPESTATUS", "PPID", "RANDOM", "SECONDS"}
+    | {"SHELLOPTS", "SRANDOM", "UID", "_"}
 )
 #: What bash prints the result to after the command. Higher than a command is likely to use, also by `{name}>` or a
 #: process substitution (63 and below).
 _RESULT = 97
+# Neither PATH nor the hashed paths of a command matter. Where the system's own path has no such program, the files are
+# read by another call.
+_STANDARD_PROGRAM = "\\command -p"
 # `$$`, as a command may write it.
 _NUMBER_OF_SHELL = re.compile(r"\$\$|\$\{[#!]?\$")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -209,9 +213,14 @@ def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional
     """The lines that run the command `$2` in the shell of the script, which is bash."""
     path, result = files_of(name), f">&{_RESULT}"
     program = "" if file is None else f" 8<{file}"
-    # What a trace (`set -x`) and traps of the command print about these lines is not its output.
-    reset = "\\command trap - DEBUG ERR CHLD;\\command set +ex"
-    trap = f"{{ {reset}\n{streams(name, result)}}} >/dev/null 2>&1"
+    # What a trace (`set -x`), traps and ended jobs of the command print about these lines is not its output. Aliases
+    # are off for the lines that are read later, so that their keywords are keywords.
+    reset = "{ \\command trap - DEBUG ERR CHLD;\\command set +exmu;\\command shopt -u expand_aliases;} >/dev/null 2>&1"
+    # A child that a signal ends early still has the trap: between its fork and the reset of its traps. Where the output
+    # goes to a process, as after `exec > >(tee log)`, that process ends after this one.
+    is_complete = "[[ $BASHPID = $$ && ! -p /dev/fd/1 && ! -p /dev/fd/2 ]]"
+    printed = streams(name, result, _STANDARD_PROGRAM)
+    trap = f"{reset}\n{is_complete}&&{{ {printed}}} >/dev/null 2>&1"
     return (
         f"exec {_RESULT}>&1{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\ntrap '{trap}' EXIT\n"
         f'export {MARK}={name};{_enter(spec, result)}echo {STARTED} {result};{RESTORE_OPTIONS}eval "$1"\n'
@@ -235,25 +244,26 @@ def _in_subshell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optio
     )
 
 
-def streams(name: str, result: str = "") -> str:
+def streams(name: str, result: str = "", program: str = "\\command") -> str:
     """The lines that print what a command has written; first `!`, where it has removed the files of that.
 
     Args:
         result: The redirection of what they print.
+        program: The words before the name of a program.
     """
     path = files_of(name)
     # The command may have been in the same shell: `\command` is no alias, and runs no function.
     return (
         f"\\command echo @{name} {result}\n"
         f"\\command [ -e {path}.1 ]&&\\command [ -e {path}.2 ]||\\command echo ! {result}\n"
-        f"if \\command [ -s {path}.1 ];then {_encode(f'{path}.1', result)};fi\n"
-        f"if \\command [ -s {path}.2 ];then \\command echo @ {result};{_encode(f'{path}.2', result)};fi\n"
+        f"\\command [ -s {path}.1 ]&&{_encode(f'{path}.1', result, program)}\n"
+        f"\\command [ -s {path}.2 ]&&\\command echo @ {result}&&{_encode(f'{path}.2', result, program)}\n"
     )
 
 
-def _encode(path: str, result: str) -> str:
+def _encode(path: str, result: str, program: str) -> str:
     # An error, of a sandbox without `base64` for example, is no base64, and so does not pass for an empty stream.
-    return f"{{ \\command head -c {INLINE + 1} {path}|\\command base64;}} {result} 2>&1"
+    return f"{{ {program} head -c {INLINE + 1} {path}|{program} base64;}} {result} 2>&1"
 
 
 def _exports(spec: CommandSpec) -> str:

@@ -174,7 +174,7 @@ def _read_files(binding: Binding, name: str, exit_code: int) -> CallPlan[Printed
     """The result of a command whose script has not printed it, see `command_script`."""
     ran = f"the command ran and exited with {exit_code}, but its output could not be "
     try:
-        output = yield from binding.execute("read output", streams(name), repeatable=True)
+        output = yield from binding.execute("read output", f"{streams(name)}:\n", repeatable=True)
     except CagedError as problem:
         raise caused_by(problem, CagedSandboxError(f"{ran}fetched: {problem}")) from None
     try:

@@ -37,3 +37,21 @@ def test_script_prints_streams_and_exits_with_the_code_of_the_command(shell: str
         printed = PrintedResult(("@started",), stdout.encode(), stderr.encode())
         assert (read_result(f"name{number}", done.stdout), done.stderr) == (printed, ""), command
         assert done.returncode == code, command
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "@started\n",
+        "@started\n@name",
+        "@started\nnoise@name\nb3V0Cg==\n",
+        "@started\n@name\n@name\nb3V0Cg==\n",
+        "@started\n@name\nb3V0Cg==\n@name\nb3V0Cg==\n",
+        "@started\n@name\nb3V0Cg==@\nb3V0Cg==\n",
+        "@started\n@name\nb3V0Cg==\n@\n@\nb3V0Cg==\n",
+        "@started\n@name\nbash: base64: command not found\n",
+    ],
+)
+def test_result_that_is_not_printed_once_and_whole_is_not_read(output: str) -> None:
+    with pytest.raises(ValueError, match=r"ended early|not base64"):
+        read_result("name", output)

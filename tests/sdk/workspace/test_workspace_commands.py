@@ -110,7 +110,10 @@ SHELL_CHANGES_OF_BASH = {
     "trap 'echo child' CHLD; sleep 0; echo a; exit 3": (3, "child\na\n"),
     "set -e; trap 'echo error' ERR; false": (1, "error\n"),
     "shopt -s expand_aliases\nalias echo=date command=date head=date [=date trap=date\nprintf a; exit 3": (3, "a"),
+    "shopt -s expand_aliases\nalias if=date then=date fi=date\nprintf a; exit 3": (3, "a"),
+    "shopt -s expand_aliases\nalias {=: }=:\nexec 2>&-; printf a; exit 3": (3, "a"),
     "enable -n echo command; printf a; exit 3": (3, "a"),
+    "set -u; unset BASHPID; echo a; exit 3": (3, "a\n"),
     'trap "(exit 4); $(trap -p EXIT | sed '  # a trap that is added to the one that is there
     '"s/^trap -- \'//; s/\' EXIT$//")" EXIT; echo a; exit 3': (3, "a\n"),
     "exec {file}>file; (( file < 60 )); echo a; exit 3": (3, "a\n"),
@@ -127,6 +130,14 @@ def test_result_is_exact_whatever_the_command_does_to_its_shell(place, box):
         assert (result.exit_code, result.stdout, result.stderr) == (code, stdout, ""), command
 
 
+def test_child_that_ends_with_the_traps_of_its_shell_leaves_the_result_alone(namespace_box):
+    for _ in range(20):
+        result = namespace_box.run("sleep 5 & p=$!; kill $p; wait $p; echo done; exit 3")
+
+        assert (result.stdout, result.exit_code) == ("done\n", 3)
+        assert "@" not in result.stderr
+
+
 def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, monkeypatch):
     requests = []
     send = Binding.send
@@ -136,14 +147,22 @@ def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, mo
         return send(*args, **options)
 
     monkeypatch.setattr(Binding, "send", counted)
-    commands = ("echo a", "echo a; exit 3", "set -eux; echo a", "die() { exit 3; }; echo a; die", "exec 8>file", "if")
+    commands = ("echo a", "echo a; exit 3", "set -eux; echo a", "die() { exit 3; }; echo a; die", "exec 8>file")
+    commands += ("if", "sleep 5 & kill $!; wait", "sleep 5 & kill $!; echo a")
     for command in commands:
         namespace_box.run(command)
     assert len(requests) <= len(commands) + 1  # sometimes, files of earlier commands are removed
     requests.clear()
-    for command in ("exec true", "trap 'echo bye' EXIT", "kill -9 $$"):
+    for command in ("exec true", "trap 'echo bye' EXIT", "kill -9 $$", "exec > >(cat)", "exec 2> >(cat)"):
         namespace_box.run(command)
-    assert len(requests) == 6
+    assert len(requests) == 10
+
+
+def test_output_that_another_process_writes_at_the_end_is_read_after_it(namespace_box):
+    # Without a wait for it in the command, it may be later.
+    until(lambda: namespace_box.run("exec > >(sed s/^/X/); echo a").stdout == "Xa\n")
+    command = "exec 4>&1 > >(sleep 0.3; sed s/^/X/); reader=$!; echo a; exec >&4; wait $reader; exit 3"
+    assert (namespace_box.run(command).stdout, namespace_box.run(command).exit_code) == ("Xa\n", 3)
 
 
 @on_shells
@@ -170,6 +189,16 @@ def test_functions_and_traps_of_a_command_do_not_run_after_its_end(namespace_box
 
         assert (result.stdout, result.stderr, result.exit_code) == ("a", "", 3), change
     assert namespace_box.run("ls ran-*").stdout == ""
+
+
+def test_programs_that_the_command_prefers_do_not_print_its_result(namespace_box):
+    namespace_box.run("mkdir bin; cd bin; for name in head base64; do echo 'echo fake' >$name; done; chmod +x *")
+    changes = ["PATH=$PWD/bin:$PATH", "hash -p $PWD/bin/head head; hash -p $PWD/bin/base64 base64"]
+    changes.append("BASH_CMDS[head]=$PWD/bin/head; BASH_CMDS[base64]=$PWD/bin/base64")
+    for change in changes:
+        result = namespace_box.run(f"{change}; echo a; echo b >&2; exit 3")
+
+        assert (result.stdout, result.stderr, result.exit_code) == ("a\n", "b\n", 3), change
 
 
 def test_command_has_no_child_process_of_the_sdk(namespace_box):
@@ -376,6 +405,6 @@ def test_sandbox_without_base64_is_reported_by_its_name(places):
         assert box.run("true").ok
         message = "the command ran and exited with 3, but .* it has no program 'base64', which the SDK needs"
         with pytest.raises(CagedSandboxError, match=message):
-            box.run("echo out; exit 3")
+            box.run("exec /bin/sh -c 'echo out; exit 3'")
         with pytest.raises(CagedSandboxError, match="it has no program 'base64'"):
             box.run("cat", stdin="in")

@@ -185,6 +185,7 @@ def test_paths_of_the_sandbox_are_found_in_quotes_of_every_kind(process_box):
 
 def test_names_that_the_shell_sets_itself_are_refused(process_box):
     names = ["BASH", "UID", "SHELLOPTS", "RANDOM", "LINENO", "SECONDS", "EPOCHSECONDS", "OPTIND", "GROUPS", "FUNCNAME"]
+    names.append("PIPESTATUS")
     for name in [*names, "BASHPID", "_"]:
         with pytest.raises(CagedError, match=f"env has the name '{name}', which the shell sets itself"):
             process_box.run("true", env={name: "7"})
