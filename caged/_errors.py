@@ -126,24 +126,25 @@ class CagedPathError(CagedError, OSError):
 
     Attributes:
         path: In the sandbox, absolute.
-        errno, strerror, filename: As of any OSError; None where the reason is not known.
+        errno, strerror, filename: As of any OSError; the first two are None where the reason is not known, or none of
+            the operating system's.
     """
 
     _number: Optional[int] = None
 
-    def __init__(self, message: str, path: str) -> None:
+    def __init__(self, message: str, path: str, number: Optional[int] = None) -> None:
         super().__init__(message)
         self.path = path
         self.filename = path
-        self.errno = self._number
-        self.strerror = None if self._number is None else os.strerror(self._number)
+        self.errno = self._number if number is None else number
+        self.strerror = None if self.errno is None else os.strerror(self.errno)
 
     def __str__(self) -> str:
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Fields of an OSError are in no __dict__; __init__ sets them.
-        return type(self), (self.args[0], self.path), dict(self.__dict__)
+        return type(self), (self.args[0], self.path, self.errno), dict(self.__dict__)
 
 
 @public

@@ -28,6 +28,8 @@ def list_(sandbox_id: str) -> Call[SnapshotList]:
 
 def create(sandbox_id: str, name: Optional[str], description: Optional[str]) -> Call[Snapshot]:
     body: dict[str, Any] = {}
+    if name == "":
+        raise CagedError("name is empty; leave it out for one that the platform chooses")
     for key, value in (("name", name), ("description", description)):
         checked = arguments.optional_text(key, value)
         if checked:
@@ -129,6 +131,7 @@ class Snapshots:
 
         Raises:
             CagedPlanLimitError: The sandbox has as many as the plan allows.
+            CagedError: `name` is empty; nothing is sent.
         """
         return self._session.send(create(sandbox_id, name, description))
 

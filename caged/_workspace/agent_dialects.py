@@ -19,6 +19,12 @@ Form = Literal["text", "json", "events"]
 
 _CLAUDE_EVENTS = ["--output-format", "stream-json", "--verbose"]
 
+# What a caller does in place of an option that the SDK sets.
+_ALWAYS_SET = "leave it out"
+_FORM = "ask(json=False) and ask(stream=True) choose the format"
+_MODEL = "use ask(model=...)"
+_SESSION = "use ask(session=...)"
+
 
 @public
 @dataclass(frozen=True)
@@ -65,11 +71,26 @@ class AgentDialect(ABC):
     Attributes:
         program: The command.
         names: What the platform and its users call the agent; the first is that of ``agents=[...]``.
+        own_options: Those that `words` sets, and what a caller uses in place of them.
     """
 
     program: str
     names: tuple[str, ...]
+    own_options: Mapping[str, str]
     env: Mapping[str, str] = {}
+
+    def check_options(self, options: Sequence[str]) -> None:
+        """Check further options of the command line.
+
+        Raises:
+            CagedError: One of them is set by the SDK.
+        """
+        for word in options:
+            if word == "--":
+                return
+            name = word.partition("=")[0]
+            if name in self.own_options:
+                raise CagedError(f"options has {name!r}, which the SDK sets itself; {self.own_options[name]}")
 
     @abstractmethod
     def words(self, model: Optional[str], session: Optional[str], form: Form, options: Sequence[str]) -> list[str]:
@@ -91,6 +112,12 @@ class AgentDialect(ABC):
 class Claude(AgentDialect):
     program = "claude"
     names = ("claude", "claude-code")
+    own_options = {
+        **dict.fromkeys(("-p", "--print", "--dangerously-skip-permissions"), _ALWAYS_SET),
+        "--output-format": _FORM,
+        "--model": _MODEL,
+        **dict.fromkeys(("-r", "--resume"), _SESSION),
+    }
     # Without it, claude refuses to skip permissions as root.
     env = {"IS_SANDBOX": "1"}
 
@@ -130,6 +157,11 @@ class Claude(AgentDialect):
 class Codex(AgentDialect):
     program = "codex"
     names = ("codex",)
+    own_options = {
+        **dict.fromkeys(("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"), _ALWAYS_SET),
+        "--json": _FORM,
+        **dict.fromkeys(("-m", "--model"), _MODEL),
+    }
 
     def words(self, model: Optional[str], session: Optional[str], form: Form, options: Sequence[str]) -> list[str]:
         # The workspace need not be a git repository, and the sandbox is the platform's.

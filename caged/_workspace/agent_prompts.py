@@ -11,6 +11,7 @@ from .._core import CallPlan
 from .._errors import CagedAgentError, CagedError
 from .agent_dialects import AgentDialect, AgentFailure, AgentReply, Form, UnreadableOutput, dialect
 from .binding import Binding
+from .command_script import checked_command
 from .commands import RunResult, run
 
 #: Of a shell.
@@ -22,9 +23,11 @@ class AgentCall:
 
     def __init__(self, name: Any, options: Any, cwd: Any, env: Any) -> None:
         self.dialect: AgentDialect = dialect(name)
-        self.options = arguments.texts("options", list(options) if isinstance(options, tuple) else options)
-        self.cwd = cwd
-        self.env = {**self.dialect.env, **({} if env is None else arguments.text_mapping("env", env))}
+        self.options = arguments.texts("options", options)
+        self.dialect.check_options(self.options)
+        spec = checked_command([self.dialect.program, *self.options], cwd, env, None)
+        self.cwd = spec.cwd
+        self.env = {**self.dialect.env, **spec.env}
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,8 @@ class Agents(Bound):
 
         Args:
             name: claude (or claude-code) or codex.
-            options: Further words of its command line, such as ``["--max-turns", "5"]``.
+            options: Further words of its command line, such as ``["--max-turns", "5"]``; none that the SDK sets, such
+                as ``--model``.
             cwd: Its working directory; None means ``/workspace``.
             env: Variables besides those of the sandbox, such as an API key.
 

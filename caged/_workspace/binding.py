@@ -54,7 +54,8 @@ class Binding:
         opened: The block that opened it; None when none did.
         finished: Names of commands whose files are still there. To remove them takes a third of the time of a short
             command, so it is done for many at once.
-        left: Lines of shell that remove what calls have left that were interrupted.
+        left: Lines of shell, each of which removes the temporary files of one interrupted call. They are run when that
+            call ends.
     """
 
     def __init__(

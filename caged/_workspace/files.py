@@ -230,6 +230,8 @@ def remove(binding: Binding, path: Any, recursive: Any, missing_ok: Any) -> Call
     if arguments.boolean("missing_ok", missing_ok):
         body += '[ -e "$p" ]||[ -L "$p" ]||exit 0\n'
     body += f"stat -c '' -- \"$p\" >/dev/null||exit 1\n{_require_entry(path)}"
+    # `rm` refuses them, too, without a reason of the operating system.
+    body += "case $p in */.|*/..) refuse 'Invalid argument';; esac\n"
     directory = "rmdir"
     if arguments.boolean("recursive", recursive):
         directory = f"s=$p\n{MOUNTS}{CHECK_MOUNTS}rm -rf"

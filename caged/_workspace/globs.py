@@ -85,7 +85,18 @@ def _escaped(members: str) -> str:
 
 
 def ignoring(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """A predicate: whether a relative path, or a directory that it is in, matches one of some patterns."""
+    """A predicate: whether a relative path, or a directory that it is in, matches one of some patterns.
+
+    Raises:
+        CagedError: One of them is not a pattern, or begins with ``!``.
+    """
+    for pattern in patterns:
+        # In a .gitignore it takes back what a pattern before it has left out.
+        if pattern.startswith("!"):
+            raise CagedError(
+                f"ignore has {pattern!r}, but takes nothing back; leave the pattern out, or write {f'**/{pattern}'!r} "
+                "for files of this name"
+            )
     matchers = [matcher(pattern) for pattern in patterns]
 
     def ignored(path: str) -> bool:

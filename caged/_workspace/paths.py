@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import PurePosixPath
 from typing import Any, Union
@@ -37,6 +38,36 @@ _ERRORS: dict[str, type[CagedPathError]] = {
     "operation not permitted": CagedPermissionError,
     "file name too long": CagedPathError,
     "filename too long": CagedPathError,  # musl
+    "too many levels of symbolic links": CagedPathError,
+    "symbolic link loop": CagedPathError,  # musl
+    "invalid argument": CagedPathError,
+}
+# Of the reasons that have no type of their own.
+_NUMBERS = {
+    "file name too long": errno.ENAMETOOLONG,
+    "filename too long": errno.ENAMETOOLONG,
+    "too many levels of symbolic links": errno.ELOOP,
+    "symbolic link loop": errno.ELOOP,
+    "invalid argument": errno.EINVAL,
+    "no space left on device": errno.ENOSPC,
+    "disk quota exceeded": errno.EDQUOT,
+    "quota exceeded": errno.EDQUOT,  # musl
+    "read-only file system": errno.EROFS,
+    "device or resource busy": errno.EBUSY,
+    "resource busy": errno.EBUSY,  # musl
+    "text file busy": errno.ETXTBSY,
+    "file too large": errno.EFBIG,
+    "too many links": errno.EMLINK,
+    "input/output error": errno.EIO,
+    "i/o error": errno.EIO,  # musl
+    # The SDK's own.
+    "it is a device, a named pipe or a socket": errno.EINVAL,
+    "it would be copied into itself": errno.EINVAL,
+}
+# Parts of messages that do not end with a reason.
+_NUMBERS_OF_PARTS = {
+    "to a subdirectory of itself, ": errno.EINVAL,  # mv
+    "a file system is mounted at ": errno.EBUSY,
 }
 
 
@@ -77,6 +108,7 @@ def absolute_new(path: Any, name: str = "path") -> str:
             f"{name} {checked!r}: file name too long: it has {what}; a name has {_LONGEST_NAME} at most, and a path "
             f"{_LONGEST_PATH - 1}",
             checked,
+            errno.ENAMETOOLONG,
         )
     return checked
 
@@ -103,8 +135,11 @@ def path_error(action: str, path: str, said: str) -> CagedPathError:
     lines = said.strip().splitlines() or ["the sandbox gave no reason"]
     reason = lines[-1].rpartition(": ")[2].strip()
     kind = _ERRORS.get(reason.lower())
+    number = _NUMBERS.get(reason.lower())
     if kind is None:
+        if number is None:
+            number = next((code for part, code in _NUMBERS_OF_PARTS.items() if part in lines[-1]), None)
         said = " ".join(lines).removeprefix("refused: ")
-        return CagedPathError(f"{action} {path!r}: {said[-500:]}", path)
+        return CagedPathError(f"{action} {path!r}: {said[-500:]}", path, number)
     hint = "; pass recursive=True to remove what is in it" if kind is CagedDirectoryNotEmptyError else ""
-    return kind(f"{action} {path!r}: {reason[0].lower()}{reason[1:]}{hint}", path)
+    return kind(f"{action} {path!r}: {reason[0].lower()}{reason[1:]}{hint}", path, number)

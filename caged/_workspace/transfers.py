@@ -21,7 +21,7 @@ from .globs import ignoring
 from .local_target import StagedDirectory, staged_file
 from .local_tree import KEPT_MODE, LocalEntry, Part, entries, parts, size_of
 from .path_scripts import MAKE_PARENTS, removal, variables, work_on, written_file
-from .paths import SandboxPath, absolute, absolute_new
+from .paths import SandboxPath, absolute, absolute_new, path_error
 from .pieces import PIECE, discard, make_place, send
 from .remote_tree import RemoteTree, batches, fetch_batch, is_fetched_alone, tree
 from .scratch import MAKE_SCRATCH
@@ -161,7 +161,7 @@ def download(binding: Binding, remote: Any, local: Any, ignore: Any, progress: A
     elif known.is_file:
         yield from _download_file(binding, known, target, report)
     else:
-        raise CagedPathError(f"cannot download {path!r}: it is a device, a named pipe or a socket", path)
+        raise path_error("cannot download", path, "it is a device, a named pipe or a socket")
 
 
 def _download_file(binding: Binding, known: FileStat, target: str, report: Progress) -> CallPlan[None]:

@@ -34,6 +34,7 @@ from .. import (
 from .._constants import LONGEST_TIMEOUT
 from .._workspace.command_script import Command
 from ._frameworks import missing_framework
+from ._programs import program_line
 
 try:
     import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -182,7 +183,7 @@ class CagedSandboxEnvironment(SandboxEnvironment):  # type: ignore[misc,unused-i
     ) -> ExecResult[str]:
         """Run a program; see `SandboxEnvironment.exec`. A command that took too long is not tried again."""
         options: dict[str, Any] = {"cwd": cwd, "env": env, "user": user}
-        result = await self._run(["exec", *cmd], input, timeout, **options)
+        result = await self._run(program_line(cmd), input, timeout, **options)
         if result.exit_code == 126 and not await self._executable(cmd[0], **options):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), cmd[0])
         limit = SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE

@@ -29,6 +29,7 @@ from .. import (
 )
 from .._constants import LONGEST_TIMEOUT
 from ._frameworks import missing_framework
+from ._programs import program_line
 
 try:
     from agents.sandbox.errors import (  # type: ignore[import-not-found,unused-ignore]
@@ -158,20 +159,24 @@ class CagedSandboxSession(BaseSandboxSession):  # type: ignore[misc,unused-ignor
         return ["su", "-s", "/bin/sh", "-c", f"exec {shlex.join(words)}", "--", _name(user)]
 
     async def _exec_internal(self, *command: Union[str, Path], timeout: Optional[float] = None) -> ExecResult:
-        result = await self._run(["exec", *map(str, command)], timeout=timeout)
+        words = [str(word) for word in command]
+        result = await self._run(program_line(words), shown=words, timeout=timeout)
         return ExecResult(stdout=result.stdout_bytes, stderr=result.stderr_bytes, exit_code=result.exit_code)
 
     async def _run(
         self,
         command: Union[str, list[str]],
         *,
+        shown: Optional[list[str]] = None,
         stdin: Optional[bytes] = None,
         user: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> RunResult:
+        """Run a command; `shown` is what errors call it, None means by itself."""
         environment = await self.state.manifest.environment.resolve()
         limit = LONGEST_TIMEOUT if timeout is None else max(timeout, 0.001)
-        shown = [command] if isinstance(command, str) else command
+        if shown is None:
+            shown = [command] if isinstance(command, str) else command
         try:
             return await self.box.run(
                 command, cwd=self.state.manifest.root, env=environment, stdin=stdin, user=user, timeout=limit

@@ -119,7 +119,7 @@ def test_public_names_are_those_that_a_checker_sees(errors: Errors) -> None:
 
 
 @pytest.mark.parametrize("errors", ["mypy"], indirect=True)
-def test_mypy_suggests_the_keyword_that_was_meant(errors: Errors) -> None:
+def test_mypy_suggests_the_nearest_keyword_for_a_misspelt_one(errors: Errors) -> None:
     assert 'did you mean "template"?' in errors[KEYWORD][2][0]
 
 

@@ -299,6 +299,8 @@ REFUSED = [
     (lambda c: c.files.write("cage_1", "/a", b"x"), "decode it first"),
     (lambda c: c.files.write("", "/a", "x"), "sandbox_id is empty"),
     (lambda c: c.snapshots.create("cage_1", name=5), "name must be a str"),
+    (lambda c: c.snapshots.create("cage_1", name=""), "name is empty; leave it out"),
+    (lambda c: c.sandboxes.bind("cage_1").snapshot(""), "name is empty; leave it out"),
     (lambda c: c.snapshots.get(""), "snapshot_id is empty"),
     (lambda c: c.snapshots.wait(""), "snapshot_id is empty"),
     (lambda c: c.snapshots.wait("snap_1", timeout=-1), "timeout must be above 0"),

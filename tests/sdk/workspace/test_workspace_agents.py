@@ -526,6 +526,43 @@ def test_arguments_are_checked_before_any_request(driver):
             driver.run([], use)
 
 
+@each(
+    "options, message",
+    [
+        ({"cwd": 5}, "cwd must be a str"),
+        ({"cwd": ""}, "cwd is empty"),
+        ({"env": {"A-B": "x"}}, "env has the name 'A-B'"),
+        ({"env": {"UID": "x"}}, "env has the name 'UID', which the shell sets itself"),
+        ({"options": ["a\0b"]}, "NUL character"),
+        ({"options": ["--output-format", "text"]}, r"'--output-format', which the SDK sets itself; ask\(json=False\)"),
+        ({"options": ["--verbose", "--model=opus"]}, r"'--model', which the SDK sets itself; use ask\(model=...\)"),
+        ({"options": ["-r", "id"]}, r"'-r', which the SDK sets itself; use ask\(session=...\)"),
+        ({"options": ["-p"]}, "'-p', which the SDK sets itself; leave it out"),
+        ({"name": "codex", "options": ["--json"]}, "'--json', which the SDK sets itself"),
+        ({"name": "codex", "options": ("-m", "x")}, "'-m', which the SDK sets itself"),
+    ],
+)
+def test_agent_with_an_argument_that_cannot_be_used_is_an_error_at_once(options, message):
+    with Caged("k") as client:
+        box = client.sandboxes.bind("cage_1")
+        with pytest.raises(CagedError, match=message):
+            box.agent(**{"name": "claude", **options})
+
+
+@each("agent", [Claude(), Codex()])
+def test_each_option_of_the_sdk_is_refused_from_callers(agent):
+    for form in ("text", "json", "events"):
+        for word in agent.words("some-model", "some-session", form, []):
+            if word.startswith("-") and word not in ("-", "--verbose"):  # `--verbose` again has no effect
+                with pytest.raises(CagedError, match=f"'{word}', which the SDK sets itself"):
+                    agent.check_options([word])
+
+
+def test_words_behind_two_dashes_are_no_options():
+    with Caged("k") as client:
+        client.sandboxes.bind("cage_1").agent("claude", options=["--max-turns", "5", "--", "--model"])
+
+
 def test_agent_is_shown_with_its_sandbox():
     with Caged("k") as client:
         assert repr(client.sandboxes.bind("cage_1").agent("claude-code")) == "BoundAgent('claude', sandbox='cage_1')"

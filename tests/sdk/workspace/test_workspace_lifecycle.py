@@ -264,6 +264,9 @@ def test_log_that_cannot_be_read_is_said_and_the_sandbox_is_destroyed(driver):
 def test_arguments_are_checked_when_open_is_called(driver):
     for options, message in [
         ({"cpu": 2}, r"sandboxes.open has no argument 'cpu'; did you mean 'cpus'\?"),
+        ({"repository": "r"}, r"sandboxes.open has no argument 'repository'; did you mean 'repo'\?"),
+        ({"repo_subdirectory": "d"}, r"no argument 'repo_subdirectory'; did you mean 'repo_subdir'\?"),
+        ({"repo_brnach": "b"}, r"no argument 'repo_brnach'; did you mean 'repo_branch'\?"),
         ({"cpus": "2"}, "cpus must be an int"),
         ({"template": ""}, "template is empty"),
         ({"keep": "no"}, "keep must be True or False"),

@@ -194,3 +194,10 @@ async def test_cleanup_command_destroys_the_named_sandbox(caged: Caged) -> None:
     assert [sandbox.id for sandbox in caged.sandboxes.list()] == [kept]
     with pytest.raises(CagedNotFoundError):
         await CagedSandboxEnvironment.cli_cleanup("unknown")
+
+
+async def test_program_is_run_by_one_request(environment: CagedSandboxEnvironment, caged_emulator: Any) -> None:
+    for code in range(3):
+        result = await environment.exec(["sh", "-c", f"echo out; echo err >&2; exit {code}"])
+        assert (result.returncode, result.stdout, result.stderr) == (code, "out\n", "err\n")
+    assert len(caged_emulator.journal.requests(operation="sandboxes.exec")) == 3

@@ -126,3 +126,13 @@ async def test_client_of_its_own_is_closed(caged: Caged) -> None:
     with pytest.raises(CagedError, match="closed"):
         await client.create()
     assert caged.sandboxes.list() == []
+
+
+async def test_command_is_run_by_one_request(session: SandboxSession, caged_emulator: Any) -> None:
+    def requests() -> int:
+        return len(caged_emulator.journal.requests(operation="sandboxes.exec"))
+
+    before = requests()
+    for code in range(3):
+        assert (await session.exec(f"echo out; exit {code}")).exit_code == code
+    assert requests() == before + 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import re
 import shlex
 from pathlib import PurePosixPath
 
@@ -175,7 +176,10 @@ def test_wrong_paths_are_errors_with_pythons_own_types(box, folder):
         ("rmdir: '/x': Directory not empty", CagedDirectoryNotEmptyError, errno.ENOTEMPTY),
         ("mkdir: can't create directory '/a\nb': File exists", CagedFileExistsError, errno.EEXIST),
         ("base64: read error: Is a directory", CagedIsADirectoryError, errno.EISDIR),
-        ("base64: write error: No space left on device", CagedPathError, None),
+        ("base64: write error: No space left on device", CagedPathError, errno.ENOSPC),
+        ("stat: can't stat '/x': Symbolic link loop", CagedPathError, errno.ELOOP),
+        ("touch: /x: Filename too long", CagedPathError, errno.ENAMETOOLONG),
+        ("refused: tar is not installed", CagedPathError, None),
         ("", CagedPathError, None),
     ],
 )
@@ -186,7 +190,37 @@ def test_reason_of_operating_system_becomes_type_of_error(said, kind, number):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.errno, again.path, again.filename, str(again)) == (kind, number, "/x", "/x", str(error))
     if kind is CagedPathError:
-        assert (said.rpartition(": ")[2] or "gave no reason") in str(error)
+        assert (said.rpartition(": ")[2] or "gave no reason").lower() in str(error).lower()
+
+
+@on_shells
+def test_path_error_without_a_type_of_its_own_has_the_errno(box, folder):
+    loop, long, pipe, directory = (f"{folder}/{name}" for name in ("loop", "n" * 256, "pipe", "d"))
+    box.run(f"ln -s loop {loop}; mkfifo {pipe}; mkdir {directory}", check=True)
+    cases = [
+        (lambda: box.read_bytes(loop), errno.ELOOP),
+        (lambda: box.write(loop, "x"), errno.ELOOP),
+        (lambda: box.stat(loop), errno.ELOOP),
+        (lambda: box.list(loop), errno.ELOOP),
+        (lambda: box.copy(loop, f"{folder}/x"), errno.ELOOP),
+        (lambda: box.stat(long), errno.ENAMETOOLONG),
+        (lambda: box.write(long, "x"), errno.ENAMETOOLONG),
+        (lambda: box.read_bytes("/dev/null"), errno.EINVAL),
+        (lambda: box.write(pipe, "x"), errno.EINVAL),
+        (lambda: box.download(pipe, "/nowhere/x"), errno.EINVAL),
+        (lambda: box.copy(directory, f"{directory}/x"), errno.EINVAL),
+        (lambda: box.move(directory, f"{directory}/x"), errno.EINVAL),
+        (lambda: box.remove(f"{directory}/."), errno.EINVAL),
+        (lambda: box.remove(f"{directory}/..", recursive=True), errno.EINVAL),
+    ]
+    for index, (call, code) in enumerate(cases):
+        with pytest.raises(CagedPathError) as caught:
+            call()
+        assert (type(caught.value), caught.value.errno) == (CagedPathError, code), (index, caught.value)
+        assert caught.value.strerror == os.strerror(code)
+        if code == errno.ELOOP:
+            assert re.search(r"'[^']*loop': (too many levels of symbolic links|symbolic link loop)$", str(caught.value))
+    assert names_of(box.list(folder)) == ["d", "loop", "pipe"]
 
 
 def test_slash_behind_the_name_of_a_file_is_an_error(namespace_box, single):

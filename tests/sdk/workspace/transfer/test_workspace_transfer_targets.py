@@ -188,6 +188,7 @@ async def no_progress(_done, _total):
         ({"ignore": "*.py"}, "ignore must be a list"),
         ({"ignore": [5]}, "ignore"),
         ({"ignore": ["[z-a]"]}, "is not a pattern"),
+        ({"ignore": ["*.py", "!keep.py"]}, r"ignore has '!keep.py', but takes nothing back; .* '\*\*/!keep.py'"),
         ({"progress": 5}, "progress must be a function"),
         ({"progress": no_progress}, "progress must be a function, not a coroutine function"),
         ({"progress": functools.partial(no_progress)}, "progress must be a function, not a coroutine function"),

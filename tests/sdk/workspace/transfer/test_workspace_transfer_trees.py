@@ -205,10 +205,20 @@ exit 1
 @on_shells
 def test_patterns_leave_out_in_both_directions(box, folder, tmp_path):
     source = tmp_path / "source"
-    for name in ("a.py", "a.pyc", "node_modules/x/y", "sub/node_modules/z", "sub/b.pyc", "doc/out/a", "sub/doc/out/b"):
+    for name in (
+        "a.py",
+        "a.pyc",
+        "node_modules/x/y",
+        "sub/node_modules/z",
+        "sub/b.pyc",
+        "doc/out/a",
+        "sub/doc/out/b",
+        "!n",
+        "sub/!n",
+    ):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(name)
-    ignore = ["*.pyc", "node_modules", "doc/out", "[x]"]
+    ignore = ["*.pyc", "node_modules", "doc/out", "[x]", "**/!n"]
     expected = {"a.py", "sub", "doc", "sub/doc", "sub/doc/out", "sub/doc/out/b"}
 
     box.upload(source, f"{folder}/some", ignore=ignore)
