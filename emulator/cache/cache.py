@@ -69,13 +69,19 @@ class Cache:
     Args:
         directory: The directory of the cache, which is made if it does not exist.
         limit_mb: MiB on disk that entries may have together.
+        links: A directory for links to what is being made. Who removes it when this process was killed removes their
+            targets, too; without it the next use of the cache does.
 
     Raises:
         CacheUnusable: It cannot be made, another user can change it, or it holds files that are not the cache's.
+        OSError: The directory for links cannot be made.
     """
 
-    def __init__(self, directory: Path, limit_mb: int) -> None:
+    def __init__(self, directory: Path, limit_mb: int, links: Optional[Path] = None) -> None:
         self.path = open_directory(directory)
+        if links is not None:
+            links.mkdir(mode=0o700, exist_ok=True)
+        self._links = links
         self._limit = limit_mb * MEBIBYTE
         for name in (_ENTRIES, _BUILDING, _LOCKS):
             _open_below(self.path / name)
@@ -151,9 +157,12 @@ class Cache:
         try:
             self._remove_leftovers(key.digest)
             directory = self._working_name(key.digest)
+            link = None if self._links is None else self._links / directory.name
+            if link is not None:
+                link.symlink_to(directory)  # first, so that there is nothing without a link to it
             directory.mkdir(mode=0o700)
             (directory / entries.CONTENT).mkdir(mode=0o755)
-            return EntryBuilder(self, key, directory, lock)
+            return EntryBuilder(self, key, directory, lock, link)
         except BaseException:
             lock.release()
             raise
@@ -301,12 +310,13 @@ class EntryBuilder:
         content: The empty directory to fill.
     """
 
-    def __init__(self, cache: Cache, key: Key, directory: Path, lock: FileLock) -> None:
+    def __init__(self, cache: Cache, key: Key, directory: Path, lock: FileLock, link: Optional[Path]) -> None:
         self.key = key
         self.content = directory / entries.CONTENT
         self._cache = cache
         self._directory = directory
         self._lock = lock
+        self._link = link
 
     def publish(self, details: Mapping[str, Any]) -> Optional[UsedEntry]:
         """Make the entry usable by all.
@@ -330,6 +340,8 @@ class EntryBuilder:
         """Remove what was made, and let others make it. May be repeated."""
         try:
             _remove_tree(self._directory)
+            if self._link is not None:
+                self._link.unlink(missing_ok=True)
         finally:
             self._lock.release()
 

@@ -134,6 +134,7 @@ class PackageLayers:
         self._recorder = recorder
         self._workers = workers
         self._builders = run_dir / "builders"
+        self._links = run_dir / "building"
         self._relayed = relayed
         self.is_persistent = is_persistent
         self._cache: Optional[Cache] = None
@@ -237,7 +238,7 @@ class PackageLayers:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _open_cache(self) -> Cache:
-        return Cache(cache_directory(self._config.cache_dir), self._config.cache_mb)
+        return Cache(cache_directory(self._config.cache_dir), self._config.cache_mb, self._links)
 
     def _hold(self, key: Key, entry: UsedEntry, from_cache: bool = True) -> Installed:
         if len(self._held) + len(self._replaced) >= LAYERS_HELD:

@@ -200,8 +200,8 @@ class Zygote:
 
 
 def _remove_directory(path: str, users: Optional[dict[str, Any]]) -> None:
-    """Remove the emulator's directory. The lock is removed last: without it, the next emulator could not see that it
-    may remove the rest.
+    """Remove the emulator's directory, and what it was making in the cache. The lock is removed last: without it, the
+    next emulator could not see that it may remove the rest.
 
     Args:
         path: The directory.
@@ -211,6 +211,7 @@ def _remove_directory(path: str, users: Optional[dict[str, Any]]) -> None:
         names = [os.path.join(path, name) for name in os.listdir(path) if name != "lock"]
     except FileNotFoundError:
         return
+    names += _find_unfinished(os.path.join(path, "building"))
     # Most are empty directories, for which a process would cost more than all the rest of the end.
     full = [name for name in names if not _remove_empty(name)]
     if full:
@@ -229,6 +230,16 @@ def _remove_directory(path: str, users: Optional[dict[str, Any]]) -> None:
         pass
     if not _remove_empty(path):
         _rm([path])
+
+
+def _find_unfinished(links: str) -> list[str]:
+    """Return what the emulator was making in the cache, to which it has links in a directory of its own."""
+    try:
+        targets = [os.readlink(os.path.join(links, name)) for name in os.listdir(links)]
+    except OSError:
+        return []  # it has not used the cache
+    # Nothing else is removed, whatever is in that directory.
+    return [one for one in targets if os.path.isabs(one) and os.path.basename(os.path.dirname(one)) == "building"]
 
 
 def _remove_empty(path: str) -> bool:

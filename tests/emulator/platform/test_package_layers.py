@@ -577,21 +577,34 @@ from caged.emulator import Emulator
 from caged.emulator.platform import package_layers, sandbox_setup
 for module in (package_layers, sandbox_setup):
     module.install_command = lambda sandbox: sys.argv[1]
+if sys.argv[2] == "the copy":
+
+    def blocking(freeze):
+        def copy(layout, layer, *rest):  # a closure, so that no other process is to call it
+            freeze(layout, layer, *rest)
+            sys.stdin.read()  # until the kill
+
+        return copy
+
+    package_layers.layers.freeze = blocking(package_layers.layers.freeze)
 emulator = Emulator(allow_unused=True).start()
 print(emulator.isolation, emulator.base_url, emulator.api_key, flush=True)
 sys.stdin.read()
 """
 
 
-def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_dir, start):
-    """No process, no mount, no directory; and no half layer for the next emulator."""
+@pytest.mark.parametrize("during", ["the installer", "the copy"])
+def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_dir, start, during):
+    """No process, no mount, no directory, no half layer; without any further use of the cache."""
     import httpx
 
     mark = unique_seconds()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "CAGED_CACHE_DIR": str(cache_dir)}
     (tmp_path / "tmp").mkdir()
-    command = f"mkdir -p ~/.local/bin; echo half > ~/.local/bin/tool; echo half > /usr/local/half; sleep {mark}"
-    words = [sys.executable, "-c", _SERVE, command]
+    command = "mkdir -p ~/.local/bin; echo half > ~/.local/bin/tool; echo half > /usr/local/half"
+    if during == "the installer":
+        command += f"; sleep {mark}"
+    words = [sys.executable, "-c", _SERVE, command, during]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
         level, url, key = process.stdout.readline().split()
         if level == "process":
@@ -613,12 +626,14 @@ def test_kill_in_the_middle_of_building_a_layer_leaves_nothing(tmp_path, cache_d
 
         thread = threading.Thread(target=create)
         thread.start()
-        # This process has the mark in its words, too.
-        until(lambda: [one for one in processes_with(mark) if "package_layers" not in one])
+        if during == "the installer":
+            # This process has the mark in its words, too.
+            until(lambda: [one for one in processes_with(mark) if "package_layers" not in one])
+        else:
+            until(lambda: list(cache_dir.glob("building/*/content/root/.local/bin/tool")))
+        assert len(os.listdir(cache_dir / "building")) == 1
         process.send_signal(signal.SIGKILL)
     thread.join(60)
     until(lambda: not processes_with(mark), what=lambda: processes_with(mark))
     until(lambda: not run_dirs(tmp_path / "tmp"), what=lambda: run_dirs(tmp_path / "tmp"))
-    assert entries(cache_dir) == []
-    Cache(cache_dir, 4096)
-    assert os.listdir(cache_dir / "building") == []
+    assert entries(cache_dir) == os.listdir(cache_dir / "building") == []
