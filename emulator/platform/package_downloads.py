@@ -93,14 +93,19 @@ class PackageDownloads:
                 found.release()
 
 
-def is_kept_by(version_output: bytes) -> bool:
-    """Whether the downloads of a pip can be kept.
+def reason_not_kept(version_output: bytes) -> Optional[str]:
+    """Return why the downloads of a pip cannot be kept; None if they can be.
 
     Args:
         version_output: What its `--version` has printed.
     """
     version = _VERSION.match(version_output)
-    return version is not None and tuple(map(int, version.groups())) >= OLDEST_PIP
+    if version is None:
+        return "the version of pip is not known"
+    if tuple(map(int, version.groups())) >= OLDEST_PIP:
+        return None
+    oldest = ".".join(map(str, OLDEST_PIP))
+    return f"{version.group().decode()} is older than {oldest}, and would run code of a wheel that replaces its modules"
 
 
 def _is_directory(path: Path) -> bool:

@@ -40,7 +40,7 @@ from ..store import Sandbox
 from ..workers import Workers
 from . import limits
 from .command_stubs import CommandStubs
-from .package_downloads import NPM, NPM_DOWNLOAD, PIP, PackageDownloads, is_kept_by
+from .package_downloads import NPM, NPM_DOWNLOAD, PIP, PackageDownloads, reason_not_kept
 from .recorder import SandboxRecorder
 
 #: A layer that is older is made anew: there may be newer versions of its packages.
@@ -293,7 +293,7 @@ class PackageLayers:
             try:
                 cage.programs.install_toolchain(chain)
                 # Before the installation, which may replace pip.
-                is_kept = is_pip and is_kept_by((await cage.shell("pip --version", {})).output)
+                version = (await cage.shell("pip --version", {})).output if is_pip else b""
                 result = await cage.shell(install_command(sandbox), {})
             finally:
                 survivors = await cage.kill()
@@ -304,8 +304,12 @@ class PackageLayers:
                 has_system = self._isolation.current.root == "overlays"
                 freeze = layers.freeze, cage.layout, target, ("root",), has_system, _DOWNLOADS
                 await self._workers.copy.run(cage.layout.as_root, *freeze)
-                if is_kept and downloads is not None:
-                    await self._keep(sandbox, downloads, cage.layout, result.output, found)
+                if is_pip and downloads is not None:
+                    refusal = reason_not_kept(version)
+                    if refusal is None:
+                        await self._keep(sandbox, downloads, cage.layout, result.output, found)
+                    else:
+                        self._recorder.log(sandbox, f"the downloads are not kept: {refusal}")
             return result
         finally:
             if found is not None:

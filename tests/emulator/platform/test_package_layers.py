@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -545,7 +546,34 @@ def test_downloads_are_not_kept_where_code_of_a_package_may_have_written_them(st
     ],
 )
 def test_downloads_are_kept_only_of_pip_that_runs_no_code_of_wheels(printed, is_kept):
-    assert package_downloads.is_kept_by(printed) is is_kept
+    assert (package_downloads.reason_not_kept(printed) is None) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("pip 24.3.1 from /x (python 3.11)", "pip 24.3 is older than 25.0, and would run code of a wheel"),
+        ("unknown", "the version of pip is not known"),
+        ("pip 25.0 from /x (python 3.11)", None),
+    ],
+)
+def test_log_says_why_downloads_are_not_kept(start, installer, cache_dir, monkeypatch, version, reason):
+    installer(INSTALL)
+    shell = package_layers.Cage.shell
+
+    async def answer(cage, command, *arguments, **options):
+        if command == "pip --version":
+            command = f"echo {shlex.quote(version)}"
+        return await shell(cage, command, *arguments, **options)
+
+    monkeypatch.setattr(package_layers.Cage, "shell", answer)
+    api = start()
+    first, second = api.sandbox(packages=["tool"]), api.sandbox(packages=["tool"])
+    if reason is None:
+        assert "the downloads are not kept" not in api.log_text(first)
+    else:
+        assert f"the downloads are not kept: {reason}" in api.log_text(first)
+    assert "the downloads are not kept" not in api.log_text(second)
 
 
 def test_layer_is_used_when_the_downloads_cannot_be_kept(start, installer, cache_dir, monkeypatch):
@@ -579,11 +607,14 @@ for module in (package_layers, sandbox_setup):
     module.install_command = lambda sandbox: sys.argv[1]
 if sys.argv[2] == "the copy":
 
-    def copy(layout, layer, *rest):
-        freeze(layout, layer, *rest)
-        sys.stdin.read()  # until the kill
+    def blocking(freeze):
+        def copy(layout, layer, *rest):  # a closure, so that no other process is to call it
+            freeze(layout, layer, *rest)
+            sys.stdin.read()  # until the kill
 
-    freeze, package_layers.layers.freeze = package_layers.layers.freeze, copy
+        return copy
+
+    package_layers.layers.freeze = blocking(package_layers.layers.freeze)
 emulator = Emulator(allow_unused=True).start()
 print(emulator.isolation, emulator.base_url, emulator.api_key, flush=True)
 sys.stdin.read()
