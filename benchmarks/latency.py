@@ -12,30 +12,21 @@ caches hold other things by then, a bare spawn and an empty round trip included.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import time
 
 import httpx
 from _empty import empty_server
-from _timing import Row, alternate, report
+from _timing import FIRST_EXEC, Row, alternate, pause, report, spawn
 
 from caged.emulator import Emulator
 
-#: Of the bare spawn: a sandbox has this LANG, which costs each bash a tenth of its time.
-ENVIRONMENT = {**os.environ, "LANG": "C.UTF-8"}
 ROUNDS = 200
-PAUSE = 0.06
 
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with empty_server() as url, Emulator() as emulator, emulator.client() as caged, httpx.Client(base_url=url) as http:
         boxes: list[str] = []
-
-        def spawn() -> None:
-            subprocess.run(["bash", "-c", "true"], check=True, env=ENVIRONMENT)
 
         def trip() -> None:
             http.get("/").raise_for_status()
@@ -50,9 +41,6 @@ def main() -> int:
         def create_and_exec() -> None:
             create()
             caged.sandboxes.exec(boxes[-1], "true")
-
-        def pause() -> None:
-            time.sleep(PAUSE)
 
         box = caged.sandboxes.create().id
         bare, empty, execute = alternate(rounds, spawn, trip, lambda: caged.sandboxes.exec(box, "true"))
@@ -75,7 +63,7 @@ def main() -> int:
             [
                 Row('exec("true")', execute, bare + empty, warm, 1.35),
                 Row("create", make, paused_both, paused, 2.5),
-                Row("create + first exec", make_and_run, paused_bare, "bash -c true, after a pause", 5.0),
+                Row("create + first exec", make_and_run, paused_bare, "bash -c true, after a pause", FIRST_EXEC),
                 Row("destroy", remove, paused_both, paused, 1.5),
             ]
         )
