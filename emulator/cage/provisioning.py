@@ -186,8 +186,8 @@ class Provisioner:
         if isolation.own_root:
             sudo.install(layout.bin, isolation.in_user_namespace)
         if isolation.root == "overlays":
-            overlaid, complete = list(host_view.overlaid_directories()), list(self._mask().complete)
-            return {"mask": self._current_mask(), "overlaid": overlaid, "complete": complete}
+            mask, overlaid = self._current_mask(), list(host_view.overlaid_directories())
+            return {"mask": mask, "overlaid": overlaid, "complete": list(self._mask().complete)}
         if isolation.root == "copies":
             if self._contents is None:
                 self._contents = copies.list_contents(isolation.hide)

@@ -24,7 +24,7 @@ from typing import Callable, Optional
 
 from ...cache.location import CacheUnusable, check_directory
 from .. import disk, host_view
-from . import manifest, whole_copies, writable_entries
+from . import manifest, writable_entries
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +50,17 @@ _MODULES = (
 
 
 def find_or_make(
-    hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]], make: Callable[[Path], str]
+    hide: Sequence[str],
+    replacements: Sequence[tuple[str, bytes, int]],
+    complete: Sequence[str],
+    make: Callable[[Path], str],
 ) -> Optional[str]:
     """Return the directory of the mask for this machine as it is now.
 
     Args:
         hide: Directories of the host that it hides.
         replacements: Files that it has in place of the host's: path, content, mode.
+        complete: The top-level directories of which it has all.
         make: Makes the mask in a directory, and returns its path.
 
     Returns:
@@ -66,7 +70,7 @@ def find_or_make(
     place = _directory()
     if place is None:
         return None
-    entry = place / _digest(hide, replacements)
+    entry = place / _digest(hide, replacements, complete)
     damage = _find_damage(entry)
     if damage is not None:
         if os.path.lexists(entry):
@@ -149,9 +153,9 @@ def _is_trusted(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
-def _digest(hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]]) -> str:
+def _digest(hide: Sequence[str], replacements: Sequence[tuple[str, bytes, int]], complete: Sequence[str]) -> str:
     parts = [
-        *(_code(), tuple(replacements), whole_copies.names()),
+        *(_code(), tuple(replacements), tuple(complete)),
         *(host_view.ALLOWED, host_view.ALWAYS, host_view.REFUSED, writable_entries.FORM),
         *(os.geteuid(), os.getegid(), sorted(path for path in hide if host_view.is_listed(path.strip("/")))),
         *_stamps(),

@@ -47,7 +47,7 @@ class Mask:
             of its own for those, and copies of small files.
 
     Attributes:
-        complete: The top-level directories of which it has all, so that the host's is not a layer below it.
+        complete: The top-level directories of which the current one has all, so that the host's is no layer below it.
     """
 
     def __init__(self, place: Path, hide: Sequence[str], own_user: bool = False) -> None:
@@ -55,7 +55,7 @@ class Mask:
         self._hide = tuple(hide)
         self._user = own_user
         self._xattr = overlay_marks.opaque_attribute(own_user)
-        self.complete = whole_copies.names() if own_user else ()
+        self.complete: tuple[str, ...] = ()
         self._current: Optional[str] = None
         self._times: dict[str, int] = {}
         self._entries: tuple[object, ...] = ()
@@ -77,7 +77,8 @@ class Mask:
 
     def _find_or_make(self) -> str:
         if self._user:
-            cached = cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self._make)
+            self.complete = whole_copies.names()
+            cached = cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self.complete, self._make)
             self._is_cached = cached is not None
             if cached is not None:
                 self._renewed = time.monotonic()

@@ -61,6 +61,10 @@ def test_refused_names_are_hidden_before_they_exist(mask: Mask, tmp_path: Path) 
             assert stat.S_ISCHR(os.lstat(f"{mask.current()}/{path}").st_mode)
 
 
-def test_digest_of_the_cache_depends_on_the_replacements() -> None:
-    digests = {cache._digest([], [("etc/sudoers", content, 0o440)]) for content in (b"a", b"b")}
-    assert len(digests) == 2
+def test_digest_of_the_cache_depends_on_the_replacements_and_on_what_is_complete() -> None:
+    digests = {
+        cache._digest([], [("etc/sudoers", content, 0o440)], complete)
+        for content in (b"a", b"b")
+        for complete in ((), ("etc",))
+    }
+    assert len(digests) == 4

@@ -44,7 +44,7 @@ def make(place: Path) -> str:
 
 
 def find_or_make(make: Callable[[Path], str] = make) -> Path:
-    found = cache.find_or_make([], [], make)
+    found = cache.find_or_make([], [], (), make)
     assert found is not None
     return Path(found)
 
@@ -163,7 +163,7 @@ def test_cache_that_others_can_write_to_is_not_used(
 ) -> None:
     find_or_make()
     (cache_home / parent).chmod(0o777)
-    assert cache.find_or_make([], [], never) is None
+    assert cache.find_or_make([], [], (), never) is None
     assert "can be changed by other users (mode 777)" in warnings.text
 
 
