@@ -1,4 +1,4 @@
-"""The script that runs one command: shell text, without I/O.
+r"""The script that runs one command: shell text, without I/O.
 
 Nothing of a command's output goes through the output of the API's `exec`, which is one text of bounded size: it is
 written to two files, and what the script prints is its own:
@@ -18,7 +18,8 @@ prints the rest in a trap at the end, which works after `exit` and errors. Where
 else, the files are read by another call (`commands.py`): after `exec`, after SIGKILL, and where the command has a trap
 of its own. The trap relies on nothing that the command can have changed: functions, aliases, options, traps, variables,
 PATH, hashed programs, low descriptors. Other shells fork faster, and dash has no descriptor above 9: they run the
-command in a subshell.
+command in a subshell, and so does bash with fewer descriptors. `\command set` is the builtin also where the sandbox has
+a function of this name.
 
 The script has no variables, which the command could see.
 """
@@ -146,7 +147,10 @@ def note_start(name: str) -> str:
 
     They may print an error, on a system without /proc.
     """
-    return f'read -r CAGED_SDK_STAT </proc/self/stat&&echo "$CAGED_SDK_STAT" >{files_of(name)}.t;unset CAGED_SDK_STAT'
+    return (
+        f'\\command read -r CAGED_SDK_STAT </proc/self/stat&&\\command echo "$CAGED_SDK_STAT" >{files_of(name)}.t;'
+        "\\command unset CAGED_SDK_STAT"
+    )
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     if finished:
         files = " ".join(f"{files_of(old)}.*" for old in finished)
         # No child of this shell, for which `wait` of a command would wait.
-        removal = f'({{ [ -z "$BASH_VERSION" ]||shopt -u failglob;exec rm -f {files};}} &)\n'
+        removal = f'({{ [ -z "$BASH_VERSION" ]||\\command shopt -u failglob;\\command exec rm -f {files};}} &)\n'
     file = f"{path}.c" if long else None
     begin = (
         f"{run_header(name, spec.line)}{MAKE_SCRATCH}[ ! -e {path}.x ]||exit 1\n{removal}{stdin.preparation}"
@@ -198,13 +202,17 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
         return f"{begin}{_in_subshell(spec, name, stdin, file, line)}"
     # `$1` has the options, see `script_header.py`. `$2` is in the script once, for either kind of shell; `shift` leaves
     # the command without arguments. It has a line of its own: the shell shows a line that has an error.
-    program = _READ_PROGRAM if long else f"{_exports(spec)}\n{spec.line}"
-    line = 'eval "$1"'
+    program = f"\\command shift;{_READ_PROGRAM if long else _exports(spec)}"
+    if not long:
+        program += f"\n{spec.line}"
+    line = '\\command eval "$1"'
     if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes time.
-        line = f'exec {SHELL} -c "$1" "$0" -'
+        line = f'\\command exec {SHELL} -c "$1" "$0" -'
     return (
-        f'{begin}set -- "$1" {quote(f"shift;{program}")}\nif [ -n "$BASH_VERSION" ];then\n'
+        f'{begin}\\command set -- "$1" {quote(program)}\n'
+        # Under a limit of files, there is no such descriptor.
+        f'if [ -n "$BASH_VERSION" ]&&{{ \\command exec {_RESULT}>&1;}} 2>/dev/null;then\n'
         f"{_in_shell(spec, name, stdin, file)}else\n{_in_subshell(spec, name, stdin, file, line)}fi\n"
     )
 
@@ -222,8 +230,9 @@ def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional
     printed = streams(name, result, _STANDARD_PROGRAM)
     trap = f"{reset}\n{is_complete}&&{{ {printed}}} >/dev/null 2>&1"
     return (
-        f"exec {_RESULT}>&1{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\ntrap '{trap}' EXIT\n"
-        f'export {MARK}={name};{_enter(spec, result)}echo {STARTED} {result};{RESTORE_OPTIONS}eval "$1"\n'
+        f"\\command exec{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\n"
+        f"\\command trap '{trap}' EXIT\n\\command export {MARK}={name};{_enter(spec, result)}"
+        f'\\command echo {STARTED} {result};{RESTORE_OPTIONS}\\command eval "$1"\n'
     )
 
 
@@ -235,12 +244,13 @@ def _in_subshell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optio
     """
     path = files_of(name)
     # Descriptor 9 is a second mark, for a process that clears its environment, see `process_scan.py`.
-    command = body(spec, name, file, f"echo {STARTED} >&9;exec 9>&2;", line)
+    command = body(spec, name, file, f"\\command echo {STARTED} >&9;\\command exec 9>&2;", line)
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
     # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
     return (
-        f">{path}.1 2>{path}.2||exit 1\nexec 2>/dev/null\n"
-        f"({command}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\nset -- $?\n{streams(name)}exit $1\n"
+        f">{path}.1 2>{path}.2||exit 1\n\\command exec 2>/dev/null\n\\command trap - EXIT\n"
+        f"({command}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
+        f"\\command set -- $?\n{streams(name)}\\command exit $1\n"
     )
 
 
@@ -267,7 +277,7 @@ def _encode(path: str, result: str, program: str) -> str:
 
 
 def _exports(spec: CommandSpec) -> str:
-    return "".join(f"export {name}={quote(value)};" for name, value in spec.env.items())
+    return "".join(f"\\command export {name}={quote(value)};" for name, value in spec.env.items())
 
 
 def _enter(spec: CommandSpec, result: str) -> str:
@@ -280,7 +290,7 @@ def _enter(spec: CommandSpec, result: str) -> str:
         return ""
     # With "./" in front, neither CDPATH nor the special meaning of "-" matters.
     path = spec.cwd if spec.cwd.startswith("/") else f"./{spec.cwd}"
-    return f"cd {quote(path)} 2>/dev/null||{{ echo @cwd {result};exit 1;}};"
+    return f"\\command cd {quote(path)} 2>/dev/null||{{ echo @cwd {result};exit 1;}};"
 
 
 # bash where there is one: `exec` of the API runs it. Other shells have no variable of this name.
@@ -291,8 +301,8 @@ _READ_PROGRAM = 'eval "$(cat <&8)"'
 def exec_shell(spec: CommandSpec, file: Optional[str]) -> str:
     """The words that replace the shell by one that runs the command."""
     if file is not None:
-        return f"exec {SHELL} -c {quote(_READ_PROGRAM)}"
-    return f"{_exports(spec)}exec {SHELL} -c {quote(spec.line)}"
+        return f"\\command exec {SHELL} -c {quote(_READ_PROGRAM)}"
+    return f"{_exports(spec)}\\command exec {SHELL} -c {quote(spec.line)}"
 
 
 def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: str) -> str:
@@ -304,7 +314,7 @@ def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: st
             what.
         line: The command, with the options that the sandbox gives to a shell.
     """
-    mark = f"export {MARK}={name};"
+    mark = f"\\command export {MARK}={name};"
     inner = _enter(spec, ">&9")
     inner += start if spec.user is not None else f"{start}{RESTORE_OPTIONS}"
     inner += line
@@ -312,7 +322,7 @@ def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: st
         user = shlex.quote(spec.user)
         inner = (
             f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-            f"{RESTORE_OPTIONS}exec su -s {SHELL} -c {quote(inner)} -- {user}"
+            f"{RESTORE_OPTIONS}\\command exec su -s {SHELL} -c {quote(inner)} -- {user}"
         )
     # Opened here: another user cannot read the file by its path.
-    return mark + inner if file is None else f"exec 8<{file};{mark}{inner}"
+    return mark + inner if file is None else f"\\command exec 8<{file}||exit 1;{mark}{inner}"

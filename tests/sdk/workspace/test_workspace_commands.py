@@ -360,6 +360,30 @@ def test_shell_options_of_the_sandbox_are_for_commands_and_not_for_helpers(place
             box.run("sleep 1000", timeout=0.3)
 
 
+_BUILTINS = ("cd", "echo", "eval", "exec", "export", "read", "set", "shift", "trap", "unset")
+STARTUP_FILES = {
+    "limit": "ulimit -n 64",
+    "limit-posix": "ulimit -n 64; set -o posix",
+    "trap": "trap 'echo bye' EXIT",
+    "functions": "".join(f"{name}() {{ :; }};" for name in _BUILTINS),
+}
+
+
+@each("settings", list(STARTUP_FILES))
+def test_command_runs_under_settings_and_functions_of_the_sandbox(places, settings):
+    with new_sandbox(places.served("namespace-sync"), env={"BASH_ENV": "/root/settings"}) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.exec(f"cat >/root/settings <<'end'\n{STARTUP_FILES[settings]}\nend")
+        result = box.run("/bin/echo $A $PWD $#; /bin/echo b >&2; (exit 3)", cwd="/tmp", env={"A": "1 2"})
+
+        assert (result.stdout, result.stderr, result.exit_code) == ("1 2 /tmp 0\n", "b\n", 3)
+        assert box.run("exec /bin/echo a; /bin/echo b").stdout.rstrip() == ("b" if settings == "functions" else "a")
+        if box.run("command -v su").ok:
+            result = box.run("/bin/echo a; (exit 3)", user="root")
+            expected = "a\nbye\n" if settings == "trap" else "a\n"
+            assert (result.stdout, result.stderr, result.exit_code) == (expected, "", 3)
+
+
 @each("fault", [{"status": 503}, {"drop": "after"}])
 def test_output_whose_fetching_fails_once_is_fetched_again(emulator, faulty_box, fault):
     with emulator.faults.add("sandboxes.exec", after=1, times=1, **fault):
