@@ -18,8 +18,9 @@ prints the rest in a trap at the end, which works after `exit` and errors. Where
 else, the files are read by another call (`commands.py`): after `exec`, after SIGKILL, and where the command has a trap
 of its own. The trap relies on nothing that the command can have changed: functions, aliases, options, traps, variables,
 PATH, hashed programs, low descriptors. Other shells fork faster, and dash has no descriptor above 9: they run the
-command in a subshell, and so does bash with fewer descriptors. `\command set` is the builtin also where the sandbox has
-a function of this name.
+command in a subshell, and so does bash with fewer descriptors, and where the command limits its shell (`ulimit`).
+
+A sandbox may have functions for all of its shells, with the names of builtins, too: `\command set` is the builtin.
 
 The script has no variables, which the command could see.
 """
@@ -74,6 +75,8 @@ _RESULT = 97
 _STANDARD_PROGRAM = "\\command -p"
 # `$$`, as a command may write it.
 _NUMBER_OF_SHELL = re.compile(r"\$\$|\$\{[#!]?\$")
+# What limits its shell so that even a redirection may fail, with an error on the command's stderr.
+_LIMITS_SHELL = re.compile(r"\bulimit\b|\bset\s+-[A-Za-z]*r|\brestricted\b")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -190,7 +193,7 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     removal = ""
     if finished:
         files = " ".join(f"{files_of(old)}.*" for old in finished)
-        # No child of this shell, for which `wait` of a command would wait.
+        # In the background of a subshell: a `wait` in the command waits for the children of its own shell only.
         removal = f'({{ [ -z "$BASH_VERSION" ]||\\command shopt -u failglob;\\command exec rm -f {files};}} &)\n'
     file = f"{path}.c" if long else None
     begin = (
@@ -209,8 +212,11 @@ def script(spec: CommandSpec, name: str, stdin: StandardInput, long: bool, finis
     if _NUMBER_OF_SHELL.search(spec.line):
         # In a subshell that is the number of the shell around it. A shell of its own takes time.
         line = f'\\command exec {SHELL} -c "$1" "$0" -'
+    begin += f'\\command set -- "$1" {quote(program)}\n'
+    if _LIMITS_SHELL.search(spec.line):
+        return f"{begin}{_in_subshell(spec, name, stdin, file, line)}"
     return (
-        f'{begin}\\command set -- "$1" {quote(program)}\n'
+        f"{begin}"
         # Under a limit of files, there is no such descriptor.
         f'if [ -n "$BASH_VERSION" ]&&{{ \\command exec {_RESULT}>&1;}} 2>/dev/null;then\n'
         f"{_in_shell(spec, name, stdin, file)}else\n{_in_subshell(spec, name, stdin, file, line)}fi\n"

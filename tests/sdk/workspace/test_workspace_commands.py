@@ -103,6 +103,8 @@ SHELL_CHANGES_OF_BASH = {
     "trap() { date; }; set() { date; }; exit() { date; }; printf a; false": (1, "a"),
     "command() { date; }; printf a; false": (1, "a"),
     "set -n; echo a": (0, ""),
+    "set -r; echo a; exit 3": (3, "a\n"),
+    "ulimit -n 4; echo a; exit 3": (3, "a\n"),
     "set -o posix; echo a; exit 3": (3, "a\n"),
     "echo $BASH_SUBSHELL $((BASHPID - $$)); exit 3": (3, "0 0\n"),
     "trap 'echo debug' DEBUG; echo a": (0, "debug\na\n"),
