@@ -56,11 +56,10 @@ _NAME = r"[A-Za-z0-9][\w.-]*"
 _EXTRAS_AND_VERSION = r"(\[[\w.,\s-]*\])?(\s*(==|>=|<=|~=|!=|<|>|@)[\w.*+!,<>=~^\s-]*)?\Z"
 #: What each installer takes for a name of a registry, with extras and a version. Anything else may be a file of the
 #: sandbox, or change at any time: `libs/tool` is a directory to pip, and a repository at GitHub to npm.
-_REGISTRY_NAME = {
-    _PIP: re.compile(rf"{_NAME}{_EXTRAS_AND_VERSION}"),
-    _NPM: re.compile(rf"(@{_NAME}/)?{_NAME}{_EXTRAS_AND_VERSION}"),
-    _GO: re.compile(rf"{_NAME}(/[\w.-]+)*{_EXTRAS_AND_VERSION}"),
-}
+_PIP_NAME = re.compile(rf"{_NAME}{_EXTRAS_AND_VERSION}")
+_NPM_NAME = re.compile(rf"(@{_NAME}/)?{_NAME}{_EXTRAS_AND_VERSION}")
+_GO_NAME = re.compile(rf"{_NAME}(/[\w.-]+)*{_EXTRAS_AND_VERSION}")
+_REGISTRY_NAME = {_PIP: _PIP_NAME.match, _NPM: _NPM_NAME.match, _GO: _GO_NAME.match}
 #: The end, before any extras, of what an installer takes for a file.
 _ARCHIVE = re.compile(r"\.(whl|zip|tgz|tbz2?|txz|tlz|tar(\.\w+)?)(\[[^\]]*\])?\s*\Z", re.IGNORECASE)
 #: Variables of which no installer and no build of a package takes notice. Any other may change what is built.
@@ -391,7 +390,7 @@ class PackageLayers:
 
 
 def _is_registry_name(installer: str, name: str) -> bool:
-    return _REGISTRY_NAME[installer].match(name) is not None and _ARCHIVE.search(name) is None
+    return _REGISTRY_NAME[installer](name) is not None and _ARCHIVE.search(name) is None
 
 
 def _refused(details: dict[str, Any]) -> list[tuple[str, int]]:

@@ -123,6 +123,8 @@ BOUNDED = {"cage.bytecode_sweep._CACHE_FILE", "control.routes._GLOB_TOKEN"}
 IN_PLACE = {
     "cage/inside/limits.py": "the kernel's version",
     "cage/host_view.py": "the emulator's own list of what a sandbox sees of the host",
+    "cage/mount_table.py": "what the kernel says of the host's mounts",
+    "cage/probe_failures.py": "the error of a mount of the emulator's own",
     "cage/toolchains.py": "what an interpreter says of its version",
     "control/patterns.py": "a test's own patterns",
     "cage/proxy.py": "a port, or a host of bounded length",

@@ -68,7 +68,9 @@ class Stream:
         live: Any = SimpleNamespace(of=lambda _sandbox: SimpleNamespace(cage=object()))
         errors, files = CallbackErrors(Randomness(None)), FileChangeRecording(live, self.steps)
         recorder = SandboxRecorder(clock, self._journal, events, errors, self.steps, files)
-        sandbox = SimpleNamespace(id="cage_1", account_id="acct_1", env={}, secrets=[], repo=None, logs=[])
+        sandbox = SimpleNamespace(
+            id="cage_1", account_id="acct_1", env={}, secrets=[], repo=None, fake_repository_tokens=[], logs=[]
+        )
         self.transcript = StreamTranscript(clock, live, recorder, stubs or Stubs(), sandbox)  # type: ignore[arg-type]
 
     @property
