@@ -11,8 +11,8 @@ and if it was not started before the command's script: a machine without namespa
 A start time that is missing, or that a shell cannot compare, leaves no process out.
 
 The scan is repeated until a round finds no other process, because processes may start meanwhile. To read an environment
-takes a process, so processes that do not belong to the command are remembered. One without any environment is not: it
-is just being replaced by another program.
+takes a process, so processes that do not belong to the command are remembered. One without any environment may just be
+replaced by another program, so it is looked at in another round.
 
 A process is known by its pid and its start time: a scan may take seconds, and pids are reused. Who sends a signal
 compares both again just before.
@@ -42,12 +42,13 @@ is_of_command() {{
   case "$(tr '\\0' '\\n' 2>/dev/null <"/proc/$1/environ")" in
     *{mark}={name}*) return 0;;
     ?*) others="$others $1:$ticks";;
+    *) case " $bare " in *" $1:$ticks "*) ;; *) bare="$bare $1:$ticks";more=1;; esac;;
   esac
   return 1
 }}
 others=
 find_all() {{
-  all=;more=1
+  all=;bare=;more=1
   while [ $more = 1 ];do
     more=0
     for d in /proc/[0-9]*;do

@@ -193,6 +193,8 @@ def kill_and_find_nothing(box, kinds):
         seconds = unique_seconds()
         process = box.start(TREES[what].format(seconds=seconds))
         until(lambda mark=seconds: any(f"sleep {mark}" in line for line in processes_with(mark)))
+        if what == "daemon that was left":
+            assert process.wait() == 0
 
         process.kill()
 
