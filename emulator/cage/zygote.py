@@ -152,11 +152,7 @@ class Zygote:
 
     def _on_refused(self, _message: frames.Message, fds: list[int]) -> None:
         """Report on a sandbox's control socket, as the zygote does, that it was not created."""
-        try:
-            with socket.socket(fileno=os.dup(fds[0])) as control:
-                frames.send(control, {"ev": "failed", "error": frames.refusal()})
-        except OSError:
-            pass  # the create was cancelled, or sees end of file
+        frames.report_failure(fds[0], frames.refusal())
 
     def _on_end(self) -> None:
         if self._ready is not None and not self._ready.done():

@@ -89,6 +89,16 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
         sock.sendall(data[sent:])
 
 
+def report_failure(fd: int, error: str) -> None:
+    """Report on a sandbox's control socket that it cannot start. Without effect where the other side has gone: who
+    reports has to go on."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as control:
+            send(control, {"ev": "failed", "error": error})
+    except OSError:
+        pass
+
+
 def _parse(text: bytes) -> Message:
     try:
         # Decoded here: json would detect other encodings, whose codecs this interpreter may be unable to import.

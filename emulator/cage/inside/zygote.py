@@ -89,7 +89,7 @@ class Zygote:
                     self._isolated.add(pid)
                 frames.send(self._control, {"ev": "created", "id": spec["id"], "pid": pid})
         except OSError as error:
-            _report_failure(fds[0], f"no process can be started: {error.strerror}")
+            frames.report_failure(fds[0], f"no process can be started: {error.strerror}")
         finally:
             for fd in fds:
                 os.close(fd)
@@ -124,7 +124,7 @@ class Zygote:
             for fd in (mapped, go):
                 if fd is not None:
                     os.close(fd)
-            _report_failure(control, str(error))
+            frames.report_failure(control, str(error))
             return None
         if pid == 0:
             user = ids if own_user else None
@@ -199,16 +199,6 @@ class Zygote:
         if remove and self._run_dir:
             cgroups.remove_all(self._run_dir)
             _remove_directory(self._run_dir, self._users)
-
-
-def _report_failure(fd: int, error: str) -> None:
-    """Report on a sandbox's socket that it cannot start. Without effect when the emulator has ended: the zygote has to
-    go on, because it removes the emulator's directory."""
-    try:
-        with socket.socket(fileno=os.dup(fd)) as control:
-            frames.send(control, {"ev": "failed", "error": error})
-    except OSError:
-        pass
 
 
 def _remove_directory(path: str, users: Optional[dict[str, Any]]) -> None:
