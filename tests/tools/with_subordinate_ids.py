@@ -7,23 +7,12 @@ something is mounted.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from continuing import continue_as
-
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
-CLONE_NEWNS = 1 << 17
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def check(result: int, what: str) -> None:
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), what)
+from mounting import bind, enter_mount_namespace
 
 
 def main() -> None:
@@ -35,9 +24,8 @@ def main() -> None:
             not (etc / name).exists() or (etc / name).read_text() != lines
         ):  # a mask of the emulator's depends on the times of files in /etc
             (etc / name).write_text(lines)
-    check(libc.unshare(CLONE_NEWNS), "a mount namespace")
-    check(libc.mount(b"none", b"/", b"", ctypes.c_ulong(MS_REC | MS_PRIVATE), b""), "/")
-    check(libc.mount(os.fsencode(etc), b"/etc", b"", ctypes.c_ulong(MS_BIND), b""), "/etc")
+    enter_mount_namespace()
+    bind(str(etc), "/etc")
     continue_as(command)
 
 

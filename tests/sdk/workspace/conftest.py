@@ -11,6 +11,7 @@ from workspace_testing import PLACES, SMALL, Places, new_sandbox, opened_places
 
 from caged import Caged
 from caged._workspace import directory_listing, files, local_tree, pieces, remote_tree, transfers
+from caged._workspace.binding import Binding
 from caged.emulator import Emulator
 
 
@@ -86,7 +87,39 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """An element for each request that a bound sandbox has sent in the test so far."""
+    sent: list[Any] = []
+    send = Binding.send
+
+    def counted(*args: Any, **options: Any) -> Any:
+        sent.append(args)
+        return send(*args, **options)
+
+    monkeypatch.setattr(Binding, "send", counted)
+    return sent
+
+
+@pytest.fixture
 def faulty_box(emulator: Emulator) -> Iterator[Any]:
     """A sandbox of an emulator that injects faults."""
     with emulator.client() as client, client.sandboxes.open() as box:
         yield box
+
+
+@pytest.fixture
+def folder(box: Any, make_folder: Callable[[Any], str]) -> str:
+    """A path of the test's own: of files an empty directory, of transfers one where nothing is yet."""
+    return make_folder(box)
+
+
+@pytest.fixture
+def cheap(process_box: Any, make_folder: Callable[[Any], str]) -> str:
+    """The same, in the cheapest sandbox alone: for what does not depend on the level."""
+    return make_folder(process_box)
+
+
+@pytest.fixture
+def single(namespace_box: Any, make_folder: Callable[[Any], str]) -> str:
+    """The same, in the sandbox that sees no processes but its own alone."""
+    return make_folder(namespace_box)

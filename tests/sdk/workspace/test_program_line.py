@@ -5,7 +5,6 @@ from __future__ import annotations
 from cases import each
 from workspace_testing import on_shells
 
-from caged._workspace.binding import Binding
 from caged.integrations._programs import program_line
 
 
@@ -36,15 +35,7 @@ def test_word_of_the_shell_is_the_name_of_a_program(namespace_box, word):
     assert word in result.stderr
 
 
-def test_program_needs_one_request(namespace_box, monkeypatch):
-    requests = []
-    send = Binding.send
-
-    def counted(*args, **options):
-        requests.append(args)
-        return send(*args, **options)
-
-    monkeypatch.setattr(Binding, "send", counted)
+def test_program_needs_one_request(namespace_box, requests):
     for words in (["true"], ["sh", "-c", "echo out; exit 3"], ["no-such-program"], ["sh", "-c", "kill -9 $$"]):
         namespace_box.run(program_line(words))
     assert len(requests) <= 5  # sometimes, files of earlier commands are removed

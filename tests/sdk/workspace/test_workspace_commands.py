@@ -140,15 +140,7 @@ def test_child_that_ends_with_the_traps_of_its_shell_leaves_the_result_alone(nam
         assert "@" not in result.stderr
 
 
-def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, monkeypatch):
-    requests = []
-    send = Binding.send
-
-    def counted(*args, **options):
-        requests.append(args)
-        return send(*args, **options)
-
-    monkeypatch.setattr(Binding, "send", counted)
+def test_command_that_leaves_its_shell_alone_needs_one_request(namespace_box, requests):
     commands = ("echo a", "echo a; exit 3", "set -eux; echo a", "die() { exit 3; }; echo a; die", "exec 8>file")
     commands += ("if", "sleep 5 & kill $!; wait", "sleep 5 & kill $!; echo a")
     for command in commands:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -11,21 +11,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def folder(box: Any) -> str:
-    """An empty directory of the test's own."""
-    return empty_directory(box)
-
-
-@pytest.fixture
-def cheap(process_box: Any) -> str:
-    """The same, in the cheapest sandbox alone: for what does not depend on the level."""
-    return empty_directory(process_box)
-
-
-@pytest.fixture
-def single(namespace_box: Any) -> str:
-    """The same, in the sandbox that sees no processes but its own alone."""
-    return empty_directory(namespace_box)
+def make_folder() -> Callable[[Any], str]:
+    """Makes the path of a test in a sandbox; see `folder`."""
+    return empty_directory
 
 
 def empty_directory(box: Any) -> str:

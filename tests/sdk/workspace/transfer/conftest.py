@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from levels import Served
@@ -16,21 +16,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def folder(box: Any) -> str:
-    """A path of the test's own, where nothing is yet."""
-    return new_path(box)
-
-
-@pytest.fixture
-def cheap(process_box: Any) -> str:
-    """The same, in the cheapest sandbox alone: for what does not depend on the level."""
-    return new_path(process_box)
-
-
-@pytest.fixture
-def single(namespace_box: Any) -> str:
-    """The same, in the sandbox that sees no processes but its own alone."""
-    return new_path(namespace_box)
+def make_folder() -> Callable[[Any], str]:
+    """Makes the path of a test in a sandbox; see `folder`."""
+    return new_path
 
 
 def new_path(box: Any) -> str:
