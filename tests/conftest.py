@@ -19,6 +19,7 @@ import recording
 import running_order
 import shared_compilation
 import watchdog
+from fork_server_preload import GC_ALLOCATIONS
 
 if TYPE_CHECKING:
     from levels import Served
@@ -34,10 +35,6 @@ collect_ignore = ["conformance"]
 # it reads a single one, whose key does not exist; what a test or a program of it connects to by https has its own.
 if not os.environ.keys() & {"SSL_CERT_FILE", "SSL_CERT_DIR"}:
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "tools" / "no_authority.pem")
-
-#: Allocations between two collections of the youngest objects. With the default of 700, a thirtieth of the time of the
-#: tests goes into collections that find hardly anything.
-GC_ALLOCATIONS = 20_000
 
 
 @pytest.hookimpl(wrapper=True)

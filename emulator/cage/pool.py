@@ -105,9 +105,24 @@ class SandboxPool(Generic[K]):
         return sum(len(pool.ready) for pool in self._by_kind.values())
 
     @property
+    def ready(self) -> list[ReadySandbox]:
+        """The ready-made sandboxes of all kinds."""
+        return [one for pool in self._by_kind.values() for one in pool.ready]
+
+    @property
+    def kinds(self) -> list[K]:
+        """The kinds whose requests are counted, the one that was requested last at the end."""
+        return list(self._by_kind)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether none is being built or removed, nor will be until the next request or the end of the idle time."""
+        return self._timer is None and self._building is None and not self._discarding
+
+    @property
     def descriptors(self) -> int:
         """How many descriptors of this process they hold."""
-        return sum(one.descriptors for pool in self._by_kind.values() for one in pool.ready)
+        return sum(one.descriptors for one in self.ready)
 
     def take(self, kind: K) -> Optional[ReadySandbox]:
         """Note a request, and return a ready-made sandbox whose init runs, if there is one. It is the caller's now."""

@@ -119,6 +119,9 @@ class Provisioner:
         isolation: The level that all of them have.
         shell: The path of the shell that runs commands.
         workers: Threads for what blocks.
+
+    Attributes:
+        pool: The ready-made sandboxes.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class Provisioner:
         self._run_dir = run_dir
         self._zygote = zygote
         self._shell = shell
-        self._pool: SandboxPool[SandboxKind] = SandboxPool(self._make_ready, self._discard_ready)
+        self.pool: SandboxPool[SandboxKind] = SandboxPool(self._make_ready, self._discard_ready)
 
     @property
     def isolation(self) -> IsolationLevel:
@@ -295,20 +298,20 @@ class Provisioner:
     @property
     def descriptors_of_ready(self) -> int:
         """How many descriptors of this process ready-made sandboxes hold, which `free_descriptors` frees."""
-        return self._pool.descriptors
+        return self.pool.descriptors
 
     async def free_descriptors(self, has_room: Callable[[], bool]) -> None:
         """Remove the ready-made sandboxes, unless there is room without that."""
         if not has_room():
-            await self._pool.release()
+            await self.pool.release()
 
     def start_freeing_descriptors(self) -> None:
         """Begin to remove the ready-made sandboxes."""
-        self._pool.start_releasing()
+        self.pool.start_releasing()
 
     async def close(self) -> None:
         """Remove the sandboxes that were made before they were requested."""
-        await self._pool.close()
+        await self.pool.close()
 
     def _can_be_ready(self, sandbox: SandboxSpec) -> bool:
         """Whether one may be made before it is requested. Layers that are copied may go meanwhile."""
@@ -323,7 +326,7 @@ class Provisioner:
         None where there is none. Raises FileExistsError."""
         kind = self._kind(sandbox)
         while True:
-            ready = self._pool.take(kind)
+            ready = self.pool.take(kind)
             if ready is None:
                 return None
             try:
@@ -362,7 +365,7 @@ class Provisioner:
             if self.isolation != kind.isolation or spec.get("mask", "") != kind.mask:
                 raise SandboxGone("the isolation level, or what of the host is seen, has changed meanwhile")
             control = await self._zygote.create(spec)
-            init = InitClient(control, lambda: self._pool.lose(init) if init is not None else None)
+            init = InitClient(control, lambda: self.pool.lose(init) if init is not None else None)
             listening = await init.ready()
             await self._zygote.init_of(identifier)
             # The first command is slow: nothing of the new root is in the kernel's caches, and init is a fresh copy. A

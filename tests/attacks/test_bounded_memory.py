@@ -12,7 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 from caged.emulator.control import capacity, journal, step_log
 from caged.emulator.control.callbacks import TRACEBACK_CHARACTERS, CallbackErrors
@@ -295,7 +295,7 @@ def test_long_log_line_is_truncated(api):
     async def note() -> None:
         platform.recorder.log(platform.store.sandboxes[box], "x" * 1_000_000)
 
-    api.emulator._call(note())
+    call_on_loop(api.emulator, note())
     assert len(api.logs(box)[-1]["message"]) < 9000
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from cases import each
 from emulator_testing import Api, api_of, assert_problem
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from net_testing import SECONDS, api, emulator
 
 from caged.emulator import Emulator
@@ -241,7 +241,7 @@ def test_login_from_other_machine_is_denied(emulator: Emulator) -> None:
 
     answer = httpx.post(
         f"{emulator.base_url}/v1/auth/device/token",
-        json={"device_code": emulator._call(ask())},
+        json={"device_code": call_on_loop(emulator, ask())},
         trust_env=False,
         verify=False,
         timeout=60,

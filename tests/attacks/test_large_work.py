@@ -13,6 +13,7 @@ from typing import Any, Optional
 import httpx
 import pytest
 from cases import each
+from internals import call_on_loop
 
 from caged.emulator import Emulator
 from caged.emulator.platform.execs import _decode
@@ -55,7 +56,7 @@ class Lag:
                 await asyncio.sleep(0.005)
                 self.longest = max(self.longest, time.perf_counter() - begun)
 
-        thread = threading.Thread(target=lambda: self._emulator._call(probe()))
+        thread = threading.Thread(target=lambda: call_on_loop(self._emulator, probe()))
         thread.start()
         try:
             yield self

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import conformance
 import httpx
 import pytest
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from waiting import eventually as eventually
 
 from caged.emulator import AccountInfo, Emulator
@@ -130,7 +130,11 @@ class FakeClock:
         clock = platform_of(emulator).clock
         clock.advance(account_id, 0)  # an account has a clock of its own from then on
         self._clock = clock._clocks_of(account_id)[0]
-        self._real = time.time
+
+    @property
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self._clock.time()
 
     @property
     def offset(self) -> float:
@@ -140,10 +144,14 @@ class FakeClock:
     def offset(self, seconds: float) -> None:
         self._clock.offset = seconds
 
+    def begin_minute(self) -> None:
+        """Jumps to a full minute, so that a window of the rate limit does not end within a test."""
+        self.offset = 60 - time.time() % 60
+
     def advance(self, seconds: float) -> None:
         """Moves on, and lets the emulator look at its sandboxes."""
         self.offset += seconds
-        self._emulator._call(platform_of(self._emulator).scheduler.check(self._account_id))
+        call_on_loop(self._emulator, platform_of(self._emulator).scheduler.check(self._account_id))
 
 
 def api_of(emulator: Emulator, account: Optional[AccountInfo] = None) -> Api:

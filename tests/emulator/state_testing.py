@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import httpx
 from emulator_testing import Api
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from sessions_testing import ingest
 
 from caged.emulator import Emulator
@@ -62,7 +62,7 @@ def fill(emulator: Emulator, api: Api) -> str:
         {**about, "type": "tool_call", "payload": {"tool": "t"}, "meta": {"a": "b"}, "id": "evt_mine"},
         *({"type": "error", "payload": {"n": n}} for n in range(12)),
     )
-    emulator._call(platform_of(emulator).scheduler.check())
+    call_on_loop(emulator, platform_of(emulator).scheduler.check())
     rules = {rule["type"]: rule["id"] for rule in api.get("/alerts/rules").json()}
     change = {"enabled": False, "config": {"idle_minutes": 7}}
     assert api.put(f"/alerts/rules/{rules['agent_stuck']}", json=change).status_code == 200

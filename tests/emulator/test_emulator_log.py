@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 from caged.emulator import Emulator
 from caged.emulator.control.clock import Clock
@@ -204,6 +204,6 @@ def test_emulators_in_one_process_log_apart_and_leave_no_handler() -> None:
 def test_worker_thread_of_an_emulator_logs_to_it() -> None:
     with Emulator(isolation="process") as emulator, Emulator(isolation="process") as other:
         pool = platform_of(emulator).workers.small
-        emulator._call(pool.run(logger.warning, "from a thread"))
+        call_on_loop(emulator, pool.run(logger.warning, "from a thread"))
         assert "warning: from a thread" in emulator.log_tail(1)[0]
         assert not any("from a thread" in line for line in other.log_tail(100))

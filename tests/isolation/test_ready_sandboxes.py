@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from leftovers import children_of, mounts, processes_with, run_dirs, until
 from levels import OWN_USER, Served, isolation, need
 
@@ -68,14 +68,14 @@ at_each_level = pytest.mark.parametrize("emulator", OWN_USER, indirect=True)
 
 
 def pool_of(emulator: Emulator):
-    return platform_of(emulator).provisioner._pool
+    return platform_of(emulator).provisioner.pool
 
 
 def fill(emulator: Emulator, client: Caged, **options: object) -> None:
     """Create sandboxes until more are made in advance: on a busy machine a few creates may take too long to count."""
     pool = pool_of(emulator)
     for _ in range(50):
-        until(lambda: pool._timer is None and pool._building is None)
+        until(lambda: pool.is_settled)
         if len(pool):
             return
         for _ in range(ENOUGH):
@@ -87,7 +87,7 @@ def take(emulator: Emulator, client: Caged, **options: object) -> str:
     """Create a sandbox that was made in advance."""
     for _ in range(50):
         fill(emulator, client, **options)
-        ready = {inode(one.layout.directory) for kept in pool_of(emulator)._by_kind.values() for one in kept.ready}
+        ready = {inode(one.layout.directory) for one in pool_of(emulator).ready}
         box = client.sandboxes.create(**options).id
         if inode(platform_of(emulator).files_dir / "sandboxes" / box) in ready:
             return box
@@ -275,14 +275,14 @@ def test_create_says_why_when_none_can_be_started(emulator: Emulator, monkeypatc
 
 def test_ready_made_sandbox_whose_shell_fails_is_discarded(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     provisioner = platform_of(emulator).provisioner
-    kind = next(iter(pool_of(emulator)._by_kind))
-    before = sorted(provisioner._run_dir.glob("ready-*"))
+    kind = pool_of(emulator).kinds[0]
+    before = sorted(emulator.run_dir.glob("ready-*"))
     # Another test may add something to the host that sandboxes do not see, and then there is another mask.
     monkeypatch.setattr(provisioner, "_current_mask", lambda: kind.mask)
 
     def make_fails(kind: SandboxKind, message: str) -> None:
         with pytest.raises(SandboxGone, match=message):
-            emulator._call(provisioner._make_ready(kind))
+            call_on_loop(emulator, provisioner._make_ready(kind))
 
     make_fails(replace(kind, mask="/another"), "has changed meanwhile")
     run = InitClient.run
@@ -296,7 +296,7 @@ def test_ready_made_sandbox_whose_shell_fails_is_discarded(emulator: Emulator, m
         make_fails(kind, r"its shell was killed after 0\.5 s")
     monkeypatch.setattr(provisioner, "_shell", shutil.which("false"))
     make_fails(kind, "its shell exited with 1")
-    assert sorted(provisioner._run_dir.glob("ready-*")) == before
+    assert sorted(emulator.run_dir.glob("ready-*")) == before
 
 
 def test_they_are_removed_before_anything_is_refused_for_a_lack_of_descriptors(
@@ -329,6 +329,6 @@ def test_they_are_removed_when_idle(emulator: Emulator) -> None:
         pool_of(emulator)._empty_idle()
         await asyncio.gather(*pool_of(emulator)._discarding)
 
-    emulator._call(idle())
+    call_on_loop(emulator, idle())
     assert not list(run_dir.glob("ready-*"))
     assert not [name for name in platform_of(emulator).zygote.inits if name.startswith("ready-")]

@@ -41,8 +41,8 @@ def figures(emulator: Emulator) -> dict[str, int]:
 
 def settled_figures(emulator: Emulator) -> dict[str, int]:
     """Count once no sandbox is made for the next create, which would be one more of each afterwards."""
-    pool = platform_of(emulator).provisioner._pool
-    until(lambda: pool._timer is None and pool._building is None)
+    pool = platform_of(emulator).provisioner.pool
+    until(lambda: pool.is_settled)
     return figures(emulator)
 
 

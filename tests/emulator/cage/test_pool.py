@@ -50,7 +50,7 @@ class Site:
 
     async def settle(self) -> None:
         """Wait until what is wanted was built."""
-        while self.pool._timer is not None or self.pool._building is not None or self.pool._discarding:  # noqa: ASYNC110
+        while not self.pool.is_settled:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
     async def request(self, kind: str = "a", times: int = 1) -> list[Any]:
@@ -125,7 +125,7 @@ def test_only_so_many_kinds_are_counted(run):
         for number in range(MOST_KINDS):
             site.pool.take(f"kind {number}")
         await site.settle()
-        assert len(site.pool._by_kind) == MOST_KINDS
+        assert len(site.pool.kinds) == MOST_KINDS
         assert len(site.discarded) == MOST_OF_KIND
 
     run(test)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import httpx
 import pytest
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from leftovers import until
 from sockets import open_socket
 from websockets.exceptions import InvalidStatus
@@ -210,7 +210,7 @@ def test_silent_agent_is_alerted_of_at_its_moment(double, account, client):
         with acting_for(account.id):
             platform.agent_sessions.begin(platform.store.sandboxes[box], "claude-code", None)
 
-    double._call(begin())  # no call of the API leaves a session open
+    call_on_loop(double, begin())  # no call of the API leaves a session open
     double.clock.advance(hours=1)
     (stuck,) = [alert for alert in client.alerts.list().alerts if alert.rule_type == "agent_stuck"]
     assert abs(moment(stuck.created_at) - NEW_YEAR - timedelta(minutes=10)) < timedelta(seconds=1)

@@ -7,6 +7,7 @@ import os
 
 import httpx
 import pytest
+from internals import call_on_loop
 from leftovers import until
 from sockets import open_socket
 from websockets.exceptions import ConnectionClosed, InvalidMessage
@@ -24,7 +25,7 @@ def tasks(emulator):
     async def count():
         return len(asyncio.all_tasks())
 
-    return emulator._call(count())
+    return call_on_loop(emulator, count())
 
 
 def request(emulator, box):

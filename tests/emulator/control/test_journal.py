@@ -9,7 +9,7 @@ import re
 
 import httpx
 import pytest
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from leftovers import until
 from sockets import Term
 
@@ -387,7 +387,7 @@ def test_journal_keeps_the_newest_ten_thousand_entries(own_emulator):
             journal.assign(entry, account, "")
             journal.finish(entry, b"", b"x" * 100)
 
-    emulator._call(fill())
+    call_on_loop(emulator, fill())
     entries = journal.of(account).requests
     assert len(entries) == limits.KEEP == 10_000
     assert (entries[0].path, entries[-1].path) == ("/5", f"/{limits.KEEP + 4}")
@@ -407,7 +407,7 @@ def test_journal_keeps_so_many_bytes_of_bodies(own_emulator):
                 journal.assign(entry, account, "")
                 journal.finish(entry, b"x" * 100_000, b"")
 
-    emulator._call(fill())
+    call_on_loop(emulator, fill())
     kept = [len(entry.request) for entry in journal.of(accounts[0]).requests]
     assert sum(kept) <= limits.KEEP_BYTES == 32 * 1024**2
     assert kept[:10] == [0] * 10, "the oldest bodies went first"

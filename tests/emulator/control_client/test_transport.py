@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from cases import each
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 from caged import Caged
 from caged.emulator import Emulator, EmulatorError
@@ -378,7 +378,9 @@ def test_a_call_on_the_emulators_own_loop_is_an_error(emulator: Emulator) -> Non
             return str(error)
         return "no error"
 
-    assert "own event loop, which would wait for itself; call it from another thread" in emulator._call(call(), 10)
+    assert "own event loop, which would wait for itself; call it from another thread" in call_on_loop(
+        emulator, call(), 10
+    )
 
 
 def test_a_call_from_another_event_loop_works(emulator: Emulator) -> None:

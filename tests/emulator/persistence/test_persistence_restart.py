@@ -11,7 +11,7 @@ import fork_server
 import httpx
 import pytest
 from emulator_testing import eventually
-from internals import platform_of
+from internals import call_on_loop, platform_of
 from levels import need
 from sessions_testing import ingest, recorded
 from state_testing import fill, get_as, look, of, started, without
@@ -212,12 +212,12 @@ def test_sent_alert_is_not_sent_again_after_restart(state):
         api.output(box, "claude -p x")
         (session,) = api.get(f"/sandboxes/{box}/sessions").json()
         ingest(api, {"type": "llm_call", "session_id": session["id"], "payload": {"cost_usd": 0.9}})
-        emulator._call(platform_of(emulator).scheduler.check())
+        call_on_loop(emulator, platform_of(emulator).scheduler.check())
         sent = api.get("/alerts").json()["alerts"]
         assert [alert["rule_type"] for alert in sent] == ["budget_exceeded"]
     with started(state) as emulator, of(emulator, emulator.api_key) as api:
         api.post(f"/sandboxes/{box}/resume")
-        emulator._call(platform_of(emulator).scheduler.check())
+        call_on_loop(emulator, platform_of(emulator).scheduler.check())
         assert api.get("/alerts").json()["alerts"] == sent
 
 
@@ -246,7 +246,7 @@ def test_database_keeps_only_newest_log_lines(state):
                 if number % 1000 == 0:
                     platform.commit()
 
-        emulator._call(talk())
+        call_on_loop(emulator, talk())
     rows = sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)
     (count,) = rows.execute("SELECT count(*) FROM entry WHERE list = ?", (f"log {box}",)).fetchone()
     rows.close()

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timezone
 
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 #: USD per hour of the default sandbox.
 RATE = 0.0275
@@ -40,7 +40,7 @@ def on_loop(api, call):
     async def run():
         return call()
 
-    return api.emulator._call(run())
+    return call_on_loop(api.emulator, run())
 
 
 def a_session(api, box, spend=0.0, over=False):
@@ -64,7 +64,7 @@ def trust(api, box, session, before, score):
 
 
 def error_events(api, clock, box, count, session_id=""):
-    at = datetime.fromtimestamp(clock._real() + clock.offset, timezone.utc).isoformat()
+    at = datetime.fromtimestamp(clock.now, timezone.utc).isoformat()
     event = {"type": "error", "timestamp": at, "sandbox_id": box, "payload": {"message": "boom"}}
     answer = api.post("/events/ingest", json={"events": [event] * count})
     assert answer.json() == {"accepted": count, "errors": 0}

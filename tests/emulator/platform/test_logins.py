@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 from emulator_testing import Api, FakeClock, assert_problem
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def test_a_code_of_another_machine_is_denied(web, emulator):
         async with httpx.AsyncClient(transport=transport, base_url=emulator.base_url) as far:
             return (await far.post("/v1/auth/device/code", json={})).json()
 
-    begun = emulator._call(ask())
+    begun = call_on_loop(emulator, ask())
     assert_word(token(web, device_code=begun["device_code"]), "access_denied")
     assert "was denied" in web.get("/device", params={"code": begun["user_code"]}).text
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from emulator_testing import assert_problem
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def alert(api):
         async def fire():
             platform.alerts.fire(account_id or api.account_id, "idle_timeout", "info", "Sandbox paused", text)
 
-        api.emulator._call(fire())
+        call_on_loop(api.emulator, fire())
 
     return make
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from emulator_testing import assert_problem, eventually, live
+from internals import call_on_loop
 
 #: Shell: wait until the test says so.
 GATE = "while [ ! -e go ]; do sleep 0.01; done"
@@ -254,14 +255,14 @@ def hold(api, lock):
     async def acquire():
         await lock.acquire()
 
-    api.emulator._call(acquire())
+    call_on_loop(api.emulator, acquire())
 
 
 def release(api, lock):
     async def let_go():
         lock.release()
 
-    api.emulator._call(let_go())
+    call_on_loop(api.emulator, let_go())
 
 
 def test_a_command_that_arrives_in_a_frozen_sandbox_waits_for_the_thaw(api, box):
@@ -279,5 +280,5 @@ def test_a_command_that_arrives_in_a_frozen_sandbox_waits_for_the_thaw(api, box)
         await cage.thaw()
         return before, (await asyncio.wait_for(waiting, 5)).output
 
-    assert emulator._call(scenario()) == (False, b"out\n")
+    assert call_on_loop(emulator, scenario()) == (False, b"out\n")
     assert [entry["name"] for entry in api.listing(box, "/workspace").json()] == ["ran"]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from emulator_testing import Api
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 from caged.emulator import Emulator
 
@@ -102,7 +102,7 @@ def on_loop(api: Api, call: Callable[[], Any]) -> Any:
         with acting_for(api.account_id):
             return call()
 
-    return api.emulator._call(run())
+    return call_on_loop(api.emulator, run())
 
 
 def platform(api: Api) -> Any:

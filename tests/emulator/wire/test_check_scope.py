@@ -93,7 +93,7 @@ def test_limits_of_a_plan_are_those_of_the_account_for_every_key(own_emulator):
     """A dashboard session and the device login's key share the account's rate with its other keys."""
     emulator = own_emulator(tier="free", isolation="process")
     clock = FakeClock(emulator)
-    clock.offset = 60 - clock._real() % 60  # a whole minute begins, so that the window does not end midway
+    clock.begin_minute()
     with httpx.Client(base_url=emulator.base_url, trust_env=False, verify=False, timeout=60) as web:
         signed = web.post("/signup", json={"email": "a@example.com", "password": "12345678"}).json()
     with Api(emulator, signed["token"]) as session:

@@ -6,7 +6,7 @@ import re
 import pytest
 from cases import each
 from emulator_testing import assert_problem
-from internals import platform_of
+from internals import call_on_loop, platform_of
 
 TEMPLATES = ["minimal", "node-20", "node-22", "python-311", "python-312", "go-122", "desktop"]
 
@@ -269,7 +269,7 @@ def test_the_next_directory_is_made_once_by_two_creates_at_the_same_time(own_emu
     async def twice():
         await asyncio.gather(site.prepare(), site.prepare())
 
-    emulator._call(twice())
+    call_on_loop(emulator, twice())
     assert site._has_spare
 
 

@@ -261,7 +261,7 @@ def test_an_unprotected_port_gets_the_visitors_authorization(site):
 def test_the_rate_of_a_preview_is_limited_only_with_a_tier(own_emulator, new_api):
     emulator = own_emulator(tier="pro")
     api, clock = new_api(emulator), FakeClock(emulator)
-    clock.offset = 60 - clock._real() % 60
+    clock.begin_minute()
     box = api.sandbox(**({"network_mode": "none"} if platform_of(emulator).isolation.own_network else {}))
     serve(api, box)
     visitor = Site(api, box)
