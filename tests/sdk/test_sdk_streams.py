@@ -279,12 +279,13 @@ def test_a_shell_that_does_not_begin_is_a_timeout_of_the_client(sockets):
 def test_two_tasks_cannot_read_one_stream(sockets):
     async def use(client):
         async with await client.sandboxes.exec_stream("cage_1", "ls") as output:
-            reading = asyncio.ensure_future(output.text())
-            await asyncio.sleep(0.05)
+            readers = [asyncio.ensure_future(output.text()) for _ in range(2)]
+            refused, reading = await asyncio.wait(readers, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+            assert len(reading) == 1
             with pytest.raises(CagedError):
-                await output.text()
+                await refused.pop()
             await output.kill()
-            await reading
+            await reading.pop()
 
     with Peer(printing(BEGIN)) as peer:
         sockets.run(peer, use)
