@@ -124,11 +124,23 @@ def test_stopped_work_ends_at_next_checkpoint(how: str):
     run(scenario)
 
 
+async def use_up_share(workers: Workers, gate: threading.Event) -> list[asyncio.Task[object]]:
+    """Keep the threads of one account for copies busy until the gate opens."""
+    begun: list[int] = []
+
+    def wait(number: int) -> None:
+        begun.append(number)
+        gate.wait(20)
+
+    running = [start(workers.copy, "one", wait, number) for number in range(THREADS["copy"][1])]
+    await until(lambda: len(begun) == len(running), "the calls to run")
+    return running
+
+
 def test_queued_call_of_cancelled_caller_never_runs():
     async def scenario(workers: Workers) -> None:
         gate, done = threading.Event(), []
-        running = [start(workers.copy, "one", gate.wait, 20) for _ in range(THREADS["copy"][1])]
-        await asyncio.sleep(0.05)
+        running = await use_up_share(workers, gate)
         waiting = start(workers.copy, "one", done.append, "never")
         await asyncio.sleep(0)
         waiting.cancel()
@@ -146,8 +158,7 @@ def test_call_over_queue_limit_is_refused(monkeypatch):
 
     async def scenario(workers: Workers) -> None:
         gate = threading.Event()
-        running = [start(workers.copy, "one", gate.wait, 20) for _ in range(THREADS["copy"][1])]
-        await asyncio.sleep(0.05)
+        running = await use_up_share(workers, gate)
         running += [start(workers.copy, "one", gate.wait, 20) for _ in range(5)]
         await asyncio.sleep(0)
         with pytest.raises(TooManyCalls):

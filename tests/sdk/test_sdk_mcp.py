@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import copy
 import pickle
+import threading
 import time
 
 import pytest
@@ -303,13 +304,17 @@ def test_requests_that_wait_when_the_connection_ends_fail(sockets, drop):
 
 
 def test_closing_it_here_fails_what_waits(sockets):
+    arrived = threading.Event()
+
     def behave(peer):
         greet(peer)
+        peer.read()  # the ping
+        arrived.set()
         peer.read_until_closed()
 
     async def use(mcp):
         waiting = asyncio.ensure_future(mcp.ping())
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(arrived.wait, 60)
         await mcp.close()
         await mcp.close()
         with pytest.raises(MCPError, match="closed"):
