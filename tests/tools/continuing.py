@@ -19,7 +19,7 @@ def continue_as(command: Sequence[str]) -> None:
     Uses exec, except for a Python program in a fork of the fork server, which runs in this interpreter: exec would
     start one that imports everything again.
     """
-    server = sys.modules.get("fork_server")
+    server = sys.modules.get("fork_server_process")
     if server is not None and command[0] == sys.executable:
         server.become(list(command[1:]))
     else:

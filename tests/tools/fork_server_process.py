@@ -242,4 +242,6 @@ def _end(code: int) -> None:
 
 
 if __name__ == "__main__":
+    # A program in a fork finds this module, and so that it is in one (`continuing.py`).
+    sys.modules["fork_server_process"] = sys.modules["__main__"]
     _main()
