@@ -189,21 +189,23 @@ def _hidden_entries(hidden_whole: Collection[str]) -> Iterator[str]:
 
 
 def _private(entry: os.DirEntry[str], path: str) -> Iterator[str]:
-    """Yield what other users may not read: root in a sandbox could."""
-    if path in REFUSED or entry.is_symlink():
-        return
-    try:
-        mode = entry.stat(follow_symlinks=False).st_mode
-    except OSError:
-        return
-    if stat.S_ISDIR(mode):
-        if mode & 0o005 != 0o005:
+    """Yield what other users may not read, of an entry and all below it: root in a sandbox could."""
+    waiting = [(entry, path)]
+    while waiting:
+        entry, path = waiting.pop()
+        if path in REFUSED or entry.is_symlink():
+            continue
+        try:
+            mode = entry.stat(follow_symlinks=False).st_mode
+        except OSError:
+            continue
+        if stat.S_ISDIR(mode):
+            if mode & 0o005 != 0o005:
+                yield path
+            else:
+                waiting += [(below, f"{path}/{below.name}") for below in disk.entries(f"/{path}")]
+        elif not mode & 0o004:
             yield path
-            return
-        for below in disk.entries(f"/{path}"):
-            yield from _private(below, f"{path}/{below.name}")
-    elif not mode & 0o004:
-        yield path
 
 
 def _is_directory(path: str) -> bool:

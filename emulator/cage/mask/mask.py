@@ -26,6 +26,9 @@ _SUDOERS = "Defaults !requiretty\nroot ALL=(ALL:ALL) NOPASSWD: ALL\n%sudo ALL=(A
 #: Files that a container runtime mounts over those of the image, so that the layer below has another content.
 _OFTEN_MOUNTED = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 
+#: Beside the directories of a mask: what the whiteouts in them are links to.
+_WHITEOUT = ".whiteout"
+
 #: Seconds between two renewals of a mask in the cache, where those that were not used for long are removed.
 _RENEWED_SECONDS = 3600.0
 
@@ -117,6 +120,7 @@ class Mask:
     def _make(self, place: Path) -> str:
         root = tempfile.mkdtemp(prefix="mask-", dir=place)
         os.chmod(root, 0o755)
+        overlay_marks.make_whiteout(f"{root}/{_WHITEOUT}")
         for name in host_view.overlaid_directories():
             make_directory(root, name, self._user)
         for path, mode in host_view.ALWAYS.items():
@@ -153,7 +157,7 @@ class Mask:
         if parent:
             make_directory(root, parent, self._user)
         if not os.path.lexists(f"{root}/{path}"):
-            overlay_marks.make_whiteout(f"{root}/{path}")
+            overlay_marks.copy_whiteout(f"{root}/{_WHITEOUT}", f"{root}/{path}")
 
 
 def _is_whiteout(path: str) -> bool:
