@@ -72,8 +72,8 @@ class Mask:
         self._renew()
         if self._current is None or any(_time(path) != time for path, time in self._times.items()):
             times = {path: _time(path) for path in host_view.ALLOWED}
-            # The first mask is made without it. If something is added while the emulator runs, which is rare, it is made
-            # anew even where the change does not matter.
+            # The first mask is made without it. If something is added while the emulator runs, which is rare, it is
+            # made anew even where the change does not matter.
             entries = self._look() if self._current is not None else None
             if entries is None or entries != self._entries:
                 self._current = self._find_or_make()  # an earlier one stays: sandboxes have mounted it
