@@ -151,13 +151,18 @@ def _allowed(directory: str) -> tuple[frozenset[str], re.Pattern[str]]:
     return frozenset(ALLOWED[directory]) - set(patterns), re.compile(expression)
 
 
-def find_hidden_paths() -> Iterator[str]:
+def find_hidden_paths(hidden_whole: Collection[str] = ()) -> Iterator[str]:
     """Yield the paths of this host that are not seen, as `is_listed` has them: the topmost of each tree. Those of
-    REFUSED are among them even if they do not exist yet: a mask is not made anew when a secret is written."""
-    hidden = set(_hidden_entries())
+    REFUSED are among them even if they do not exist yet: a mask is not made anew when a secret is written.
+
+    Args:
+        hidden_whole: Directories of ALLOWED of which the caller hides every entry, now and later: what is in them is
+            not looked at. Some have thousands of entries.
+    """
+    hidden = set(_hidden_entries(hidden_whole))
     yield from sorted(hidden)
     for path in REFUSED:
-        if path not in hidden and _is_seen_directory(os.path.dirname(path), hidden):
+        if path not in hidden and _is_seen_directory(os.path.dirname(path), {*hidden, *hidden_whole}):
             yield path
 
 
@@ -167,34 +172,40 @@ def _is_seen_directory(path: str, hidden: Collection[str]) -> bool:
     return not is_hidden and os.path.isdir(f"/{path}") and os.path.realpath(f"/{path}") == f"/{path}"
 
 
-def _hidden_entries() -> Iterator[str]:
-    for directory in sorted(ALLOWED):
+def _hidden_entries(hidden_whole: Collection[str]) -> Iterator[str]:
+    for directory in sorted(set(ALLOWED) - set(hidden_whole)):
+        # As `is_listed` does for each entry, with what they have in common found once.
+        is_seen = is_listed(directory)
+        names, patterns = _allowed(directory)
         for entry in disk.entries(f"/{directory}"):
             path = f"{directory}/{entry.name}"
             if path in ALLOWED and not entry.is_dir(follow_symlinks=False):
                 continue  # a link, such as /var/lock
-            if not is_listed(path):
+            is_allowed = is_seen and (entry.name in names or patterns.match(entry.name) is not None)
+            if not is_allowed or path in REFUSED:
                 yield path
             elif directory == "etc":
                 yield from _private(entry, path)
 
 
 def _private(entry: os.DirEntry[str], path: str) -> Iterator[str]:
-    """Yield what other users may not read: root in a sandbox could."""
-    if path in REFUSED or entry.is_symlink():
-        return
-    try:
-        mode = entry.stat(follow_symlinks=False).st_mode
-    except OSError:
-        return
-    if stat.S_ISDIR(mode):
-        if mode & 0o005 != 0o005:
+    """Yield what other users may not read, of an entry and all below it: root in a sandbox could."""
+    waiting = [(entry, path)]
+    while waiting:
+        entry, path = waiting.pop()
+        if path in REFUSED or entry.is_symlink():
+            continue
+        try:
+            mode = entry.stat(follow_symlinks=False).st_mode
+        except OSError:
+            continue
+        if stat.S_ISDIR(mode):
+            if mode & 0o005 != 0o005:
+                yield path
+            else:
+                waiting += [(below, f"{path}/{below.name}") for below in disk.entries(f"/{path}")]
+        elif not mode & 0o004:
             yield path
-            return
-        for below in disk.entries(f"/{path}"):
-            yield from _private(below, f"{path}/{below.name}")
-    elif not mode & 0o004:
-        yield path
 
 
 def _is_directory(path: str) -> bool:

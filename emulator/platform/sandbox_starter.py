@@ -106,6 +106,7 @@ class SandboxStarter:
         self._recorder = recorder
         self._background = background
         self._fake_repositories = fake_repositories
+        self._has_started_one = False
 
     async def start(
         self,
@@ -184,7 +185,9 @@ class SandboxStarter:
             raise SetupError(f"the sandbox's processes could not be started: {error}") from error
         if sandbox.status == "destroyed":
             raise SandboxGone("the sandbox was destroyed while it was started")
-        self._background.start(self._provisioner.prepare())
+        if self._has_started_one:  # else it may be the only one, as in most tests, and a directory be made for nothing
+            self._background.start(self._provisioner.prepare())
+        self._has_started_one = True
         return live.cage
 
     def _log_missing(self, sandbox: Sandbox, name: str) -> None:

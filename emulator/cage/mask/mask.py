@@ -26,6 +26,9 @@ _SUDOERS = "Defaults !requiretty\nroot ALL=(ALL:ALL) NOPASSWD: ALL\n%sudo ALL=(A
 #: Files that a container runtime mounts over those of the image, so that the layer below has another content.
 _OFTEN_MOUNTED = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 
+#: Beside the directories of a mask: what the whiteouts in them are links to.
+_WHITEOUT = ".whiteout"
+
 #: Seconds between two renewals of a mask in the cache, where those that were not used for long are removed.
 _RENEWED_SECONDS = 3600.0
 
@@ -58,7 +61,8 @@ class Mask:
         self.complete: tuple[str, ...] = ()
         self._current: Optional[str] = None
         self._times: dict[str, int] = {}
-        self._entries: tuple[object, ...] = ()
+        #: What it hides and replaces, once that was looked at; see `current`.
+        self._entries: Optional[tuple[object, ...]] = None
         self._is_cached = False
         self._renewed = 0.0
 
@@ -68,10 +72,12 @@ class Mask:
         self._renew()
         if self._current is None or any(_time(path) != time for path, time in self._times.items()):
             times = {path: _time(path) for path in host_view.ALLOWED}
-            hidden, others = list(host_view.find_hidden_paths()), self._look()
-            if self._current is None or (self._whiteouts(hidden), others) != self._entries:
+            # The first mask is made without it. If something is added while the emulator runs, which is rare, it is
+            # made anew even where the change does not matter.
+            entries = self._look() if self._current is not None else None
+            if entries is None or entries != self._entries:
                 self._current = self._find_or_make()  # an earlier one stays: sandboxes have mounted it
-                self._entries = (self._whiteouts(hidden), others)
+            self._entries = entries
             self._times = {path: time for path, time in times.items() if not self._hides_all(path)}
         return self._current
 
@@ -95,16 +101,12 @@ class Mask:
                 self._current = None  # it was removed
 
     def _look(self) -> tuple[object, ...]:
-        """Return what the mask depends on besides what it hides, as far as it is in the filtered directories."""
+        """Return what the mask depends on, as far as it is in the filtered directories."""
+        hidden = list(host_view.find_hidden_paths([path for path in host_view.ALLOWED if self._hides_all(path)]))
         names = [(path, sorted(_names(path))) for path, allowed in host_view.ALLOWED.items() if allowed]
         # In a user namespace, the mask has copies of small files.
         copied = tuple(cache.etc_stamps()) if self._user else ()
-        return names, tuple(replacements(self._user)), copied
-
-    def _whiteouts(self, hidden: Sequence[str]) -> list[str]:
-        """Return those of the hidden paths that are not below an opaque directory of the current mask."""
-        opaque = {path for path in host_view.ALLOWED if self._hides_all(path)}
-        return [path for path in hidden if os.path.dirname(path) not in opaque]
+        return hidden, names, tuple(replacements(self._user)), copied
 
     def _hides_all(self, path: str) -> bool:
         """Whether the current mask hides all that a directory of the host has, now and later."""
@@ -118,15 +120,15 @@ class Mask:
     def _make(self, place: Path) -> str:
         root = tempfile.mkdtemp(prefix="mask-", dir=place)
         os.chmod(root, 0o755)
+        overlay_marks.make_whiteout(f"{root}/{_WHITEOUT}")
         for name in host_view.overlaid_directories():
             make_directory(root, name, self._user)
         for path, mode in host_view.ALWAYS.items():
             make_directory(root, path, self._user)
             os.chmod(f"{root}/{path}", mode)
         opaque = [path for path, names in host_view.ALLOWED.items() if not names and self._make_opaque(root, path)]
-        for path in host_view.find_hidden_paths():
-            if os.path.dirname(path) not in opaque:
-                self._white_out(root, path)
+        for path in host_view.find_hidden_paths(opaque):
+            self._white_out(root, path)
         for path in self._hide:
             if host_view.is_listed(path.strip("/")) and os.path.isdir(path):
                 self._white_out(root, path.strip("/"))
@@ -155,7 +157,7 @@ class Mask:
         if parent:
             make_directory(root, parent, self._user)
         if not os.path.lexists(f"{root}/{path}"):
-            overlay_marks.make_whiteout(f"{root}/{path}")
+            overlay_marks.copy_whiteout(f"{root}/{_WHITEOUT}", f"{root}/{path}")
 
 
 def _is_whiteout(path: str) -> bool:
