@@ -27,8 +27,9 @@ _REMOVED_TOGETHER = 16
 #: Seconds that the removal of what an interrupted call has left may take.
 _REMOVAL = 5.0
 _BEGUN = "@caged-sdk"
-# As the shells say it.
-_MISSING = re.compile(r"^.*?([\w.+-]+): (?:command )?not found$", re.MULTILINE)
+# As the shells say it, from the beginning of the program's name: a search that also began within it would take minutes
+# for a megabyte of base64, which is one name.
+_MISSING = re.compile(r"(?<![\w.+-])([\w.+-]+): (?:command )?not found$", re.MULTILINE)
 
 
 @dataclass
@@ -143,7 +144,8 @@ class Binding:
         said = output.strip()[-500:] or "it printed nothing"
         missing = _MISSING.search(output)
         if missing is not None:
-            said = f"it has no program {missing[1]!r}, which the SDK needs: {missing[0]}"
+            line = output[output.rfind("\n", 0, missing.start()) + 1 : missing.end()]
+            said = f"it has no program {missing[1]!r}, which the SDK needs: {line[-500:]}"
         return CagedSandboxError(f"{before}sandbox {self.sandbox_id} could not run a script of the SDK: {said}")
 
 

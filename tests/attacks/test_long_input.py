@@ -17,6 +17,8 @@ import pytest
 from cases import each
 
 import caged.emulator
+from caged._settings import resolve
+from caged._workspace.binding import Binding
 from caged.emulator.cage.git import CloneError, Repo, _git_or_raise
 from caged.emulator.cage.paths import Layout
 from caged.emulator.control.credentials import redact_credentials
@@ -247,6 +249,10 @@ def _redact_alike(text: str) -> None:
     redactor.redact(text.encode())
 
 
+def _failed_script(text: str) -> None:
+    Binding(resolve("key", "http://127.0.0.1:1", 1, 0), "box").failure(text)
+
+
 def _glob(text: str) -> None:
     Glob("*a*a*a*a*b").matches(text)
 
@@ -287,6 +293,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "host paths": (LAYOUT.to_host_text, ["/workspace ", "/", " /workspace", "'/root'", "a"]),
     "sandbox paths": (lambda text: LAYOUT.to_sandbox_text(text.encode()), ["/tmp/place", "/tmp/place/op"]),
     "typed": (_typed, ["__CAGED_BEGIN_0123456789abcdef__", "__CAGED_BEGIN_", "a\n", "\n"]),
+    "failed script": (_failed_script, ["a", "a: ", "a: not found", "a: not found "]),
     "glob": (_glob, ["a", "ab", "b"]),
     "JSON values": (lambda text: has_more_values(text, 10**9), ['"', '\\"', '"a",', "[", ",", "{", "\\"]),
     "MCP message": (lambda text: _mcp(text * 4), ["[", "[],", "{", "{},", "1,"]),
