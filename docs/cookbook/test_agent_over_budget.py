@@ -2,10 +2,11 @@
 
 import pytest
 
-from caged import CagedAPIError
+from caged import Caged, CagedAPIError
+from caged.emulator import AccountView
 
 
-def test_the_sandbox_is_paused(caged, caged_emulator):
+def test_the_sandbox_is_paused(caged: Caged, caged_emulator: AccountView) -> None:
     box = caged.sandboxes.create(agents=["claude"], budget=5.00)
     caged_emulator.agent("claude").reply("Still thinking.", tokens_out=90_000, cost_usd=2.60)
     caged.sandboxes.exec(box.id, 'claude -p "Prove it"')

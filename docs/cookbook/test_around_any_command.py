@@ -12,6 +12,6 @@ with Caged() as client:
 """
 
 
-def test_a_script_needs_no_pytest():
+def test_a_script_needs_no_pytest() -> None:
     command = [sys.executable, "-m", "caged.emulator", "exec", "--", sys.executable, "-c", SCRIPT]
     assert subprocess.run(command, timeout=60).returncode == 7

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from caged.emulator import Emulator
 
@@ -12,7 +13,7 @@ def test_where(caged, caged_emulator, caged_sandbox):
 """
 
 
-def test_a_suite_attaches(tmp_path):
+def test_a_suite_attaches(tmp_path: Path) -> None:
     (tmp_path / "test_where.py").write_text(SUITE)
     with Emulator() as emulator:
         where = {"CAGED_EMULATOR_URL": emulator.base_url, "CAGED_EMULATOR_ADMIN_KEY": emulator.admin_key}

@@ -2,10 +2,13 @@
 
 import pytest
 
-from caged import CagedServerError
+from caged import BoundSandbox, Caged, CagedServerError
+from caged.emulator import AccountView
 
 
-def test_html_in_the_answers_place_is_a_server_error(caged, caged_emulator, caged_sandbox):
+def test_html_in_the_answers_place_is_a_server_error(
+    caged: Caged, caged_emulator: AccountView, caged_sandbox: BoundSandbox
+) -> None:
     page = "<html><h1>502 Bad Gateway</h1></html>"
     with caged_emulator.faults.add(path="/v1/sandboxes/*/exec", status=502, body=page):
         with pytest.raises(CagedServerError) as caught:

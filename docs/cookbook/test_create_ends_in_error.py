@@ -2,8 +2,11 @@
 
 import pytest
 
+from caged import Caged, Sandbox
+from caged.emulator import AccountView
 
-def ready_sandbox(client):  # code under test
+
+def ready_sandbox(client: Caged) -> Sandbox:  # code under test
     box = client.sandboxes.create()
     if box.status != "running":
         client.sandboxes.destroy(box.id)
@@ -11,7 +14,7 @@ def ready_sandbox(client):  # code under test
     return box
 
 
-def test_a_sandbox_that_does_not_come_up_is_thrown_away(caged, caged_emulator):
+def test_a_sandbox_that_does_not_come_up_is_thrown_away(caged: Caged, caged_emulator: AccountView) -> None:
     with caged_emulator.faults.add("sandboxes.create", outcome="error", times=1):
         with pytest.raises(RuntimeError, match="is error"):
             ready_sandbox(caged)

@@ -2,8 +2,11 @@
 
 import httpx
 
+from caged import BoundSandbox, Caged
+from caged.emulator import AccountView
 
-def test_an_old_url_leads_nowhere(caged, caged_emulator, caged_sandbox):
+
+def test_an_old_url_leads_nowhere(caged: Caged, caged_emulator: AccountView, caged_sandbox: BoundSandbox) -> None:
     snapshot = caged.snapshots.wait(caged.snapshots.create(caged_sandbox.id).id)
     kept = caged.snapshots.download_url(snapshot.id)
     assert httpx.get(kept, trust_env=False).status_code == 200

@@ -1,9 +1,11 @@
 """Prepare a sandbox once, keep it as a file, and begin with it anywhere."""
 
+from pathlib import Path
+
 from caged.emulator import Emulator
 
 
-def test_a_prepared_sandbox_moves(tmp_path):
+def test_a_prepared_sandbox_moves(tmp_path: Path) -> None:
     with Emulator() as emulator, emulator.client() as client:
         account = emulator.create_account("prepared")
         with emulator.client(account.api_key) as owner:

@@ -2,8 +2,13 @@
 
 import pytest
 
+from caged import BoundSandbox, Caged
+from caged.emulator import AccountView
 
-def test_a_fault_for_nothing_is_an_error(caged, caged_emulator, caged_sandbox):
+
+def test_a_fault_for_nothing_is_an_error(
+    caged: Caged, caged_emulator: AccountView, caged_sandbox: BoundSandbox
+) -> None:
     with pytest.raises(AssertionError, match=r"a fault never triggered:\n.*files\.read.*\(no request matched\)"):
         with caged_emulator.faults.add("files.read", status=503):
             caged.files.list(caged_sandbox.id)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from caged import CagedTimeoutError
+from caged import BoundSandbox, Caged, CagedTimeoutError
+from caged.emulator import AccountView
 
 
-def test_no_answer_ends_in_a_timeout(caged, caged_emulator, caged_sandbox):
+def test_no_answer_ends_in_a_timeout(caged: Caged, caged_emulator: AccountView, caged_sandbox: BoundSandbox) -> None:
     with caged_emulator.faults.add("sandboxes.exec", hang=True) as fault:
         with pytest.raises(CagedTimeoutError, match="no answer"):
             caged.sandboxes.exec(caged_sandbox.id, "make release", timeout=0.5)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 SUITE = """
 def test_build(caged, caged_sandbox):
@@ -11,7 +12,7 @@ def test_build(caged, caged_sandbox):
 """
 
 
-def test_what_a_failed_test_left_can_be_looked_at(tmp_path):
+def test_what_a_failed_test_left_can_be_looked_at(tmp_path: Path) -> None:
     (tmp_path / "test_build.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "--caged-keep-failed"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

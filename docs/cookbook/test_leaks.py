@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 SUITE = """
 def test_tidy(caged):
@@ -12,7 +13,7 @@ def test_untidy(caged):
 """
 
 
-def test_the_untidy_one_is_named(tmp_path):
+def test_the_untidy_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "--caged-leaks=error"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

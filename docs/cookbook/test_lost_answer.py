@@ -2,10 +2,11 @@
 
 import pytest
 
-from caged import CagedConnectionError
+from caged import Caged, CagedConnectionError, Sandbox
+from caged.emulator import AccountView
 
 
-def create_once(client, mark):  # code under test: looks before it tries again
+def create_once(client: Caged, mark: str) -> Sandbox:  # code under test: looks before it tries again
     try:
         return client.sandboxes.create(env={"MARK": mark})
     except CagedConnectionError:
@@ -13,13 +14,13 @@ def create_once(client, mark):  # code under test: looks before it tries again
         return made
 
 
-def test_a_lost_answer_makes_no_second_sandbox(caged, caged_emulator):
+def test_a_lost_answer_makes_no_second_sandbox(caged: Caged, caged_emulator: AccountView) -> None:
     with caged_emulator.faults.add("sandboxes.create", drop="after", times=1):
         box = create_once(caged, "one")
     assert [one.id for one in caged.sandboxes.list()] == [box.id]
 
 
-def test_a_call_that_was_never_done_fails_in_the_same_way(caged, caged_emulator):
+def test_a_call_that_was_never_done_fails_in_the_same_way(caged: Caged, caged_emulator: AccountView) -> None:
     with caged_emulator.faults.add("sandboxes.create", drop="before", times=1):
         with pytest.raises(CagedConnectionError):
             caged.sandboxes.create()

@@ -1,12 +1,17 @@
 """A sandbox that takes long to set up is built once, and each test gets one of its own in milliseconds."""
 
+from collections.abc import Iterator
+
 import pytest
+
+from caged import Caged, Sandbox
+from caged.pytest_plugin import CagedFactory
 
 SETUP = "echo 'def add(a, b): return a + b' > calc.py; git init -q; echo built >> /tmp/builds"
 
 
 @pytest.fixture(scope="session")
-def with_calc(caged_factory):
+def with_calc(caged_factory: CagedFactory) -> Iterator[str]:
     """The name of a prepared sandbox for all tests of the run. With packages=["pytest"] they are installed once."""
     with caged_factory.account() as account:
         with account.emulator.prepare("with-calc", init_script=SETUP, optional=True, account="*") as prepared:
@@ -14,12 +19,12 @@ def with_calc(caged_factory):
 
 
 @pytest.fixture
-def box(caged, with_calc):
+def box(caged: Caged, with_calc: str) -> Sandbox:
     return caged.sandboxes.create(template=with_calc)
 
 
 @pytest.mark.parametrize("test", ["first", "second"])
-def test_each_test_changes_a_copy_of_its_own(caged, box, test):
+def test_each_test_changes_a_copy_of_its_own(caged: Caged, box: Sandbox, test: str) -> None:
     assert caged.files.read(box.id, "/tmp/builds") == "built\n"
     assert caged.sandboxes.exec(box.id, "ls -A").output == ".git\ncalc.py\n"
     caged.files.write(box.id, test, "mine")

@@ -1,6 +1,7 @@
 """A private repository, without a network: create a sandbox from it, let an agent push a branch, look at the branch."""
 
-from caged.emulator import RepositoryHandle
+from caged import Caged
+from caged.emulator import AccountView, RepositoryHandle
 
 FIX = """
 git checkout -q -b fix && echo 'def add(a, b): return a + b' > calc.py &&
@@ -8,7 +9,7 @@ git -c user.name=Bot -c user.email=bot@example.com commit -q -a -m 'Fix add' && 
 """
 
 
-def test_a_fix_is_pushed(caged, caged_emulator):
+def test_a_fix_is_pushed(caged: Caged, caged_emulator: AccountView) -> None:
     url = "https://github.com/acme/calc"
     files = {"calc.py": "def add(a, b): return a - b\n", "README.md": "# calc\n"}  # or a directory: "tests/data/calc"
     repo: RepositoryHandle = caged_emulator.repos.add(url, files, token="ghp_test")
@@ -21,7 +22,7 @@ def test_a_fix_is_pushed(caged, caged_emulator):
     assert [push.branch for push in repo.pushes()] == ["fix"]
 
 
-def test_a_repository_that_does_not_exist(caged, caged_emulator):
+def test_a_repository_that_does_not_exist(caged: Caged, caged_emulator: AccountView) -> None:
     caged_emulator.repos.add("https://github.com/acme/calc", {}, optional=True)
     box = caged.sandboxes.create(repo="git@github.com:acme/calculator.git")
     assert box.status == "error"

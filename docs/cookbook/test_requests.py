@@ -1,7 +1,10 @@
 """See every request of your code as it came over the wire: method, path, body, status, and what was dubious in it."""
 
+from caged import Caged
+from caged.emulator import AccountView
 
-def test_create_request_has_the_options_that_it_should(caged, caged_emulator):
+
+def test_create_request_has_the_options_that_it_should(caged: Caged, caged_emulator: AccountView) -> None:
     box = caged.sandboxes.create(template="python", env={"CI": "1"})
     caged.sandboxes.destroy(box.id)
     (created,) = caged_emulator.journal.requests("POST", "/v1/sandboxes")

@@ -3,7 +3,7 @@
 from caged.emulator import Emulator
 
 
-def run():
+def run() -> list[tuple[object, ...]]:
     with Emulator(seed=42) as emulator, emulator.client() as client:
         emulator.clock.freeze(at="2030-01-01T00:00:00Z")
         box = client.sandboxes.create()
@@ -11,5 +11,5 @@ def run():
         return [(request.path, request.at, request.response) for request in emulator.journal]
 
 
-def test_two_runs_are_the_same():
+def test_two_runs_are_the_same() -> None:
     assert run() == run()

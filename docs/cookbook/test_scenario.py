@@ -1,8 +1,11 @@
 """What a test has to start with stands in a file: sandboxes with files, agents' replies, stubs, faults."""
 
+from pathlib import Path
+
 import pytest
 
-from caged import CagedServerError
+from caged import Caged, CagedServerError
+from caged.emulator import AccountView
 
 SCENARIO = """
 [[sandboxes]]
@@ -24,7 +27,7 @@ times = 3
 """
 
 
-def test_it_begins_with_a_scenario(caged, caged_emulator, tmp_path):
+def test_it_begins_with_a_scenario(caged: Caged, caged_emulator: AccountView, tmp_path: Path) -> None:
     (tmp_path / "web.toml").write_text(SCENARIO)
     web = caged_emulator.load_scenario(tmp_path / "web.toml").sandboxes["web"]
     assert caged.sandboxes.exec(web, 'cat app.py; claude -p "Look"').output == "print('hello')\nI have looked at it.\n"

@@ -2,10 +2,13 @@
 
 import pytest
 
-from caged import CagedError
+from caged import BoundSandbox, Caged, CagedError
+from caged.emulator import AccountView
 
 
-def test_a_failed_snapshot_is_an_error_to_whoever_waits(caged, caged_emulator, caged_sandbox):
+def test_a_failed_snapshot_is_an_error_to_whoever_waits(
+    caged: Caged, caged_emulator: AccountView, caged_sandbox: BoundSandbox
+) -> None:
     with caged_emulator.faults.add("snapshots.create", outcome="failed", times=1):
         snapshot = caged.snapshots.create(caged_sandbox.id, name="before")
         with pytest.raises(CagedError, match="failed"):

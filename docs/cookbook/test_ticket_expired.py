@@ -4,8 +4,13 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from caged import BoundSandbox, Caged
+from caged.emulator import AccountView
 
-def test_a_ticket_that_lay_around_is_refused(caged, caged_emulator, caged_sandbox):
+
+def test_a_ticket_that_lay_around_is_refused(
+    caged: Caged, caged_emulator: AccountView, caged_sandbox: BoundSandbox
+) -> None:
     socket = caged_emulator.base_url.replace("http", "ws", 1) + f"/v1/sandboxes/{caged_sandbox.id}/terminal"
     caged_emulator.clock.freeze()
     early, late = caged.socket_ticket(), caged.socket_ticket()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_alone(caged, caged_emulator, number):
 """
 
 
-def test_one_emulator_is_enough(tmp_path):
+def test_one_emulator_is_enough(tmp_path: Path) -> None:
     (tmp_path / "test_alone.py").write_text(SUITE)
     pytest_command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--caged-shared"]
     done = subprocess.run(pytest_command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

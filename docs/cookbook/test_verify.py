@@ -6,7 +6,7 @@ from caged.emulator.verify import verify
 CHECKS = ["exec.*", "files.read*"]
 
 
-def test_verify_reports_broken_operation():
+def test_verify_reports_broken_operation() -> None:
     with Emulator() as emulator:
         assert verify(emulator.base_url, emulator.api_key, only=CHECKS).different == []
         emulator.faults.add("files.read", status=418)

@@ -20,7 +20,10 @@ import caged.emulator
 MISSPELT = Path(__file__).with_name("misspelt.py")
 KEYWORD, NAMES = "misspelt_keyword.py", "public_names.py"
 #: Programs of the documentation, which have no errors.
-PROGRAMS = sorted((Path(__file__).parents[2] / "docs/examples/agent_service").glob("*service.py"))
+DOCS = Path(__file__).parents[2] / "docs"
+SERVICES = sorted((DOCS / "examples/agent_service").glob("*service.py"))
+RECIPES = sorted((DOCS / "cookbook").glob("*.py"))
+PROGRAMS = [*SERVICES, *RECIPES]
 PACKAGES = {"caged": caged, "caged.emulator": caged.emulator}
 SECONDS = 300
 
@@ -104,11 +107,9 @@ def test_misspelt_names_and_values_are_errors_and_others_are_not(errors: Errors)
 
 
 def test_programs_of_the_documentation_have_no_errors(errors: Errors) -> None:
-    assert {program.name: errors[program.name] for program in PROGRAMS} == {
-        "async_service.py": {},
-        "service.py": {},
-        "test_service.py": {},
-    }
+    assert [program.name for program in SERVICES] == ["async_service.py", "service.py", "test_service.py"]
+    assert len(RECIPES) >= 40
+    assert {program.name: errors[program.name] for program in PROGRAMS if errors[program.name]} == {}
 
 
 def test_public_names_are_those_that_a_checker_sees(errors: Errors) -> None:

@@ -25,19 +25,20 @@ def port_of(process):
 
 
 #: With a network of its own: the port has to be one that has a preview.
-@pytest.mark.parametrize("place", ["namespace-sync", "bwrap-async"])
+@pytest.mark.parametrize("place", ["namespace-sync", "bwrap-async", "busybox-sync"])
 def test_wait_for_port_returns_the_preview_url(places, place):
     level, _, kind = place.partition("-")
-    with new_sandbox(places.served(place), network_mode="none") as sandbox_id:
+    server = "httpd -f -p 127.0.0.1:8000" if level == "busybox" else f"python3 -c '{SERVER}' 8000"
+    with new_sandbox(places.served(place), level == "busybox", network_mode="none") as sandbox_id:
         box = places.bind(place, sandbox_id, kind)
-        process = box.start(f"while [ ! -e go ]; do sleep 0.02; done; exec python3 -c '{SERVER}' 8000")
+        process = box.start(f"while [ ! -e go ]; do sleep 0.02; done; exec {server}")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(box.wait_for_port, 8000, 60, process=process)
             assert not waiting.done()
-            box.run("touch go")
+            box.run("echo started >go")
             url = waiting.result(60)
 
-        assert "go" in httpx.get(f"{url}/").text, level
+        assert httpx.get(f"{url}/go").text == "started\n"
         assert box.wait_for_port(8000) == url
 
 
