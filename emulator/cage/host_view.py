@@ -169,11 +169,15 @@ def _is_seen_directory(path: str, hidden: Collection[str]) -> bool:
 
 def _hidden_entries() -> Iterator[str]:
     for directory in sorted(ALLOWED):
+        names, patterns = _allowed(directory)
+        is_seen = is_listed(directory)
         for entry in disk.entries(f"/{directory}"):
             path = f"{directory}/{entry.name}"
             if path in ALLOWED and not entry.is_dir(follow_symlinks=False):
                 continue  # a link, such as /var/lock
-            if not is_listed(path):
+            # As `is_listed` has it, which looks at the directory again for each of thousands of entries.
+            is_allowed = entry.name in names or patterns.match(entry.name) is not None
+            if not (is_seen and is_allowed) or path in REFUSED:
                 yield path
             elif directory == "etc":
                 yield from _private(entry, path)
