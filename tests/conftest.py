@@ -111,6 +111,10 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("randomly"):
+        # The seed of `random` before each phase of each test costs a second of the suite. Tests that need numbers which
+        # can be repeated have a generator of their own. The order stays random.
+        config.option.randomly_reset_seed = False
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         sharing = fork_server.share()
         sharing.__enter__()
