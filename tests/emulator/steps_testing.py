@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from emulator_testing import Api, eventually
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from sockets import Term, streamed
 
 from caged.emulator.control.step import Step
@@ -19,15 +19,14 @@ SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "trace-schema.json"
 
 @cache
 def validator() -> Draft202012Validator:
-    """Of a line of a trace."""
-    return Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    """Return the validator of a step of a trace."""
+    return Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))["oneOf"][1])
 
 
 def check(step: Step) -> Step:
     """Assert that a step is one that the schema describes."""
     line = json.loads(json.dumps({"type": "step", **vars(step)}))
-    step_schema = validator().schema["oneOf"][1]
-    error = next(Draft202012Validator(step_schema).iter_errors(line), None)
+    error = next(validator().iter_errors(line), None)
     assert error is None, f"{error}\n{line}"
     return step
 

@@ -6,7 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import trace_runs
 from trace_runs import CACHED, Run, ancestors, matching, only
@@ -317,7 +317,7 @@ def test_trace_of_a_test_that_stops_the_emulator_has_its_calls(steps: Run) -> No
 
 
 def test_each_line_of_each_file_is_what_the_format_describes(steps: Run) -> None:
-    validator = jsonschema.Draft202012Validator(schema())
+    validator = jsonschema_rs.Draft202012Validator(schema())
     for path in sorted((steps.directory / CACHED).glob("*.jsonl")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             errors = [error.message[:300] for error in validator.iter_errors(json.loads(line))]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from typing import Any, Optional
+from urllib.parse import quote
 
 import contract_answers
 import httpx
-from jsonschema import Draft202012Validator
-from schema_predicates import Predicate, SchemaCompiler
+from jsonschema_rs import Draft202012Validator, Registry, ValidationError
 
 from caged.emulator.wire.all_operations import all_operations
 from caged.emulator.wire.openapi import document
+
+_DOCUMENT = "urn:openapi"
 
 
 @functools.cache
@@ -41,27 +43,26 @@ def operation_of(method: str, path: str) -> Optional[dict[str, Any]]:
 
 
 @functools.cache
-def _compiler() -> SchemaCompiler:
-    return SchemaCompiler(described()["components"])
-
-
-def _schema(operation_id: str, status: int, media: str) -> dict[str, Any]:
-    operation = next(found for _, _, found in _routes() if found["operationId"] == operation_id)
-    schema: dict[str, Any] = operation["responses"][str(status)]["content"][media].get("schema", {})
-    return schema
+def _registry() -> Registry:
+    """The document, parsed once for the validators of all answers, which refer to it."""
+    return Registry([(_DOCUMENT, described())])
 
 
 @functools.cache
-def _predicate(operation_id: str, status: int, media: str) -> Predicate:
-    return _compiler().compile(_schema(operation_id, status, media))
+def _validator(operation_id: str, status: int, media: str) -> Draft202012Validator:
+    method, path = next(
+        (method, path)
+        for path, methods in described()["paths"].items()
+        for method, operation in methods.items()
+        if operation["operationId"] == operation_id
+    )
+    keys = ("paths", path, method, "responses", str(status), "content", media, "schema")
+    pointer = "/".join(key.replace("~", "~0").replace("/", "~1") for key in keys)
+    return Draft202012Validator({"$ref": f"{_DOCUMENT}#/{quote(pointer)}"}, registry=_registry())
 
 
-def _check_body(operation_id: str, status: int, media: str, body: Any) -> None:
-    if _predicate(operation_id, status, media)(body):
-        return
-    schema = {**_schema(operation_id, status, media), "components": described()["components"]}
-    fault = next(Draft202012Validator(schema).iter_errors(body), None)
-    assert fault is None, f"{operation_id} answered {status} with {fault.json_path}: {fault.message}"
+def _json_path(error: ValidationError) -> str:
+    return ".".join(["$", *map(str, error.instance_path)])
 
 
 def check(response: httpx.Response) -> None:
@@ -86,8 +87,8 @@ def check(response: httpx.Response) -> None:
     if not response.is_stream_consumed or response.request.method == "HEAD":
         return
     if media.endswith("json"):
-        body = response.json()
-        _check_body(name, response.status_code, media, body)
+        fault = next(_validator(name, response.status_code, media).iter_errors(response.json()), None)
+        assert fault is None, f"{name} answered {response.status_code} with {_json_path(fault)}: {fault.message}"
         if path.startswith("/v1/"):
             contract_answers.check(name, response)
     elif not answer.get("content"):
