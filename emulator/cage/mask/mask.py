@@ -75,7 +75,7 @@ class Mask:
             # The first mask is made without it. If something is added while the emulator runs, which is rare, it is
             # made anew even where the change does not matter.
             entries = self._look() if self._current is not None else None
-            if entries is None or entries != self._entries:
+            if self._current is None or entries != self._entries:
                 self._current = self._find_or_make()  # an earlier one stays: sandboxes have mounted it
             self._entries = entries
             self._times = {path: time for path, time in times.items() if not self._hides_all(path)}
