@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional
 
 import httpx
 
+_UNREAD: Any = object()
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -404,12 +405,15 @@ def _object_fault(value: Any, name: str, where: str, seen: Optional[set[tuple[st
     return None
 
 
-def check(operation: str, response: httpx.Response, seen: Optional[set[tuple[str, bool]]] = None) -> None:
+def check(
+    operation: str, response: httpx.Response, seen: Optional[set[tuple[str, bool]]] = None, body: Any = _UNREAD
+) -> None:
     """Fail when a JSON answer of an operation differs from the contract.
 
     Args:
         operation: Name of the operation; those of `UNDESCRIBED` are not looked at.
         seen: As of `fault`.
+        body: The answer's JSON, where it has been decoded already.
     """
     if "json" not in response.headers.get("content-type", ""):
         return
@@ -417,5 +421,5 @@ def check(operation: str, response: httpx.Response, seen: Optional[set[tuple[str
     if response.status_code >= 400:
         kind = "DeviceProblem" if operation == "auth.device_token" else "Problem"
     if kind is not None:
-        found = fault(response.json(), kind, seen=seen)
+        found = fault(response.json() if body is _UNREAD else body, kind, seen=seen)
         assert found is None, f"{operation} answered {response.status_code}, and {found}"
