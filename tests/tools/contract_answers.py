@@ -10,6 +10,7 @@ A value is one of the words in `_SCALARS`, the name of an object (`Sandbox`), a 
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Callable, Optional
 
@@ -346,6 +347,7 @@ UNDESCRIBED = {
 }
 
 
+@functools.cache
 def _parted(kind: str) -> tuple[str, str]:
     """Return the kind without its suffix, and the suffix: `?`, `null` or nothing."""
     if kind.endswith("?"):
@@ -366,6 +368,8 @@ def fault(value: Any, kind: str, where: str = "$", seen: Optional[set[tuple[str,
     Args:
         seen: Receives (`Object.key`, whether it had a value) for every optional key.
     """
+    if kind in _SCALARS:  # most are
+        return None if _SCALARS[kind](value) else f"{where} is {value!r}, not of type {kind}"
     if kind.startswith("["):
         if not isinstance(value, list):
             return f"{where} is {value!r}, not an array"
@@ -378,8 +382,6 @@ def fault(value: Any, kind: str, where: str = "$", seen: Optional[set[tuple[str,
         return next(filter(None, found), None)
     if kind in OBJECTS:
         return _object_fault(value, kind, where, seen)
-    if kind in _SCALARS:
-        return None if _SCALARS[kind](value) else f"{where} is {value!r}, not of type {kind}"
     return None if value in kind.split("|") else f"{where} is {value!r}, not one of {kind}"
 
 
