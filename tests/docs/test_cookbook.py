@@ -105,7 +105,8 @@ def test_a_recipe_of_another_language_passes(tmp_path: Path, name: str, command:
         version = run(["node", "--version"], tmp_path).stdout.strip()
         if int(version.lstrip("v").partition(".")[0]) < 18:
             pytest.skip(f"{name} needs fetch and node:test, which node {version} has not")
-    done = run(["caged-emulator", "exec", "--", *command, str(FOLDER / name)], tmp_path)
+    script = Path(sys.executable).with_name("caged-emulator")
+    done = run([sys.executable, str(script), "exec", "--", *command, str(FOLDER / name)], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     if needed == "node":
         assert "pass 1" in done.stdout

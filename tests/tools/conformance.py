@@ -23,23 +23,30 @@ def described() -> dict[str, Any]:
 
 
 @functools.cache
-def _routes() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
+def _routes() -> list[tuple[str, str, dict[str, Any]]]:
     """(method, path, description) of every operation, those with the fewest parameters first."""
     found = [
         (method.upper(), path, operation)
         for path, methods in described()["paths"].items()
         for method, operation in methods.items()
     ]
+    return sorted(found, key=lambda route: route[1].count("{"))
+
+
+@functools.cache
+def _routes_of(method: str, segments: int) -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+    """(path, description) of the operations with so many segments in their path: a few of them all."""
     return [
-        (method, re.compile(re.sub(r"{\w+}", "[^/]+", path) + r"\Z"), operation)
-        for method, path, operation in sorted(found, key=lambda route: route[1].count("{"))
+        (re.compile(re.sub(r"{\w+}", "[^/]+", path) + r"\Z"), operation)
+        for name, path, operation in _routes()
+        if name == method and path.count("/") == segments
     ]
 
 
 def operation_of(method: str, path: str) -> Optional[dict[str, Any]]:
     """Return the description of the operation at a raw path, None if there is none."""
-    method = "GET" if method == "HEAD" else method
-    return next((found for name, shape, found in _routes() if name == method and shape.match(path)), None)
+    routes = _routes_of("GET" if method == "HEAD" else method, path.count("/"))
+    return next((found for shape, found in routes if shape.match(path)), None)
 
 
 @functools.cache
@@ -90,6 +97,6 @@ def check(response: httpx.Response) -> None:
         fault = next(_validator(name, response.status_code, media).iter_errors(response.json()), None)
         assert fault is None, f"{name} answered {response.status_code} with {_json_path(fault)}: {fault.message}"
         if path.startswith("/v1/"):
-            contract_answers.check(name, response)
+            contract_answers.check(name, response, body=body)
     elif not answer.get("content"):
         assert response.content == b"", f"{name} answered {response.status_code} with a body"

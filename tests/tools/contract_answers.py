@@ -10,11 +10,13 @@ A value is one of the words in `_SCALARS`, the name of an object (`Sandbox`), a 
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Callable, Optional
 
 import httpx
 
+_UNREAD: Any = object()
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -345,6 +347,7 @@ UNDESCRIBED = {
 }
 
 
+@functools.cache
 def _parted(kind: str) -> tuple[str, str]:
     """Return the kind without its suffix, and the suffix: `?`, `null` or nothing."""
     if kind.endswith("?"):
@@ -365,6 +368,8 @@ def fault(value: Any, kind: str, where: str = "$", seen: Optional[set[tuple[str,
     Args:
         seen: Receives (`Object.key`, whether it had a value) for every optional key.
     """
+    if kind in _SCALARS:  # most are
+        return None if _SCALARS[kind](value) else f"{where} is {value!r}, not of type {kind}"
     if kind.startswith("["):
         if not isinstance(value, list):
             return f"{where} is {value!r}, not an array"
@@ -377,8 +382,6 @@ def fault(value: Any, kind: str, where: str = "$", seen: Optional[set[tuple[str,
         return next(filter(None, found), None)
     if kind in OBJECTS:
         return _object_fault(value, kind, where, seen)
-    if kind in _SCALARS:
-        return None if _SCALARS[kind](value) else f"{where} is {value!r}, not of type {kind}"
     return None if value in kind.split("|") else f"{where} is {value!r}, not one of {kind}"
 
 
@@ -404,12 +407,15 @@ def _object_fault(value: Any, name: str, where: str, seen: Optional[set[tuple[st
     return None
 
 
-def check(operation: str, response: httpx.Response, seen: Optional[set[tuple[str, bool]]] = None) -> None:
+def check(
+    operation: str, response: httpx.Response, seen: Optional[set[tuple[str, bool]]] = None, body: Any = _UNREAD
+) -> None:
     """Fail when a JSON answer of an operation differs from the contract.
 
     Args:
         operation: Name of the operation; those of `UNDESCRIBED` are not looked at.
         seen: As of `fault`.
+        body: The answer's JSON, where it has been decoded already.
     """
     if "json" not in response.headers.get("content-type", ""):
         return
@@ -417,5 +423,5 @@ def check(operation: str, response: httpx.Response, seen: Optional[set[tuple[str
     if response.status_code >= 400:
         kind = "DeviceProblem" if operation == "auth.device_token" else "Problem"
     if kind is not None:
-        found = fault(response.json(), kind, seen=seen)
+        found = fault(response.json() if body is _UNREAD else body, kind, seen=seen)
         assert found is None, f"{operation} answered {response.status_code}, and {found}"
