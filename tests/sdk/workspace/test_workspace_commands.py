@@ -120,6 +120,10 @@ SHELL_CHANGES_OF_BASH = {
     '"s/^trap -- \'//; s/\' EXIT$//")" EXIT; echo a; exit 3': (3, "a\n"),
     "exec {file}>file; (( file < 60 )); echo a; exit 3": (3, "a\n"),
     "coproc cat; echo a; kill $COPROC_PID; exit 3": (3, "a\n"),
+    "exec 2>/dev/null; set -o posix; . /nonexistent; echo a": (1, ""),
+    "exec 97>&1; echo a >&97; exit 3": (3, "a\n"),
+    "exec 97>&2; echo a; exit 3": (3, "a\n"),
+    'for i in {10..100}; do eval "exec $i>&1"; done; exec >/dev/null; exit 3': (3, ""),
 }
 
 
