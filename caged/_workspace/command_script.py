@@ -240,8 +240,10 @@ def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional
     return (
         f"\\command exec{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\n"
         f"\\command trap '{trap}' EXIT\n\\command export {MARK}={name};{_enter(spec, result)}"
-        # In POSIX mode, `command eval` would keep errors of builtins inside it from ending the shell.
-        f'\\command echo {STARTED} {result};{RESTORE_OPTIONS}\\builtin eval "$1"\n'
+        # In POSIX mode, `command eval` would keep errors of builtins inside it from ending the shell. A function of the
+        # other name would run in its place, and the command not at all.
+        f"\\command unset -f builtin;\\command echo {STARTED} {result};"
+        f'{RESTORE_OPTIONS}\\builtin eval "$1"\n'
     )
 
 

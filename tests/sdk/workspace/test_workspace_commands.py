@@ -358,7 +358,7 @@ def test_shell_options_of_the_sandbox_are_for_commands_and_not_for_helpers(place
             box.run("sleep 1000", timeout=0.3)
 
 
-_BUILTINS = ("cd", "echo", "eval", "exec", "export", "read", "set", "shift", "trap", "unset")
+_BUILTINS = ("builtin", "cd", "echo", "eval", "exec", "export", "read", "set", "shift", "trap", "unset")
 STARTUP_FILES = {
     "limit": "ulimit -n 64",
     "limit-posix": "ulimit -n 64; set -o posix",
