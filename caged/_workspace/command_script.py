@@ -231,14 +231,19 @@ def _in_shell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optional
     # are off for the lines that are read later, so that their keywords are keywords.
     reset = "{ \\command trap - DEBUG ERR CHLD;\\command set +exmu;\\command shopt -u expand_aliases;} >/dev/null 2>&1"
     # A child that a signal ends early still has the trap: between its fork and the reset of its traps. Where the output
-    # goes to a process, as after `exec > >(tee log)`, that process ends after this one.
-    is_complete = "[[ $BASHPID = $$ && ! -p /dev/fd/1 && ! -p /dev/fd/2 ]]"
+    # goes to a process, as after `exec > >(tee log)`, that process ends after this one. Where the command has made all
+    # descriptors copies of its output, the result would be part of it.
+    is_complete = "[[ $BASHPID = $$ && ! -p /dev/fd/1 && ! -p /dev/fd/2 && ! "
+    is_complete += f"/dev/fd/{_RESULT} -ef {path}.1 && ! /dev/fd/{_RESULT} -ef {path}.2 ]]"
     printed = streams(name, result, _STANDARD_PROGRAM)
     trap = f"{reset}\n{is_complete}&&{{ {printed}}} >/dev/null 2>&1"
     return (
         f"\\command exec{program} {stdin.redirection} >>{path}.1 2>>{path}.2 9>&2||exit 1\n"
         f"\\command trap '{trap}' EXIT\n\\command export {MARK}={name};{_enter(spec, result)}"
-        f'\\command echo {STARTED} {result};{RESTORE_OPTIONS}\\command eval "$1"\n'
+        # In POSIX mode, `command eval` would keep errors of builtins inside it from ending the shell. A function of the
+        # other name would run in its place, and the command not at all.
+        f"\\command unset -f builtin;\\command echo {STARTED} {result};"
+        f'{RESTORE_OPTIONS}\\builtin eval "$1"\n'
     )
 
 

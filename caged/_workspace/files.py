@@ -22,6 +22,7 @@ from .directory_listing import list_
 from .file_stat import EMIT, FileStat, parse
 from .path_scripts import (
     CHECK_MOUNTS,
+    CHECK_OUTSIDE,
     CHECK_REPLACED,
     CHECK_WRITABLE,
     FOLLOW,
@@ -100,7 +101,7 @@ def read_text(binding: Binding, path: Any, encoding: Any) -> CallPlan[str]:
     name = arguments.text("encoding", encoding)
     try:
         codecs.lookup(name)
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: a NUL character
         raise CagedError(f"encoding {name!r} is unknown; 'utf-8' is the default") from None
     content = yield from read_bytes(binding, path)
     try:
@@ -132,7 +133,9 @@ def _write_short(binding: Binding, path: str, content: bytes, name: str) -> Call
     # In base64's other alphabet no text is a path; an emulator without isolation rewrites paths in commands.
     encoded = base64.urlsafe_b64encode(content).decode()
     body = f"{variables(p=path)}{FOLLOW}{CHECK_WRITABLE}{MAKE_PARENTS}t=${{d%/}}/.caged-{name}\n"
-    body += f'printf %s {encoded}|tr -- -_ +/|base64 -d >"$t"||{{ rm -f -- "$t";exit 1;}}\n{REPLACE}'
+    # A shell knows only how the last program of a pipe ended; where another is missing or killed, the file is shorter.
+    body += f'printf %s {encoded}|tr -- -_ +/|base64 -d >"$t"||{{ rm -f -- "$t";exit 1;}}\n[ "$(wc -c <"$t")" -eq '
+    body += f"{len(content)} ]||{{ rm -f -- \"$t\";refuse 'its content has not arrived whole';}}\n{REPLACE}"
     yield from work_on(binding, "cannot write", path, body)
 
 
@@ -215,9 +218,9 @@ def mkdir(binding: Binding, path: Any, parents: Any, exist_ok: Any) -> CallPlan[
         body += '[ -d "$p" ]&&exit 0\n'
     if arguments.boolean("parents", parents):
         body += MAKE_PARENTS
-    body += '{ [ -e "$p" ]||[ -L "$p" ];}&&refuse \'File exists\'\nmkdir -- "$p"\n'
-    if exist_ok:
-        body += '[ -d "$p" ]\n'
+    refuse = '{ [ -e "$p" ]||[ -L "$p" ];}&&refuse \'File exists\'\n'
+    # Another call may make it meanwhile.
+    body += f'mkdir -- "$p"||[ -d "$p" ]||{{ {refuse}exit 1;}}\n' if exist_ok else f'{refuse}mkdir -- "$p"\n'
     yield from work_on(binding, "cannot make the directory", checked, body)
 
 
@@ -263,7 +266,9 @@ def move(binding: Binding, source: Any, target: Any) -> CallPlan[None]:
     old = absolute(source, "source")
     new = yield from written_file(binding, "cannot move to", target, "target")
     name = new_name()
-    body = f"{variables(s=old, p=new)}{_require_entry(source, 's')}{_CHECK_TARGET}{MAKE_PARENTS}c=\n" + (
+    body = f"{variables(s=old, p=new)}{CHECK_OUTSIDE}{_require_entry(source, 's')}{_CHECK_TARGET}c=\n" + (
+        'if [ -d "$s" ]&&[ ! -L "$s" ];then r=$(readlink -f -- "$s"&&echo x)||exit 1;check_outside "${r%?x}" moved;fi\n'
+        f"c=3\n{MAKE_PARENTS}c=\n"
         f'{MOUNTS}{IS_SAME_MOUNT}if same_mount;then mv -f -- "$s" "$p";exit;fi\n'
         # `mv` removes the old file before it copies the new one.
         f'if [ -d "$s" ]&&[ ! -L "$s" ];then\n{CHECK_MOUNTS}fi\n'
@@ -279,15 +284,16 @@ def copy(binding: Binding, source: Any, target: Any) -> CallPlan[None]:
     old = absolute(source, "source")
     new = yield from written_file(binding, "cannot copy to", target, "target")
     name = new_name()
-    body = f"{variables(s=old, p=new)}{require_directory(source, 's')}" + (
+    body = f"{variables(s=old, p=new)}{CHECK_OUTSIDE}{require_directory(source, 's')}" + (
         "stat -L -c '' -- \"$s\" >/dev/null||exit 1\n"
         's=$(readlink -f -- "$s"&&echo x)||exit 1\n'
         "s=${s%?x}\n"
-        f"{_CHECK_TARGET}{FOLLOW}{MAKE_PARENTS}"
+        f"{_CHECK_TARGET}{FOLLOW}"
+        'c=;[ ! -d "$s" ]||check_outside "$s" copied\n'
+        f"c=3\n{MAKE_PARENTS}"
         f"t=${{d%/}}/.caged-{name}\n"
         "c=\n"
         'if [ -d "$s" ];then\n'
-        '  case "$(readlink -f -- "$d")/" in "${s%/}"/*) refuse \'it would be copied into itself\';; esac\n'
         '  mkdir -- "$t"&&cp -a -- "$s/." "$t/"\n'
         "else\n"
         "  [ -f \"$s\" ]||refuse 'it is a device, a named pipe or a socket'\n"

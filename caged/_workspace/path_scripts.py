@@ -117,6 +117,17 @@ d=${p%/*};d=${d:-/}
 [ -d "$d" ]||mkdir -p -- "$d"||{ [ -e "$d" ]||exit ${c:-1};refuse 'Not a directory';}
 """
 
+#: `check_outside DIRECTORY WHAT` fails where `$p` is below a directory, given without links. It comes before what makes
+#: the directories above `$p`.
+CHECK_OUTSIDE = """\
+check_outside() {
+  g=${p%/*}
+  while [ -n "$g" ]&&[ ! -e "$g" ];do g=${g%/*};done
+  g=$(readlink -f -- "${g:-/}"&&echo x)
+  case ${g%?x}/ in "${1%/}"/*) refuse "it would be $2 into itself";; esac
+}
+"""
+
 #: Where `$p` is a symbolic link, it becomes the file that the link leads to, whether it exists or not. (`readlink -f`
 #: of busybox cannot do it where it does not.) The x keeps line breaks at the end of a name.
 FOLLOW = """\

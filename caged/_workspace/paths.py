@@ -63,6 +63,7 @@ _NUMBERS = {
     # The SDK's own.
     "it is a device, a named pipe or a socket": errno.EINVAL,
     "it would be copied into itself": errno.EINVAL,
+    "it would be moved into itself": errno.EINVAL,
 }
 # Parts of messages that do not end with a reason.
 _NUMBERS_OF_PARTS = {
@@ -117,11 +118,13 @@ def absolute_file(path: Any, name: str = "path") -> str:
     """As `absolute_new`, for a file that is written.
 
     Raises:
-        CagedIsADirectoryError: The path ends with a slash, or is the root's.
+        CagedIsADirectoryError: The path ends with a slash, with ``.`` or with ``..``, or is the root's.
     """
     checked = absolute_new(path, name)
     if names_directory(path):
         raise CagedIsADirectoryError(f"{name} {os.fspath(path)!r} ends with a slash, so it names a directory", checked)
+    if checked.rpartition("/")[2] in (".", ".."):
+        raise CagedIsADirectoryError(f"{name} {checked!r} names a directory", checked)
     return checked
 
 

@@ -69,8 +69,14 @@ def send(binding: Binding, piece: bytes, script: str, reported: str) -> CallPlan
     Raises:
         CagedPathError: The script failed.
     """
-    encoded = f"{SCRATCH}/{new_name()}.b"
-    yield from binding.interruptible(_send(binding, piece, script, reported, encoded), f"rm -f {encoded}")
+    name = new_name()
+    encoded = f"{SCRATCH}/{name}.b"
+    try:
+        yield from binding.interruptible(_send(binding, piece, script, reported, encoded), f"rm -f {encoded}")
+    except BaseException:
+        # Where the request was interrupted, its file may come after it was removed.
+        binding.finished.append(name)
+        raise
 
 
 def _send(binding: Binding, piece: bytes, script: str, reported: str, encoded: str) -> CallPlan[None]:

@@ -110,7 +110,8 @@ def start_script(
         f'$caged_setsid {SHELL} {path}.s $caged_helper "$1" </dev/null >/dev/null 2>&1;:)',
         "exec 2>&1",
         f"rm -f {path}.f {path}.c {path}.0 {path}.s",
-        f'read -r line <{path}.p||exit 1;echo "$line"',
+        f"read -r line <{path}.p||{{ echo 'the process, or what watches it, was killed as it was started';exit 1;}}",
+        'echo "$line"',
         f"case $line in @started*) ;; *) head -c 2000 {path}.2|base64;rm -f {path}.*;; esac",
     ]
     return "\n".join(lines)

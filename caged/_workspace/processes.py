@@ -18,6 +18,7 @@ from .._errors import (
     CagedConnectionError,
     CagedError,
     CagedProcessLostError,
+    CagedSandboxError,
     CagedTimeoutError,
     printed_output,
     shortened_command,
@@ -110,7 +111,7 @@ def start(binding: Binding, command: Any, cwd: Any, env: Any, stdin: Any, user: 
     try:
         begun = binding.execute(title, script, _START_TIMEOUT)
         output = yield from binding.interruptible(begun, removal_of_processes(name))
-    except (CagedConnectionError, CagedServerError, CagedTimeoutError):
+    except (CagedConnectionError, CagedSandboxError, CagedServerError, CagedTimeoutError):
         # Whether it runs is not known, and no object for it is returned.
         yield from end_lost_start(binding, name)
         raise
@@ -177,7 +178,15 @@ def look(binding: Binding, record: ProcessRecord, seconds: float = 0.0) -> CallP
     """
     script = wait_script(record.name, _rounds(seconds))
     output = yield from binding.execute(f"look at process {record.pid}", script, _LOOK_TIMEOUT + seconds)
-    return _checked(binding, record, parsed_state(output.split()))
+    return _checked(binding, record, _state(binding, output))
+
+
+def _state(binding: Binding, printed: str) -> State:
+    """The state that a script has printed."""
+    try:
+        return parsed_state(printed.split())
+    except ValueError:
+        raise binding.failure(printed) from None
 
 
 def _rounds(seconds: float) -> int:
@@ -268,12 +277,13 @@ class OutputReader:
         title = f"read output of process {self._record.pid}"
         output = yield from self._binding.execute(title, script, _LOOK_TIMEOUT + seconds)
         line, _, rest = output.partition("\n")
+        state = _state(self._binding, line)
         pieces = []
         for number, encoded in enumerate(rest.split("@")):
             data = decode_base64(self._binding, encoded)[self._offsets[number] % BLOCK :]
             self._offsets[number] += len(data)
             pieces.append(data)
-        return parsed_state(line.split()), pieces
+        return state, pieces
 
     def next_chunks(self, seconds: float = _LOOK) -> CallPlan[list[OutputChunk]]:
         """The next chunks; none when it ran and printed nothing for so many seconds, or when it has ended.

@@ -120,6 +120,10 @@ SHELL_CHANGES_OF_BASH = {
     '"s/^trap -- \'//; s/\' EXIT$//")" EXIT; echo a; exit 3': (3, "a\n"),
     "exec {file}>file; (( file < 60 )); echo a; exit 3": (3, "a\n"),
     "coproc cat; echo a; kill $COPROC_PID; exit 3": (3, "a\n"),
+    "exec 2>/dev/null; set -o posix; . /nonexistent; echo a": (1, ""),
+    "exec 97>&1; echo a >&97; exit 3": (3, "a\n"),
+    "exec 97>&2; echo a; exit 3": (3, "a\n"),
+    'for i in {10..100}; do eval "exec $i>&1"; done; exec >/dev/null; exit 3': (3, ""),
 }
 
 
@@ -354,7 +358,7 @@ def test_shell_options_of_the_sandbox_are_for_commands_and_not_for_helpers(place
             box.run("sleep 1000", timeout=0.3)
 
 
-_BUILTINS = ("cd", "echo", "eval", "exec", "export", "read", "set", "shift", "trap", "unset")
+_BUILTINS = ("builtin", "cd", "echo", "eval", "exec", "export", "read", "set", "shift", "trap", "unset")
 STARTUP_FILES = {
     "limit": "ulimit -n 64",
     "limit-posix": "ulimit -n 64; set -o posix",

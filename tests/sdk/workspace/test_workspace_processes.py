@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from leftovers import processes_with, unique_seconds, until
-from workspace_testing import on_shells, on_shells_and_clients, opened_places
+from workspace_testing import new_sandbox, on_shells, on_shells_and_clients, opened_places
 
 from caged import (
     Caged,
@@ -402,6 +402,28 @@ def test_process_whose_files_were_removed_is_lost(process_box):
 
     with pytest.raises(CagedProcessLostError):
         process.wait()
+
+
+def test_process_whose_exit_code_was_overwritten_is_an_error(own_box):
+    process = own_box.start("exit 3")
+    path = files_of(own_box, process)
+    until(lambda: own_box.run(f"[ -s {path}.x ]&&echo abc >{path}.x").ok)
+
+    for call in (process.poll, process.wait, process.output, lambda: list(process.stream())):
+        with pytest.raises(CagedSandboxError, match=r"exited .* abc"):
+            call()
+
+
+def test_process_that_is_killed_as_it_is_started_is_an_error(places):
+    with new_sandbox(places.served("namespace-sync"), env={"BASH_ENV": "/root/file"}) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        # `$0` of the shell that watches a process is the file of its script.
+        box.exec("echo 'case $0 in *.s) kill -9 0;; esac' >/root/file")
+
+        with pytest.raises(CagedSandboxError, match="was killed as it was started"):
+            box.start("echo a")
+        assert box.processes() == []
+        assert box.run(f"ls {SCRATCH}/*.l {SCRATCH}/*.s").stdout == ""
 
 
 @on_shells

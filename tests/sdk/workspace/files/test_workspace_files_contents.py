@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import pytest
 from cases import each
 from files_testing import names_of
-from workspace_testing import SMALL, on_shells
+from workspace_testing import SMALL, new_sandbox, on_shells
 
 import caged
 from caged import CagedError, CagedPathError
@@ -271,6 +271,20 @@ def test_local_file_is_read_beside_event_loop(client, process_box, cheap):
     asyncio.run(main())
 
     assert process_box.read_bytes(f"{cheap}/slow") == b"x"
+
+
+def test_content_that_arrives_in_part_is_an_error(places):
+    with new_sandbox(places.served("namespace-sync"), env={"BASH_ENV": "/root/file"}) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.write("f", "old content")
+        # As where the program is killed before its end.
+        box.exec("""echo 'tr() { command tr "$@" | head -c 4; }' >/root/file""")
+        with pytest.raises(CagedPathError, match="has not arrived whole"):
+            box.write("f", "new content")
+        box.exec("rm /root/file")
+
+        assert box.read_text("f") == "old content"
+        assert [entry.name for entry in box.list()] == ["f"]
 
 
 def test_shell_that_prints_before_a_script_does_not_matter(client):

@@ -50,6 +50,14 @@ def test_exists_follows_links(box, folder):
 
 
 @on_shells
+def test_root_lists_a_directory_whatever_its_mode_is(box, folder):
+    box.write(f"{folder}/d/f", "")
+    box.run(f"chmod 000 {folder}/d", check=True)
+
+    assert names_of(box.list(folder, recursive=True)) == ["d", "f"]
+
+
+@on_shells
 def test_list_is_sorted_and_recursive_on_demand(box, folder):
     for path in ("b", "a/b/c", "a/x", "a.b", ".h/z"):
         box.write(f"{folder}/{path}", "")

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 from files_testing import names_of
-from workspace_testing import on_shells
+from workspace_testing import new_sandbox, on_shells
 
 from caged import CagedIsADirectoryError, CagedNotADirectoryError, CagedPathError
 
@@ -17,6 +17,38 @@ def test_mkdir_makes_parents_and_accepts_existing_on_demand(box, folder):
     box.mkdir(f"{folder}/a/b", parents=True, exist_ok=True)
 
     assert box.stat(f"{folder}/a/b").is_dir
+
+
+def test_mkdir_accepts_a_directory_that_another_call_makes_meanwhile(places):
+    with new_sandbox(places.served("namespace-sync"), env={"BASH_ENV": "/root/file"}) as sandbox_id:
+        box = places.bind("namespace-sync", sandbox_id, "sync")
+        box.exec("""echo 'mkdir() { command mkdir "$@"; command mkdir -p /workspace/a/b; }' >/root/file""")
+        box.mkdir("a/b", parents=True, exist_ok=True)
+
+        assert box.stat("a/b").is_dir
+
+
+@on_shells
+def test_directory_is_not_copied_or_moved_into_itself(box, folder):
+    box.mkdir(f"{folder}/d\n/e", parents=True)
+    box.exec(f"cd {folder}; ln -s d*/e link")
+    for call in (box.copy, box.move):
+        for target in ("d\n/new", "d\n/e/new/f", "link/new/f"):
+            with pytest.raises(CagedPathError, match="into itself") as caught:
+                call(f"{folder}/d\n", f"{folder}/{target}")
+            assert caught.value.errno == errno.EINVAL
+
+    assert names_of(box.list(folder, recursive=True)) == ["d\n", "e", "link"]
+
+
+def test_path_that_ends_with_dots_is_that_of_a_directory(process_box, cheap):
+    process_box.write(f"{cheap}/f", "x")
+    for name in ("new/.", "new/..", ".", "f/.."):
+        for call in (process_box.write, lambda path, _: process_box.copy(f"{cheap}/f", path)):
+            with pytest.raises(CagedIsADirectoryError):
+                call(f"{cheap}/{name}", "x")
+
+    assert names_of(process_box.list(cheap)) == ["f"]
 
 
 @on_shells

@@ -8,6 +8,7 @@ import os
 
 import pytest
 from cases import each
+from leftovers import until
 from transfer_testing import failing, look, replace_program
 from workspace_testing import SMALL
 
@@ -92,6 +93,25 @@ def test_interrupted_upload_or_write_leaves_nothing(small_pieces, namespace_box,
         assert [entry.path[len(single) + 1 :] for entry in found] == ["d", "d/f", "link"]
     assert box.read_text(f"{single}/d/f") == "old"
     assert not [entry.name for entry in box.list(SCRATCH) if entry.name.endswith(".b")]
+
+
+def test_piece_that_arrives_after_the_interruption_is_removed_later(small_pieces, namespace_box, single, monkeypatch):
+    paths = []
+
+    def interrupted(_sandbox_id, path, _text):
+        paths.append(path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            namespace_box.write(f"{single}/f", bytes(SMALL + 1))
+    (path,) = paths
+    namespace_box.write(path, "late")
+    for _ in range(17):
+        namespace_box.run("true")
+
+    until(lambda: not namespace_box.exists(path))
 
 
 def test_interruption_of_a_closed_client_is_raised_as_it_is(small_pieces, places, namespace_box, single, tmp_path):
