@@ -381,17 +381,23 @@ class InitClient:
         on_reading: Callable[[], None],
     ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
+        readers: list[int] = []
         writers: list[int] = []
-        after = min(READ_AFTER * len(self._pending), READ_AFTER_LONGEST)
         try:
             for _ in range(pipes):
                 reader, writer = os.pipe()
+                readers.append(reader)
                 writers.append(writer)
-                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading, after))
-                self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
+        except OSError:
+            _close_all(readers)
+            raise
         finally:
             _close_all(writers)
+        after = min(READ_AFTER * len(self._pending), READ_AFTER_LONGEST)
+        for reader in readers:  # only now, while init starts the command
+            outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading, after))
+            self._outputs.add(outputs[-1])
 
     async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
         """Init's report of the end of a command, and whether it was killed because of its time limit."""
