@@ -49,9 +49,10 @@ def encode(message: Message, fds: Sequence[int] = ()) -> bytes:
 
 
 def send_some(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
-    """Call sendmsg once. Returns the number of bytes sent; the descriptors are sent with the first byte."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    return sock.sendmsg([data], ancillary)
+    """Send once. Returns the number of bytes sent; the descriptors are sent with the first byte."""
+    if not fds:
+        return sock.send(data)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
 
 
 def is_refused(error: OSError) -> bool:
