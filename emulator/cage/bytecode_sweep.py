@@ -55,6 +55,8 @@ class BytecodeSweep:
         self._layout = layout
         self._seen: dict[str, _Directory] = {}
         self._last = 0.0
+        #: Whether the last sweep has found /workspace to be a directory, and not a link.
+        self.has_workspace = False
 
     @property
     def is_quick(self) -> bool:
@@ -66,7 +68,8 @@ class BytecodeSweep:
         began = time.time()
         seen: dict[str, _Directory] = {}
         suspects: list[str] = []
-        for place, root in self._layout.roots().items():
+        roots = self._layout.roots()
+        for place, root in roots.items():
             todo = [(root, f"/{place}")]
             while todo and len(seen) < DIRECTORIES_MOST:
                 path, shown = todo.pop()
@@ -79,7 +82,7 @@ class BytecodeSweep:
                     suspects.append(shown)
         for directory in suspects:
             self._drop_in(directory)
-        self._seen, self._last = seen, began
+        self._seen, self._last, self.has_workspace = seen, began, roots["workspace"] in seen
 
     def _look(self, path: str, shown: str, now: float) -> Optional[_Directory]:
         """Return the content of a directory, read again if it has changed; None when it is not a directory."""

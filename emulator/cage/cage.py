@@ -165,12 +165,12 @@ class Cage:
         """Run a program in /workspace, with its arguments as they are. See `shell` for the options."""
         if not self.alive:
             raise SandboxGone("the sandbox's processes are gone")
-        if not self.layout.has_workspace():
+        await self._drop_stale_bytecode()
+        if not (self._bytecode.has_workspace or self.layout.has_workspace()):
             try:
                 self.layout.workspace.mkdir()
             except OSError as error:  # a file or a dead link replaces it, or the whole directory was removed
                 return not_started(f"/workspace is not a directory any more ({error.strerror})")
-        await self._drop_stale_bytecode()
         result = await self._init.run(
             list(argv), self._environment(env), self.layout.command_path("workspace"), limit, separate, seconds, watch
         )

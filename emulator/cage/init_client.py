@@ -343,7 +343,10 @@ class InitClient:
                 on_reading = (lambda: None) if watch is None else watch.on_reading
                 fields: dict[str, object] = {"argv": argv, "env": env, "cwd": cwd}
                 self._send_run(command, fields, outputs, limit, 2 if separate else 1, on_reading)
-                message, timed_out = await self._end_of(command, seconds)
+                if seconds is None:
+                    message, timed_out = await self._pending[command], False
+                else:
+                    message, timed_out = await self._end_within(command, seconds)
             except OSError as error:
                 _close_outputs(outputs)
                 return not_started(f"the emulator has no descriptor left ({error.strerror})")
@@ -381,23 +384,27 @@ class InitClient:
         on_reading: Callable[[], None],
     ) -> None:
         """Make the pipes and send the request. Raises OSError when there is no descriptor left."""
+        readers: list[int] = []
         writers: list[int] = []
-        after = min(READ_AFTER * len(self._pending), READ_AFTER_LONGEST)
         try:
             for _ in range(pipes):
                 reader, writer = os.pipe()
+                readers.append(reader)
                 writers.append(writer)
-                outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading, after))
-                self._outputs.add(outputs[-1])
             self._channel.send({"op": "run", "id": command, **fields}, writers)
+        except OSError:
+            _close_all(readers)
+            raise
         finally:
             _close_all(writers)
+        after = min(READ_AFTER * len(self._pending), READ_AFTER_LONGEST)
+        for reader in readers:  # only now, while init starts the command
+            outputs.append(OutputReader(reader, limit, self._outputs.discard, on_reading, after))
+            self._outputs.add(outputs[-1])
 
-    async def _end_of(self, command: int, seconds: Optional[float]) -> tuple[dict[str, Any], bool]:
+    async def _end_within(self, command: int, seconds: float) -> tuple[dict[str, Any], bool]:
         """Init's report of the end of a command, and whether it was killed because of its time limit."""
         pending = self._pending[command]
-        if seconds is None:
-            return await pending, False
         done, _ = await asyncio.wait({pending}, timeout=seconds)
         if done:
             return pending.result(), False

@@ -16,6 +16,8 @@ READ_AFTER = 0.003
 READ_AFTER_LONGEST = 0.03
 #: Times of one output that are kept, and how much later the next must be, in seconds.
 TIMES, TIMES_APART = 200, 0.01
+#: Bytes that are read at once.
+_MOST_AT_ONCE = 256 * 1024
 #: Bytes of one output that are kept, unless the caller says otherwise.
 OUTPUT_LIMIT = 16 * 1024 * 1024
 
@@ -62,7 +64,7 @@ class OutputReader:
         self._on_reading()
 
     def _readable(self) -> None:
-        self._read(1 << 18)
+        self._read(_MOST_AT_ONCE)
 
     def _read(self, most: int) -> int:
         """Read once. The number of bytes; 0 when none was there."""
@@ -89,13 +91,15 @@ class OutputReader:
 
     def finish(self) -> bytes:
         """Return what was written up to now; what is written later is read and dropped."""
-        self.drain()
-        if self._timer is not None and self._fd >= 0:
-            self._read(1 << 18)  # closes it when no process has it open any more
-            if self._fd >= 0:
-                self._timer.cancel()
-                self._timer = None
-                self._loop.add_reader(self._fd, self._readable)
+        if self._timer is None:
+            self.drain()
+        elif self._read(_MOST_AT_ONCE):  # most commands have printed nothing, and nothing has their pipe open any more
+            self.drain()
+            self._read(_MOST_AT_ONCE)  # closes it when no process has it open any more
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._loop.add_reader(self._fd, self._readable)
         self._keep = False
         output = b"".join(self._chunks)
         self._chunks.clear()

@@ -167,9 +167,10 @@ class Journal:
             entry.query = redact_credentials(entry.query)
         if redactor:
             entry.path, entry.query = _redact_url(entry.path, redactor), _redact_url(entry.query, redactor)
-        more = len(entry.warnings) - WARNINGS
-        warnings = entry.warnings[:WARNINGS] + ([f"… and {more} more warnings"] if more > 0 else [])
-        entry.warnings[:] = [_redact_text(text, WARNING_CHARACTERS, redactor) for text in warnings]
+        if entry.warnings:
+            more = len(entry.warnings) - WARNINGS
+            warnings = entry.warnings[:WARNINGS] + ([f"… and {more} more warnings"] if more > 0 else [])
+            entry.warnings[:] = [_redact_text(text, WARNING_CHARACTERS, redactor) for text in warnings]
         entry.path = cut(entry.path, URL_CHARACTERS)
         entry.query = cut(entry.query, URL_CHARACTERS)
         journal.weigh(entry)

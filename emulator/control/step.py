@@ -76,6 +76,8 @@ class within:
 
 def title_of(text: str) -> str:
     """The first line of a text, cut to a title. A carriage return is visible: a terminal would write over the line."""
+    if len(text) <= TITLE_CHARACTERS and "\n" not in text and "\r" not in text:
+        return text.strip()  # as most titles
     text = text.replace("\r\n", "\n").replace("\r", "\u240d").strip()
     line, has_more, _rest = text.partition("\n")
     return f"{line}…" if has_more and len(line) <= TITLE_CHARACTERS else truncate(line, TITLE_CHARACTERS)

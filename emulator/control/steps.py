@@ -103,6 +103,7 @@ class Steps:
         account: Optional[str] = None,
         sandbox: str = "",
         parent: Optional[str] = None,
+        at: str = "",
         is_assigned: bool = True,
         **detail: Any,
     ) -> Step:
@@ -115,6 +116,7 @@ class Steps:
             sandbox: Id of the sandbox in which it happens.
             parent: Id of the step that causes it; by default the current step, or else the command that was started
                 last in the sandbox and runs.
+            at: The account's time; by default it is looked up.
             is_assigned: Whether its account is known. Otherwise it is added by `assign`, or when it ends.
             detail: What is known of it, redacted.
         """
@@ -124,7 +126,7 @@ class Steps:
             kind=kind,
             title=title_of(title),
             account=account,
-            at=self._clock.timestamp(),
+            at=at or self._clock.timestamp(),
             wall=rfc3339(time.time()),
             start=self.now(),
             parent=self._parent(account, sandbox) if parent is None else parent,

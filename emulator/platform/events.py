@@ -243,7 +243,9 @@ class Events:
             process_id=redactor.text(report.process_id),
             meta={redactor.text(name): redactor.text(value) for name, value in islice(report.meta.items(), META_MOST)},
         )
-        limiter = self._limiters.setdefault(account_id, EventLimiter())
+        limiter = self._limiters.get(account_id)
+        if limiter is None:
+            limiter = self._limiters[account_id] = EventLimiter()
         counted.append(event, report.at, redactor.weight, limiter)
         if session is not None and sandbox is not None:
             sandbox.history.append(event, report.at, redactor.weight, limiter)

@@ -99,7 +99,8 @@ class _Noting:
         self._before: Optional[Scan] = None
 
     async def __aenter__(self) -> None:
-        self._before = await self._recording.scan(self._sandbox)
+        if self._recording.is_on(self._sandbox.account_id):
+            self._before = await self._recording.scan(self._sandbox)
 
     async def __aexit__(self, kind: object, *_: object) -> None:
         if kind is None and self._before is not None:

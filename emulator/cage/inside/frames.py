@@ -49,9 +49,10 @@ def encode(message: Message, fds: Sequence[int] = ()) -> bytes:
 
 
 def send_some(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> int:
-    """Call sendmsg once. Returns the number of bytes sent; the descriptors are sent with the first byte."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    return sock.sendmsg([data], ancillary)
+    """Send once. Returns the number of bytes sent; the descriptors are sent with the first byte."""
+    if not fds:
+        return sock.send(data)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
 
 
 def is_refused(error: OSError) -> bool:
@@ -134,6 +135,19 @@ class Receiver:
             ValueError: What arrived is not JSON, not an object, nested too deeply, or longer than the limit.
         """
         data, ancillary, _flags, _address = self._sock.recvmsg(1 << 16, self._space, _CLOEXEC)
+        if ancillary:
+            self._keep_descriptors(ancillary)
+        if not data:
+            raise EOFError
+        if not self._buffer and len(data) >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(data)
+            if length == len(data) - _HEADER.size <= self._limit:  # one whole message, as nearly always
+                message = _parse(data[_HEADER.size :])
+                return [(message, self._take(message))]
+        self._buffer += data
+        return list(self._complete())
+
+    def _keep_descriptors(self, ancillary: Sequence[tuple[int, int, bytes]]) -> None:
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")
@@ -142,10 +156,6 @@ class Receiver:
                     for fd in fds:
                         os.set_inheritable(fd, False)
                 self._fds.extend(fds)
-        if not data:
-            raise EOFError
-        self._buffer += data
-        return list(self._complete())
 
     def _complete(self) -> Any:
         while len(self._buffer) >= _HEADER.size:
@@ -157,11 +167,13 @@ class Receiver:
                 return
             message = _parse(bytes(self._buffer[_HEADER.size : end]))
             del self._buffer[:end]
-            yield message, self._take(message.get("fds", 0) if self._space else 0)
+            yield message, self._take(message)
 
-    def _take(self, count: int) -> list[int]:
-        """Take descriptors: fewer than were sent when this process could not have more."""
-        return [self._fds.popleft() for _ in range(min(count, len(self._fds)))]
+    def _take(self, message: Message) -> list[int]:
+        """Take the descriptors of a message: fewer than were sent when this process could not have more."""
+        if not self._fds:
+            return []
+        return [self._fds.popleft() for _ in range(min(message.get("fds", 0), len(self._fds)))]
 
     @property
     def pending(self) -> int:

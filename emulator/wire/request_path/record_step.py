@@ -24,6 +24,7 @@ def begin(exchange: Exchange) -> None:
         "request",
         record.method,
         account="",
+        at=record.at,
         is_assigned=False,
         sandbox=record.sandbox or (exchange.id_in_path if record.path.startswith(SANDBOX_PATHS) else ""),
         parent=found.span_id if found else "",
@@ -117,7 +118,7 @@ def _end(exchange: Exchange, outcome: StepStatus, **detail: Any) -> None:
         return
     if not step.revision:  # it has no account, and was not added before
         _show_path(exchange, step)
-    if "path" in detail:
+    if "path" in detail and detail["path"] != step.detail.get("path"):
         step.title = title_of(f"{record.method} {detail['path']}")
     step.controls = [record.fault] if record.fault else []
     exchange.platform.steps.finish(step, outcome, **detail)
