@@ -94,7 +94,8 @@ def check(response: httpx.Response) -> None:
     if not response.is_stream_consumed or response.request.method == "HEAD":
         return
     if media.endswith("json"):
-        fault = next(_validator(name, response.status_code, media).iter_errors(response.json()), None)
+        body = response.json()
+        fault = next(_validator(name, response.status_code, media).iter_errors(body), None)
         assert fault is None, f"{name} answered {response.status_code} with {_json_path(fault)}: {fault.message}"
         if path.startswith("/v1/"):
             contract_answers.check(name, response, body=body)
