@@ -99,4 +99,5 @@ class Listener:
         self._sock.close()
 
     async def wait_closed(self) -> None:
-        """Return at once. uvicorn awaits this method of asyncio's servers; the connections end on their own."""
+        """Return when `on_connection` has returned for each connection that was accepted."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)

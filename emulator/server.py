@@ -138,8 +138,7 @@ class _Uvicorn(uvicorn.Server):
         times a second, which every end of an emulator would take longer."""
         for server in self.servers:
             server.close()
-        for sock in sockets or ():
-            sock.close()
+            await server.wait_closed()
         state = self.server_state
         for connection in list(state.connections):
             connection.shutdown()
