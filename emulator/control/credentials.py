@@ -26,13 +26,15 @@ _CREDENTIAL = re.compile(
     rb'|(\\{1,7}"(?:' + b"|".join(_FIELDS) + rb')\\{1,7}"\s*:\s*\\{1,7}")[^"\\]*(?:\\{1,7}[^"\\][^"\\]*)*'
     rb"|(caged_(?:sk|ses|wst|adm)_)[A-Za-z0-9._-]+"
     rb"|(signature=)[A-Za-z0-9]+"
+    # Also Proxy-Authorization, as a header, in JSON and in a program's source.
+    rb"|((?:uthorization|UTHORIZATION)[\\\"'\s:,=]{1,40}(?:[Bb]asic|BASIC)[\\\s]{1,9})(?:[A-Za-z0-9+=_-]|\\?/)+"
     rb"|(/billing/(?:checkout|portal)/)[A-Za-z0-9_-]+",
     re.S,
 )
 #: Each match of the expression contains one of these; searching for them takes a fraction of its time.
 _HINTS = (
     *(name + end for name in (b"password", b"token", b"device_code", b"ticket") for end in (b'"', b"\\")),
-    *(b"caged_", b"signature=", b"_webhook_url", b"/billing/"),
+    *(b"caged_", b"signature=", b"_webhook_url", b"/billing/", b"uthorization", b"UTHORIZATION"),
 )
 _TEXT_HINTS = tuple(hint.decode() for hint in _HINTS)
 #: What a URL has in front of its host. Up to the last "@", because a password may contain one that is not escaped.
@@ -41,7 +43,7 @@ _USER_INFO = re.compile(rb"://([^\s/?#\"'\\<>`]+)@")
 
 def redact_credentials(text: Text) -> Text:
     """Replace passwords, API keys, tickets, tokens of sessions and devices, webhooks, and signatures, passwords and
-    tokens in URLs by ***."""
+    tokens in URLs by ***, and what headers of basic authentication hold."""
     if isinstance(text, str):
         if not ("://" in text and "@" in text):
             for hint in _TEXT_HINTS:  # any() with a generator takes three times as long
