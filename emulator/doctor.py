@@ -21,6 +21,7 @@ from .cage.toolchains import LANGUAGE, Toolchains
 from .cage.zygote import Zygote
 from .config import ConfigError
 from .platform.limits import PROCESSES, TEMPLATES
+from .platform.package_downloads import reason_not_kept_of
 from .run_directory import RunDirectory, base_directory
 
 
@@ -55,11 +56,13 @@ class TemplateReport:
         template: Its name.
         exact: Whether they have the version that the template names; None where it names none.
         programs: What they are.
+        downloads_not_kept: Why the cache keeps no packages that pip has downloaded; "" if it does.
     """
 
     template: str
     exact: Optional[bool]
     programs: str
+    downloads_not_kept: str
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def _report_level(result: ProbeResult) -> LevelReport:
 
 def _report_template(chains: Toolchains, template: str) -> TemplateReport:
     chain = chains.find(template)
-    return TemplateReport(template, chain.exact if template in LANGUAGE else None, chain.summary)
+    exact = chain.exact if template in LANGUAGE else None
+    return TemplateReport(template, exact, chain.summary, reason_not_kept_of(chain))
 
 
 def lines_of(report: Report) -> Iterator[str]:
@@ -172,6 +176,8 @@ def lines_of(report: Report) -> Iterator[str]:
     for template in report.templates:
         mark = {None: "     ", True: "exact", False: "other"}[template.exact]
         yield f"  {template.template:<11} {mark}  {template.programs}"
+        if template.downloads_not_kept:
+            yield f"  {'':<11}        downloads of packages are not kept: {template.downloads_not_kept}"
     yield f"  shell: {report.shell}, git: {report.git or 'none (repo= and git diff will not work)'}"
 
 

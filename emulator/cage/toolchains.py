@@ -29,7 +29,8 @@ LANGUAGE: dict[str, tuple[str, str]] = {
 _PYTHON_PROBE = (
     "import json, sys, importlib.util as u; print(json.dumps(["
     "getattr(sys, '_base_executable', None) or sys.executable, "
-    "'%d.%d.%d' % sys.version_info[:3], u.find_spec('pip') is not None, sys.base_prefix]))"
+    "'%d.%d.%d' % sys.version_info[:3], u.find_spec('pip') and getattr(__import__('pip'), '__version__', 'unknown'), "
+    "sys.base_prefix]))"
 )
 
 
@@ -43,6 +44,7 @@ class Toolchain:
         exact: Whether the version is the one that the template names.
         links: Host programs, by name.
         scripts: Shell scripts, by name.
+        pip: The version of pip; "" without one.
     """
 
     template: str
@@ -52,6 +54,7 @@ class Toolchain:
     scripts: dict[str, str] = field(default_factory=dict)
     #: Host directories that the programs need, and that the isolation must therefore not hide.
     needs: tuple[str, ...] = ()
+    pip: str = ""
 
 
 class Toolchains:
@@ -84,7 +87,7 @@ class Toolchains:
     # --- python
 
     def _python(self, template: str, version: str) -> Toolchain:
-        best: Optional[tuple[str, str, bool, str]] = None
+        best: Optional[tuple[str, str, str, str]] = None
         for candidate in self._python_candidates(version):
             found = _probe_python(candidate)
             if found is None:
@@ -95,17 +98,17 @@ class Toolchains:
             best = best or found
         if best is None:
             return Toolchain(template, f"no Python {version} and no python3 on this host", False)
-        program, actual, has_pip, prefix = best
+        program, actual, pip, prefix = best
         exact = actual.startswith(version + ".")
         summary = f"Python {actual} ({program})"
         if not exact:
             summary = f"no python{version} on this host; python3 is {summary}"
-        if not has_pip:
+        if not pip:
             summary += ", without pip"
         names = ["python", "python3", f"python{actual.rpartition('.')[0]}"]
         # The real program, not a version manager's shim, which needs the developer's home and environment.
-        pip = dict.fromkeys(("pip", "pip3"), 'exec python3 -m pip "$@"') if has_pip else {}
-        return Toolchain(template, summary, exact, dict.fromkeys(names, program), pip, (prefix,))
+        scripts = dict.fromkeys(("pip", "pip3"), 'exec python3 -m pip "$@"') if pip else {}
+        return Toolchain(template, summary, exact, dict.fromkeys(names, program), scripts, (prefix,), pip)
 
     def _python_candidates(self, version: str) -> list[str]:
         pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
@@ -166,14 +169,14 @@ class Toolchains:
         return Toolchain(template, summary, exact, links, {}, tuple(sorted(needs - {"/", "/usr"})))
 
 
-def _probe_python(program: str) -> Optional[tuple[str, str, bool, str]]:
-    """Return real interpreter, version, whether it has pip, and prefix; None when it does not start."""
+def _probe_python(program: str) -> Optional[tuple[str, str, str, str]]:
+    """Return real interpreter, version, version of pip ("" without one), and prefix; None when it does not start."""
     printed = _output([program, "-I", "-c", _PYTHON_PROBE])
     try:
-        executable, version, has_pip, prefix = json.loads(printed or "")
+        executable, version, pip, prefix = json.loads(printed or "")
     except ValueError:
         return None
-    return os.path.realpath(executable), version, has_pip, prefix
+    return os.path.realpath(executable), version, pip or "", prefix
 
 
 def _output(command: list[str]) -> Optional[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
@@ -37,9 +38,14 @@ def command() -> None:
 @_directory_option
 @json_option
 def ls(cache_dir: Optional[Path], as_json: bool) -> None:
-    """List the entries, the last used first."""
+    """List the entries, the last used first.
+
+    Standard error says of which templates no downloads of packages are kept.
+    """
     cache = _open(cache_dir)
     show(cache.list() if cache is not None else [], as_json, _COLUMNS)
+    for line in _downloads_not_kept():
+        click.echo(line, err=True)
 
 
 @command.command("clear")
@@ -74,6 +80,21 @@ def _open(given: Optional[Path]) -> Optional[Cache]:
         return Cache(directory, EmulatorConfig().cache_mb)
     except (CacheUnusable, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _downloads_not_kept() -> Iterator[str]:
+    """Yield a line for each reason why downloads of packages are not kept."""
+    from ..cage.toolchains import LANGUAGE, Toolchains
+    from ..platform.package_downloads import reason_not_kept_of
+
+    templates: dict[str, list[str]] = {}
+    chains = Toolchains()
+    for template, (language, _version) in LANGUAGE.items():
+        reason = reason_not_kept_of(chains.find(template)) if language == "python" else ""
+        if reason:
+            templates.setdefault(reason, []).append(template)
+    for reason, names in templates.items():
+        yield f"downloads of packages are not kept in {', '.join(names)}: {reason}"
 
 
 def _counted(count: int) -> str:

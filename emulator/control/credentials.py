@@ -31,9 +31,13 @@ _KEY = re.compile(rb"(caged_(?:sk|ses|wst|adm)_)[A-Za-z0-9._-]+")
 _SIGNATURE = re.compile(rb"(signature=)[A-Za-z0-9]+")
 #: Slower than the others. Where the name of a signature is the end of a key, what comes first decides.
 _PAGE_KEY_OR_SIGNATURE = re.compile(b"|".join((_PAGE.pattern, _KEY.pattern, _SIGNATURE.pattern)))
+#: Also Proxy-Authorization, as a header, in JSON and in a program's source.
+_BASIC = re.compile(
+    rb"((?:uthorization|UTHORIZATION)[\\\"'\s:,=]{1,40}(?:[Bb]asic|BASIC)[\\\s]{1,9})(?:[A-Za-z0-9+=_-]|\\?/)+"
+)
 #: Each match contains one of these, which are found in a fraction of the time. The name of each field has one.
 _FIELD_HINTS = (b"password", b"token", b"device_code", b"ticket", b"_webhook_url")
-_OTHER_HINTS = (b"/billing/", b"caged_", b"signature=")
+_OTHER_HINTS = (b"/billing/", b"caged_", b"signature=", b"uthorization", b"UTHORIZATION")
 _TEXT_FIELD_HINTS = tuple(hint.decode() for hint in _FIELD_HINTS)
 _TEXT_OTHER_HINTS = tuple(hint.decode() for hint in _OTHER_HINTS)
 #: What a URL has in front of its host. Up to the last "@", because a password may contain one that is not escaped.
@@ -42,13 +46,15 @@ _USER_INFO = re.compile(rb"://([^\s/?#\"'\\<>`]+)@")
 
 def redact_credentials(text: Text) -> Text:
     """Replace passwords, API keys, tickets, tokens of sessions and devices, webhooks, and signatures, passwords and
-    tokens in URLs by ***."""
+    tokens in URLs by ***, and what headers of basic authentication hold."""
     if isinstance(text, str):
         if not (("://" in text and "@" in text) or _has_hint(text)):
             return text
         return redact_credentials(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
     if b"://" in text and b"@" in text:
         text = _USER_INFO.sub(_redact_user_info, text)
+    if b"uthorization" in text or b"UTHORIZATION" in text:
+        text = _BASIC.sub(_redact_rest, text)
     if b'"' in text:
         for hint in _FIELD_HINTS:
             if hint in text:

@@ -7,7 +7,8 @@ Which module redacts what, and when:
 | `control/redaction.py`        | before the journal keeps a request | declared secrets of the account's sandboxes, in |
 |                               |                                    | every encoding                                  |
 | `control/credentials.py`      | wherever a module of this table    | API keys, passwords, tickets of the platform;   |
-|                               | redacts                            | users and passwords in URLs                     |
+|                               | redacts                            | users and passwords in URLs, and of headers of  |
+|                               |                                    | basic authentication                            |
 | `platform/redaction.py`       | before a text of one sandbox is    | declared secrets of that sandbox, tokens of its |
 |                               | kept: its log, commands, output    | account's fake repositories                     |
 | `platform/event_redaction.py` | before an event is kept            | the same in its data                            |

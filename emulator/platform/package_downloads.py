@@ -19,6 +19,7 @@ from typing import Any, Optional
 from ..cache.cache import MEBIBYTE, Cache
 from ..cache.entries import Key, UsedEntry
 from ..cage.paths import Layout
+from ..cage.toolchains import Toolchain
 from ..cage.tree_copy import copy_tree
 
 #: Where the installers keep downloads, below the home.
@@ -106,6 +107,11 @@ def reason_not_kept(version_output: bytes) -> Optional[str]:
         return None
     oldest = ".".join(map(str, OLDEST_PIP))
     return f"{version.group().decode()} is older than {oldest}, and would run code of a wheel that replaces its modules"
+
+
+def reason_not_kept_of(chain: Toolchain) -> str:
+    """Return why the downloads of the pip of a template cannot be kept; "" if they can be, and without pip."""
+    return (reason_not_kept(f"pip {chain.pip}".encode()) or "") if chain.pip else ""
 
 
 def _is_directory(path: Path) -> bool:

@@ -13,6 +13,7 @@ import click
 import pytest
 from cases import each
 from cli_testing import call, run
+from python_programs import other_version, python_with_pip
 
 from caged.emulator import EmulatorConfig
 from caged.emulator.cli import COMMANDS, main
@@ -45,6 +46,22 @@ def test_doctor_works_where_there_is_no_place_for_sandboxes_and_no_program(env, 
     done = run("doctor", env={**env, "PATH": "/nonexistent", "TMPDIR": str(tmp_path)})
     assert done.returncode == 0
     assert "no node" in done.stdout
+
+
+@pytest.mark.parametrize(("pip", "said"), [("24.3.1", "pip 24.3 is older than 25.0"), ("25.0", ""), ("", "")])
+def test_doctor_says_of_which_template_downloads_are_not_kept(env, tmp_path, pip, said):
+    done = run("doctor", "--json", env={**env, "PATH": python_with_pip(tmp_path, pip)})
+    version = other_version()
+    (found,) = (one for one in json.loads(done.stdout)["templates"] if version in one["programs"].split("(")[0])
+    assert found["exact"] is True
+    assert found["downloads_not_kept"].startswith(said)
+    assert bool(found["downloads_not_kept"]) == bool(said)
+
+
+def test_doctor_shows_that_downloads_are_not_kept(env, tmp_path):
+    done = run("doctor", env={**env, "PATH": python_with_pip(tmp_path, "24.3.1")})
+    shown = rf"Python {re.escape(other_version())}\.1 .*\n +downloads of packages are not kept: pip 24\.3 is older"
+    assert re.search(shown, done.stdout)
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

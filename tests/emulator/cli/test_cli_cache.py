@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cli_testing
 import pytest
+from python_programs import other_version, python_with_pip
 
 from caged.emulator.cache.cache import Cache
 from caged.emulator.cache.entries import Key
@@ -38,6 +40,17 @@ def test_entries_are_listed_and_cleared(cache):
     used.release()
     assert cli_testing.call("cache", "clear").stdout == "removed 1 entry\n"
     assert cli_testing.call("cache", "clear").stdout == "removed 0 entries\n"
+
+
+def test_list_says_where_downloads_of_an_old_pip_are_not_kept(cache, tmp_path, monkeypatch):
+    template = f"python-{other_version().replace('.', '')}"
+    monkeypatch.setenv("PATH", python_with_pip(tmp_path / "old", "24.3.1"))
+    said = cli_testing.call("cache", "ls").stderr
+    assert re.search(
+        rf"^downloads of packages are not kept in .*{template}.*: pip 24\.3 is older than 25\.0", said, re.M
+    )
+    monkeypatch.setenv("PATH", python_with_pip(tmp_path / "new", "25.0"))
+    assert template not in cli_testing.call("cache", "ls").stderr
 
 
 def test_cache_that_does_not_exist_is_not_made(tmp_path):
