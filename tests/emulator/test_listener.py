@@ -8,8 +8,8 @@ import socket
 from caged.emulator.listener import Listener
 
 
-def test_connection_that_was_accepted_before_the_end_is_handed_over_before_it_is_closed() -> None:
-    handed_over: list[socket.socket] = []
+def test_connection_that_was_accepted_before_the_end_is_passed_on_before_it_is_closed() -> None:
+    passed_on: list[socket.socket] = []
 
     async def accept_and_close() -> None:
         accepted, may_end = asyncio.Event(), asyncio.Event()
@@ -17,7 +17,7 @@ def test_connection_that_was_accepted_before_the_end_is_handed_over_before_it_is
         async def on_connection(connection: socket.socket) -> None:
             accepted.set()
             await may_end.wait()
-            handed_over.append(connection)
+            passed_on.append(connection)
 
         listening = socket.create_server(("127.0.0.1", 0))
         listener = Listener(listening, on_connection)
@@ -26,10 +26,10 @@ def test_connection_that_was_accepted_before_the_end_is_handed_over_before_it_is
             listener.close()
             asyncio.get_running_loop().call_later(0.05, may_end.set)
             await listener.wait_closed()
-            assert len(handed_over) == 1
+            assert len(passed_on) == 1
 
     try:
         asyncio.run(accept_and_close())
     finally:
-        for connection in handed_over:
+        for connection in passed_on:
             connection.close()
