@@ -332,8 +332,10 @@ def body(spec: CommandSpec, name: str, file: Optional[str], start: str, line: st
     if spec.user is not None:
         user = shlex.quote(spec.user)
         inner = (
-            f"id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};"
-            f"{RESTORE_OPTIONS}\\command exec su -s {SHELL} -c {quote(inner)} -- {user}"
+            f'id -u -- {user} >/dev/null 2>&1||{{ echo @user >&9;exit 1;}};\\command set -- "$1" {quote(inner)};'
+            # A sandbox that has one user, in a user namespace, cannot change it, not even to itself.
+            f'if [ "$(id -u -- {user})" = "$(id -u)" ];then {RESTORE_OPTIONS}\\command exec {SHELL} -c "$1";fi;'
+            f'{RESTORE_OPTIONS}\\command exec su -s {SHELL} -c "$1" -- {user}'
         )
     # Opened here: another user cannot read the file by its path.
     return mark + inner if file is None else f"\\command exec 8<{file}||exit 1;{mark}{inner}"

@@ -148,6 +148,16 @@ def test_unknown_user_is_an_error(box):
         box.run("id", user="-x")
 
 
+@pytest.mark.parametrize("place", ["bwrap-sync", "busybox-sync"], indirect=True)
+def test_command_of_the_user_whom_commands_have_anyway_needs_no_su(box):
+    result = box.run("id -un; echo $#; cat; echo $A; exit 4", user="root", stdin="in;", env={"A": "b'c"})
+
+    assert (result.stdout, result.stderr, result.exit_code) == ("root\n0\nin;b'c\n", "", 4)
+    assert box.run(f": {'a' * 100_000}; id -un", user="root").stdout == "root\n"
+    process = box.start("id -un; exit 5", user="root")
+    assert (process.wait(30), process.output().stdout) == (5, "root\n")
+
+
 def test_command_of_another_user(places):
     for place in ("namespace-sync", "busybox-sync"):
         box = places.box(place)
