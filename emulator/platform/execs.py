@@ -150,7 +150,8 @@ class _Run:
             truncated=truncated,
         )
         shown = redact_for(self._sandbox, self.command.shown, limits.LOGGED_COMMAND)
-        self._recorder.log(self._sandbox, f"$ {shown} ({outcome}{f', {stub}' if stub else ''})", "command")
+        line = f"$ {shown} ({outcome}{f', {stub}' if stub else ''})"
+        self._recorder.log(self._sandbox, line, "command", is_redacted=code is not None)
 
     def record_killed(self, outcome: str, reason: str = "") -> None:
         """Record that it did not come to its end, with what it had printed by then."""

@@ -14,7 +14,8 @@ async def parse(exchange: HttpExchange) -> None:
     """Parse the body of a platform's operation, which ignores what it does not know; the journal gets a warning."""
     journal = exchange.platform.journal
     body = parse_and_redact(exchange.raw_body, exchange.served, journal, exchange.account.id)
-    exchange.record.warnings += unknown_keys(body)
+    if body.model_extra:
+        exchange.record.warnings += unknown_keys(body)
     exchange.record.warnings += _ignored_parts(exchange)
     exchange.body = body
 
