@@ -70,20 +70,21 @@ class Mask:
             times = {path: _time(path) for path in host_view.ALLOWED}
             hidden, others = list(host_view.find_hidden_paths()), self._look()
             if self._current is None or (self._whiteouts(hidden), others) != self._entries:
-                self._current = self._find_or_make()  # an earlier one stays: sandboxes have mounted it
+                self._current = self._find_or_make(hidden)  # an earlier one stays: sandboxes have mounted it
                 self._entries = (self._whiteouts(hidden), others)
             self._times = {path: time for path, time in times.items() if not self._hides_all(path)}
         return self._current
 
-    def _find_or_make(self) -> str:
+    def _find_or_make(self, hidden: Sequence[str]) -> str:
         if self._user:
+            # The cache looks at the host before it has the mask made, which looks once more.
             self.complete = whole_copies.names()
             cached = cache.find_or_make(self._hide, tuple(replacements(own_user=True)), self.complete, self._make)
             self._is_cached = cached is not None
             if cached is not None:
                 self._renewed = time.monotonic()
                 return cached
-        return self._make(self._place)
+        return self._make(self._place, hidden)
 
     def _renew(self) -> None:
         """Keep the cache from removing the mask while an emulator runs that uses it."""
@@ -115,7 +116,7 @@ class Mask:
         except OSError:
             return False
 
-    def _make(self, place: Path) -> str:
+    def _make(self, place: Path, hidden: Optional[Sequence[str]] = None) -> str:
         root = tempfile.mkdtemp(prefix="mask-", dir=place)
         os.chmod(root, 0o755)
         for name in host_view.overlaid_directories():
@@ -124,7 +125,7 @@ class Mask:
             make_directory(root, path, self._user)
             os.chmod(f"{root}/{path}", mode)
         opaque = [path for path, names in host_view.ALLOWED.items() if not names and self._make_opaque(root, path)]
-        for path in host_view.find_hidden_paths():
+        for path in host_view.find_hidden_paths() if hidden is None else hidden:
             if os.path.dirname(path) not in opaque:
                 self._white_out(root, path)
         for path in self._hide:
