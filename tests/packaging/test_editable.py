@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Checkout:
         for name in ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root / name)
         self.python = work / "venv" / "bin" / "python"
-        run([sys.executable, "-m", "venv", "--without-pip", str(work / "venv")], work)
+        venv.create(work / "venv", symlinks=True, with_pip=False)
         # What pip does with it, without pip, which would need an index.
         built = run([sys.executable, "-c", BUILD, str(work)], self.root).stdout.splitlines()[-1]
         self.site_packages = Path(

@@ -49,8 +49,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(work: Path) -> None:
     """Build into work/dist, from a copy: building writes into the source tree."""
-    source = work / "source"
-    shutil.rmtree(source, ignore_errors=True)
+    source, built, unpacked = work / "source", work / "built", work / "unpacked"
+    for directory in (source, built, unpacked):  # of a build that has failed
+        shutil.rmtree(directory, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     # Tests are copied too: setuptools would pack tests/test*.py if it were not configured otherwise.
     for folder in (*artifacts.FOLDERS, "tests/packaging"):
@@ -58,10 +59,24 @@ def build(work: Path) -> None:
     (source / "tests" / "test_nothing.py").touch()
     for name in ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(work / "built"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    built.mkdir()
+    unpacked.mkdir()
+    sdist = call_backend("build_sdist", built, source)
+    run(["tar", "-xzf", str(built / sdist), "-C", str(unpacked)], work)
+    call_backend("build_wheel", built, unpacked / sdist[: -len(".tar.gz")])
+    built.rename(work / "dist")
+
+
+def call_backend(hook: str, directory: Path, source: Path) -> str:
+    """Build as `python -m build` does, which starts four processes more."""
+    program = f"import setuptools.build_meta as backend, sys; print(backend.{hook}(sys.argv[1]))"
+    return run([sys.executable, "-c", program, str(directory)], source).splitlines()[-1]
+
+
+def run(command: list[str], directory: Path) -> str:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (work / "built").rename(work / "dist")
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
