@@ -36,7 +36,7 @@ def pytest_sessionfinish() -> None:
     _shared.stop()  # an interrupted run has no teardown without a next test
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser() -> Browser:
     return _shared.get()
 
@@ -82,12 +82,10 @@ class WatchedPage:
             self._url = ""
 
 
-@pytest.fixture(scope="module")
-def shared_page(browser: Browser) -> Iterator[WatchedPage]:
+@pytest.fixture
+def shared_page() -> WatchedPage:
     """A page for all files without options of their own: with a new one, a file takes twice the CPU time."""
-    context = new_context(browser)
-    yield WatchedPage(context.new_page())
-    context.close()
+    return _shared.keep("page", lambda browser: WatchedPage(new_context(browser).new_page()))
 
 
 @pytest.fixture
@@ -162,11 +160,10 @@ READ_STATE = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def kept_pages(browser: Browser) -> Iterator[KeptPages]:
-    context = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
-    yield KeptPages(context)
-    context.close()
+@pytest.fixture
+def kept_pages() -> KeptPages:
+    permissions = ["clipboard-read", "clipboard-write"]
+    return _shared.keep("pages", lambda browser: KeptPages(new_context(browser, permissions=permissions)))
 
 
 @pytest.fixture
@@ -180,12 +177,12 @@ def read_page(kept_pages: KeptPages) -> Iterator[Callable[[Path], Page]]:
 # --- the page of a trace
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trace() -> Trace:
     return real_trace()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def path(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of that trace."""
     return write(trace, tmp_path_factory.mktemp("page"))
@@ -194,8 +191,9 @@ def path(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- the inspector
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
+    """The emulator of all tests here, each of which has an account of its own."""
     with Emulator(allow_unused=True) as running:
         yield running
 
@@ -212,16 +210,18 @@ def caged(view: AccountView) -> Iterator[Caged]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def window(emulator: Emulator, browser: Browser) -> Iterator[BrowserContext]:
+@pytest.fixture
+def window(emulator: Emulator) -> BrowserContext:
     """A window that is logged in."""
-    context = new_context(browser)
-    context.set_default_timeout(60_000)
-    page = context.new_page()
-    page.goto(emulator.ui_link())
-    leave_inspector(page, emulator)
-    yield context
-    context.close()
+
+    def log_in(browser: Browser) -> BrowserContext:
+        context = new_context(browser)
+        page = context.new_page()
+        page.goto(emulator.ui_link())
+        leave_inspector(page, emulator)
+        return context
+
+    return _shared.keep("window", log_in)
 
 
 @pytest.fixture
@@ -234,6 +234,7 @@ def problems() -> list[str]:
 def page(emulator: Emulator, window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
     """The page of the window. It leaves the inspector before the account is deleted, which it would report."""
     page = window.pages[0]
+    page.bring_to_front()  # pages of traces are open besides
     page.set_viewport_size(VIEWPORT)
     stop = note_problems(page, problems)
     yield page
