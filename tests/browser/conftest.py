@@ -234,6 +234,7 @@ def problems() -> list[str]:
 def page(emulator: Emulator, window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
     """The page of the window. It leaves the inspector before the account is deleted, which it would report."""
     page = window.pages[0]
+    page.bring_to_front()  # pages of traces are open besides
     page.set_viewport_size(VIEWPORT)
     stop = note_problems(page, problems)
     yield page

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def page(window: BrowserContext) -> Page:
-    return window.pages[0]
+    page = window.pages[0]
+    page.bring_to_front()
+    return page
 
 
 def test_a_journal_of_10000_steps_is_usable(emulator: Emulator, page: Page) -> None:
