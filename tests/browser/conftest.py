@@ -36,7 +36,7 @@ def pytest_sessionfinish() -> None:
     _shared.stop()  # an interrupted run has no teardown without a next test
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Browser:
     return _shared.get()
 
@@ -82,10 +82,12 @@ class WatchedPage:
             self._url = ""
 
 
-@pytest.fixture
-def shared_page() -> WatchedPage:
+@pytest.fixture(scope="module")
+def shared_page(browser: Browser) -> Iterator[WatchedPage]:
     """A page for all files without options of their own: with a new one, a file takes twice the CPU time."""
-    return _shared.keep("page", lambda browser: WatchedPage(new_context(browser).new_page()))
+    context = new_context(browser)
+    yield WatchedPage(context.new_page())
+    context.close()
 
 
 @pytest.fixture
@@ -160,10 +162,11 @@ READ_STATE = """() => {
 }"""
 
 
-@pytest.fixture
-def kept_pages() -> KeptPages:
-    permissions = ["clipboard-read", "clipboard-write"]
-    return _shared.keep("pages", lambda browser: KeptPages(new_context(browser, permissions=permissions)))
+@pytest.fixture(scope="module")
+def kept_pages(browser: Browser) -> Iterator[KeptPages]:
+    context = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
+    yield KeptPages(context)
+    context.close()
 
 
 @pytest.fixture
@@ -177,12 +180,12 @@ def read_page(kept_pages: KeptPages) -> Iterator[Callable[[Path], Page]]:
 # --- the page of a trace
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trace() -> Trace:
     return real_trace()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def path(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of that trace."""
     return write(trace, tmp_path_factory.mktemp("page"))
@@ -191,9 +194,8 @@ def path(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- the inspector
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    """The emulator of all tests here, each of which has an account of its own."""
     with Emulator(allow_unused=True) as running:
         yield running
 
@@ -210,18 +212,16 @@ def caged(view: AccountView) -> Iterator[Caged]:
         yield client
 
 
-@pytest.fixture
-def window(emulator: Emulator) -> BrowserContext:
+@pytest.fixture(scope="module")
+def window(emulator: Emulator, browser: Browser) -> Iterator[BrowserContext]:
     """A window that is logged in."""
-
-    def log_in(browser: Browser) -> BrowserContext:
-        context = new_context(browser)
-        page = context.new_page()
-        page.goto(emulator.ui_link())
-        leave_inspector(page, emulator)
-        return context
-
-    return _shared.keep("window", log_in)
+    context = new_context(browser)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(emulator.ui_link())
+    leave_inspector(page, emulator)
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -234,7 +234,6 @@ def problems() -> list[str]:
 def page(emulator: Emulator, window: BrowserContext, view: AccountView, problems: list[str]) -> Iterator[Page]:
     """The page of the window. It leaves the inspector before the account is deleted, which it would report."""
     page = window.pages[0]
-    page.bring_to_front()  # pages of traces are open besides
     page.set_viewport_size(VIEWPORT)
     stop = note_problems(page, problems)
     yield page

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from leftovers import children_of, command_of
@@ -17,8 +17,6 @@ from waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-Made = TypeVar("Made")
 
 #: The first is the same browser without windows, and takes two thirds of the CPU time.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -48,7 +46,6 @@ class SharedBrowser:
     def __init__(self) -> None:
         self._playwright: Any = None
         self._browser: Any = None
-        self._kept: dict[str, Any] = {}
         self._directory = ""
         self._driver = 0
 
@@ -65,16 +62,7 @@ class SharedBrowser:
             self._start(sync_api)
         if self._browser is None or not self._browser.is_connected():
             self._browser = self._playwright.chromium.launch(executable_path=path, args=FLAGS)
-            self._kept.clear()
         return cast("Browser", self._browser)
-
-    def keep(self, name: str, make: Callable[[Browser], Made]) -> Made:
-        """Return what `make` has made of the browser that runs, which it does once: a window of it is a process of its
-        own, which begins without compiled scripts."""
-        browser = self.get()
-        if name not in self._kept:
-            self._kept[name] = make(browser)
-        return cast("Made", self._kept[name])
 
     def _start(self, sync_api: Any) -> None:
         before = set(children_of(os.getpid()))
@@ -95,7 +83,6 @@ class SharedBrowser:
         if it does not, it is killed, too, and its end is what Playwright waits for.
         """
         playwright, self._playwright, self._browser = self._playwright, None, None
-        self._kept.clear()
         if playwright is None:
             return
         for leader in children_of(self._driver):  # each browser is started in a process group of its own

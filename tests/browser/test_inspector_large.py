@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from inspector_testing import leave_inspector, show
+from inspector_testing import show
 from internals import platform_of
 
 from caged import Caged
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(window: BrowserContext) -> Page:
-    page = window.pages[0]
-    page.bring_to_front()
-    return page
+    return window.new_page()
 
 
 def test_a_journal_of_10000_steps_is_usable(emulator: Emulator, page: Page) -> None:
@@ -43,7 +41,7 @@ def test_a_journal_of_10000_steps_is_usable(emulator: Emulator, page: Page) -> N
         caged.account.get()
         page.get_by_role("button", name="1 new step").click()
         page.locator("[role=treeitem]", has_text="account").first.wait_for()
-        leave_inspector(page, emulator)
+        page.goto("about:blank")
 
 
 def test_200_sandboxes_are_filtered_by_their_text(emulator: Emulator, page: Page) -> None:
@@ -68,7 +66,7 @@ def test_200_sandboxes_are_filtered_by_their_text(emulator: Emulator, page: Page
             view.clock.tick()
             page.locator("tr", has_text="fake0017").get_by_text("paused").wait_for()
             assert rows.count() == 1  # the table was shown again
-            leave_inspector(page, emulator)
+            page.goto("about:blank")
         finally:
             for one in made:
                 del sandboxes[one.id]
