@@ -14,14 +14,24 @@ def quote(text: str) -> str:
     before them. `shlex.quote` would put five characters in place of an apostrophe.
     """
     words = []
+    length = len(text)
+    has_special = _SPECIAL.search(text) is not None
     at = 0
-    while at < len(text):
-        double, single = _find(text, '"', at), _find(text, "'", at)
-        mark, end = ('"', double) if single < double else ("'", single)
-        if end < len(text) and end - 1 > at and text[end - 1] not in "\"'":
+    double = single = -1  # where the next one of each kind is; from there on it is not looked for again
+    while at < length:
+        if double < at:
+            double = _find(text, '"', at)
+        if single < at:
+            single = _find(text, "'", at)
+        is_double = single < double
+        end = double if is_double else single
+        if end < length and end - 1 > at and text[end - 1] not in "\"'":
             end -= 1
         piece = text[at:end]
-        words.append(f'"{_SPECIAL.sub(_escaped, piece)}"' if mark == '"' else f"'{piece}'")
+        if is_double:
+            words.append(f'"{_SPECIAL.sub(_escaped, piece) if has_special else piece}"')
+        else:
+            words.append(f"'{piece}'")
         at = end
     return "".join(words) or "''"
 

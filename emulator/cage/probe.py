@@ -16,7 +16,7 @@ from . import disk
 from .chosen_isolation import ChosenIsolation
 from .init_client import SandboxGone
 from .isolation import LEVELS, ROOTS, IsolationLevel, isolation_for
-from .probe_failures import explain, explain_overlays
+from .probe_failures import explain, explain_overlays, fails_with_any_root
 from .probe_result import ProbeResult
 from .provisioning import Provisioner, SandboxSpec
 from .subordinate_ids import SubordinateIds, Unavailable
@@ -84,6 +84,8 @@ async def _probe_level(
         if probe_result.works:
             found_root = replace(probe_result, root_refused=refused, root_fix=root_fix)
             return replace(found_root, ids_refused=why_no_ids, ids_fix=fix)
+        if fails_with_any_root(probe_result):
+            break  # to make another root takes half of the time of a start
         if not refused:
             refused, root_fix = explain_overlays(probe_result.reason, run_dir.parent)
     return probe_result

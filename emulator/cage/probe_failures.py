@@ -113,6 +113,15 @@ def explain(level: str, error: str) -> ProbeResult:
     return ProbeResult(level, False, error)
 
 
+def fails_with_any_root(probe_result: ProbeResult) -> bool:
+    """Return whether a probe failed before the form of the root mattered: no namespace could be created, by the words
+    of bwrap or ours. Level `namespace` also needs its first mount for each form, and bwrap only for the first."""
+    if probe_result.works:
+        return False
+    no_mounts = probe_result.level == "namespace" and _Symptom(probe_result.reason, in_container=False).no_mounts
+    return no_mounts or "new namespace" in probe_result.reason
+
+
 def explain_overlays(error: str, base: Path) -> tuple[str, str]:
     """Return why overlays cannot be mounted where a level works, and what to do about it.
 

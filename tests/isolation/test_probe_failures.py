@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from caged.emulator.cage import probe_failures
-from caged.emulator.cage.probe_failures import explain
+from caged.emulator.cage.probe_failures import explain, fails_with_any_root
+from caged.emulator.cage.probe_result import ProbeResult
 
 CLONE = "clone into new namespaces: Operation not permitted"
 MOUNT = "mount(b'', b'/'): Permission denied"
@@ -62,3 +63,22 @@ def test_unknown_failure_is_reported_verbatim(monkeypatch: pytest.MonkeyPatch, e
 def test_missing_bwrap_advises_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert explain("bwrap", "any").fix == "install bubblewrap"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
+@pytest.mark.parametrize(
+    ("level", "error", "expected"),
+    [
+        ("namespace", CLONE, True),
+        ("namespace", FULL, True),
+        ("bwrap", "bwrap: No permissions to create new namespace", True),
+        ("bwrap", "bwrap: Creating new namespace failed: Operation not permitted", True),
+        ("namespace", MOUNT, True),
+        ("bwrap", MOUNT, False),
+        ("namespace", PROC, False),
+        ("namespace", "mount(b'overlay', b'/tmp/x/usr'): Invalid argument", False),
+        ("namespace", "the zygote did not answer", False),
+    ],
+)
+def test_another_root_is_tried_unless_no_form_of_it_can_work(level: str, error: str, expected: bool) -> None:
+    assert fails_with_any_root(ProbeResult(level, False, error)) is expected
