@@ -96,6 +96,7 @@ class Emulator(BaseEmulator):
         self._ui = ui
         self._allow_unused = allow_unused
         self._runtime: Optional[Runtime] = None
+        self._transport: Optional[InProcessTransport] = None
         self._control: Optional[AdminClient] = None
         self._link_lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
@@ -160,6 +161,8 @@ class Emulator(BaseEmulator):
     async def _run(self, runtime: Runtime) -> None:
         self._loop = asyncio.get_running_loop()
         await runtime.run(self._ready.set)
+        if self._transport is not None:
+            await self._transport.finish_streams()
 
     def stop(self) -> None:
         """End every sandbox and the server, and remove all files. With a state directory, stop the sandboxes and keep
@@ -186,7 +189,7 @@ class Emulator(BaseEmulator):
         runtime, self._runtime, self._thread, self._loop = self._runtime, None, None, None
         if self._control is not None:
             self._control.close()
-            self._control = None
+            self._control = self._transport = None
         if self._at_exit is not None:
             atexit.unregister(self._at_exit)
             self._at_exit = None
@@ -299,10 +302,11 @@ class Emulator(BaseEmulator):
         runtime = self._running()
         with self._link_lock:  # threads share the emulator
             if self._control is None:
-                self._control = AdminClient(self._transport(runtime))
+                self._transport = self._connect(runtime)
+                self._control = AdminClient(self._transport)
             return self._control
 
-    def _transport(self, runtime: Runtime) -> InProcessTransport:
+    def _connect(self, runtime: Runtime) -> InProcessTransport:
         app, loop = runtime.app, self._loop
         assert app is not None, "`start` returns when the application answers"
         assert loop is not None

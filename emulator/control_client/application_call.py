@@ -39,6 +39,7 @@ class ApplicationCall:
         self._gone: Optional[asyncio.Event] = None
         self._queue: Optional[asyncio.Queue[Any]] = None
         self._task: Optional[asyncio.Task[None]] = None
+        self._finished: Optional[asyncio.Event] = None
 
     async def answer(self) -> AdminResponse:
         """The whole answer.
@@ -71,6 +72,7 @@ class ApplicationCall:
             EmulatorError: The application failed.
         """
         self._queue = asyncio.Queue(WAITING_PIECES)
+        self._finished = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run_streamed())
         status = await self.next_piece()
         assert isinstance(status, int)
@@ -83,7 +85,10 @@ class ApplicationCall:
             EmulatorError: The answer broke off.
         """
         assert self._queue is not None, "await `start` first"
+        assert self._finished is not None
         item = await self._queue.get()
+        if item is None or isinstance(item, EmulatorError):
+            self._finished.set()
         if isinstance(item, EmulatorError):
             raise item
         return item
@@ -92,10 +97,16 @@ class ApplicationCall:
         """Stop waiting for the answer: what follows of it is dropped, and the application sees a client that has
         disconnected."""
         self._is_disconnected = True
-        if self._gone is not None:
-            self._gone.set()
+        for event in (self._gone, self._finished):
+            if event is not None:
+                event.set()
         while self._queue is not None and not self._queue.empty():
             self._queue.get_nowait()  # which wakes a `put` that waits
+
+    async def finished(self) -> None:
+        """Wait until the end of a streamed answer was read, or nothing reads it any more."""
+        if self._finished is not None:
+            await self._finished.wait()
 
     async def _run(self, send: Any) -> Optional[EmulatorError]:
         """Run the application. Its failure is returned."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: How often a call that waits looks whether the emulator's loop has ended, in seconds.
 LOOP_CHECK_SECONDS = 0.2
+#: Seconds that streams have for their rest when the emulator ends.
+LAST_SECONDS = 0.5
 T = TypeVar("T")
 
 
@@ -68,6 +70,7 @@ class InProcessTransport(Transport):
         self._pid = pid
         self._is_closed = False
         self._of_child: Optional[HttpTransport] = None
+        self._streams: set[ApplicationCall] = set()
 
     @property
     def url(self) -> str:
@@ -96,11 +99,20 @@ class InProcessTransport(Transport):
                 yield answer
             return
         call = self._call(request)
+        self._streams.add(call)
         try:
             status = self._wait(call, call.start(), request.timeout)
             yield StreamedAdminResponse(status, self._pieces(call, request.timeout))
         finally:
             self._disconnect(call)
+            self._streams.discard(call)
+
+    async def finish_streams(self) -> None:
+        """Wait, on the emulator's loop, until streams that have ended were read, for at most LAST_SECONDS: the rest of
+        them cannot be read once the loop is closed."""
+        reading = [asyncio.ensure_future(call.finished()) for call in list(self._streams)]
+        if reading:
+            await asyncio.wait(reading, timeout=LAST_SECONDS)
 
     def run(self, work: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
         platform = self.platform

@@ -50,8 +50,9 @@ def left_after_timeout(box, kinds):
 
     def run(kind):
         seconds = unique_seconds()
-        with pytest.raises(CagedCommandTimeoutError):
+        with pytest.raises(CagedCommandTimeoutError) as caught:
             box.run(f"echo started; {ENDLESS[kind].format(seconds=seconds)}", timeout=SHORT)
+        assert "could not be ended" not in str(caught.value)
         return processes_with(seconds)
 
     with ThreadPoolExecutor(5) as pool:

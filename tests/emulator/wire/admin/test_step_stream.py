@@ -293,7 +293,13 @@ def test_stream_ends_with_the_emulator_which_does_not_wait_for_it(over_http: boo
     remote = RemoteEmulator(emulator.base_url, emulator.admin_key)
     source: BaseEmulator = remote if over_http else emulator
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.extend(source.journal.follow()))
+
+    def read() -> None:
+        for step in source.journal.follow():
+            found.append(step)
+            time.sleep(0.05)  # so that the emulator ends before the last of them was read
+
+    thread = threading.Thread(target=read)
     thread.start()
     eventually(lambda: log_of(emulator, account).listeners == 1, "the listener")
     box = emulator.client().sandboxes.create(template="minimal").id
