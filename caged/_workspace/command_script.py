@@ -257,9 +257,10 @@ def _in_subshell(spec: CommandSpec, name: str, stdin: StandardInput, file: Optio
     # Descriptor 9 is a second mark, for a process that clears its environment, see `process_scan.py`.
     command = body(spec, name, file, f"\\command echo {STARTED} >&9;\\command exec 9>&2;", line)
     # What the shell itself says about a process that a signal has ended is not the command's output. A group `{ ( ); }`
-    # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones.
+    # with redirections of both does not work: busybox's shell (1.35) ignores the inner ones. The shell has the second
+    # mark as well: when the command takes too long, it ends with it.
     return (
-        f">{path}.1 2>{path}.2||exit 1\n\\command exec 2>/dev/null\n\\command trap - EXIT\n"
+        f">{path}.1 2>{path}.2||exit 1\n\\command exec 2>/dev/null 9>>{path}.2\n\\command trap - EXIT\n"
         f"({command}) 9>&1 {stdin.redirection} >>{path}.1 2>>{path}.2\n"
         f"\\command set -- $?\n{streams(name)}\\command exit $1\n"
     )
