@@ -27,6 +27,12 @@ def live(emulator: Emulator, sandbox_id: str) -> Any:
     return platform.live.of(platform.store.sandboxes[sandbox_id])
 
 
+def init_of(emulator: Emulator, sandbox_id: str) -> int:
+    """The process id of a sandbox's init, once the zygote has reported it."""
+    pid: int = eventually(lambda: live(emulator, sandbox_id).cage.init_pid, "the zygote to report the init")
+    return pid
+
+
 class Api(httpx.Client):
     """The wire as one account speaks it. Every answer must be one that the OpenAPI document names. The shortcuts
     assert that they succeeded."""

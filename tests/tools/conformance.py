@@ -94,8 +94,11 @@ def check(response: httpx.Response) -> None:
     if not response.is_stream_consumed or response.request.method == "HEAD":
         return
     if media.endswith("json"):
-        body = response.json()
-        fault = next(_validator(name, response.status_code, media).iter_errors(body), None)
+        body, validator = response.json(), _validator(name, response.status_code, media)
+        try:
+            fault = next(validator.iter_errors(body), None)
+        except ValueError:  # the release for Python 3.9 takes no integer of more than 64 bits
+            fault = next(validator.iter_errors(response.json(parse_int=float)), None)
         assert fault is None, f"{name} answered {response.status_code} with {_json_path(fault)}: {fault.message}"
         if path.startswith("/v1/"):
             contract_answers.check(name, response, body=body)

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from cases import each
-from emulator_testing import assert_problem, eventually, live, post_and_leave
+from emulator_testing import assert_problem, eventually, init_of, post_and_leave
 from internals import platform_of
 from sessions_testing import at_work, ingest, recorded, replay, session
 
@@ -106,7 +106,7 @@ def test_processes_that_are_killed_from_outside_are_an_error_and_end_the_session
     api, _clock = timed
     box = api.sandbox(agents=["claude"])
     with at_work(api, box) as session_id:
-        os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
+        os.kill(init_of(api.emulator, box), signal.SIGKILL)
         eventually(lambda: api.status(box) == "error", "the emulator to see it")
         assert api.get(f"/sessions/{session_id}").json()["status"] == "failed"
     assert "killed from outside" in recorded(api, box, "error")[0].data["message"]

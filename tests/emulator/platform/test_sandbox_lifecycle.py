@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from emulator_testing import assert_problem, eventually, live
+from emulator_testing import assert_problem, eventually, init_of, live
 from internals import call_on_loop
 
 #: Shell: wait until the test says so.
@@ -241,7 +241,7 @@ def test_a_command_that_waits_for_a_pause_does_not_run_in_the_paused_sandbox(api
 
 
 def test_a_sandbox_whose_processes_are_killed_from_outside_is_in_error(api, box):
-    os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
+    os.kill(init_of(api.emulator, box), signal.SIGKILL)
     eventually(lambda: api.status(box) == "error", "the loss to be noticed")
     assert "killed from outside" in api.log_text(box)
     how = f"the first process of {box} was ended by signal 9 (SIGKILL)"

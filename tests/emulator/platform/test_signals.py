@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from emulator_testing import eventually, live
+from emulator_testing import eventually, init_of
 from internals import platform_of
 
 from caged.emulator.control.clock import Clock
@@ -67,8 +67,7 @@ def test_signal_of_a_failed_create_has_secrets_masked(timed, heard):
 def test_signal_is_sent_when_a_sandbox_is_killed_from_outside(timed, heard):
     api, _clock = timed
     box = api.sandbox()
-    cage = live(api.emulator, box).cage
-    os.kill(cage.init_pid, signal.SIGKILL)
+    os.kill(init_of(api.emulator, box), signal.SIGKILL)
     eventually(lambda: of(heard, "sandbox_error"), "the emulator to see it")
     assert api.status(box) == "error"
     assert len(of(heard, "sandbox_error")) == 1

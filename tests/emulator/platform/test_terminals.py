@@ -10,7 +10,7 @@ import socket
 import time
 
 import pytest
-from emulator_testing import eventually, live
+from emulator_testing import eventually, init_of
 from leftovers import processes_with, unique_seconds
 from sockets import Term, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -256,8 +256,7 @@ def test_destroying_the_sandbox_closes_the_terminal(api, box, term):
 def test_killing_the_sandbox_from_outside_closes_the_terminal(api, box, term):
     term.type("echo he''re\n")
     term.until("here")
-    cage = live(api.emulator, box).cage
-    os.kill(cage.init_pid, signal.SIGKILL)
+    os.kill(init_of(api.emulator, box), signal.SIGKILL)
     term.until_closed()
 
 

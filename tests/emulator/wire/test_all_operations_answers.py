@@ -16,7 +16,7 @@ import httpx
 import pytest
 from cases import each
 from contract_answers import ANSWERS, OBJECTS, UNDESCRIBED, fault, optional_keys
-from emulator_testing import api_of, eventually, live
+from emulator_testing import api_of, eventually, init_of
 from sessions_testing import at_work
 
 import caged
@@ -236,7 +236,7 @@ def test_the_end_of_a_sandbox_is_left_out_while_it_runs(own_emulator, new_api):
     call = Seen(api)
     box = api.sandbox()
     call("sandboxes.get", id=box)
-    os.kill(live(api.emulator, box).cage.init_pid, signal.SIGKILL)
+    os.kill(init_of(api.emulator, box), signal.SIGKILL)
     eventually(lambda: api.status(box) == "error", "the emulator to see it")
     call("sandboxes.get", id=box)
     assert {there for name, there in call.keys if name == "Sandbox.stopped_at"} == {True, False}
