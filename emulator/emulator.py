@@ -118,7 +118,7 @@ class Emulator(BaseEmulator):
         if self._runtime is not None:
             raise EmulatorError("this emulator is running already; make another Emulator for a second one")
         self._ready.clear()
-        self._failure = None
+        self._failure = self._transport = None
         self._pid = os.getpid()
         self._runtime = Runtime(self.config)
         self._thread = threading.Thread(target=self._serve, name="caged-emulator", daemon=True)
@@ -160,9 +160,11 @@ class Emulator(BaseEmulator):
 
     async def _run(self, runtime: Runtime) -> None:
         self._loop = asyncio.get_running_loop()
-        await runtime.run(self._ready.set)
-        if self._transport is not None:
-            await self._transport.finish_streams()
+        try:
+            await runtime.run(self._ready.set)
+        finally:
+            if self._transport is not None:
+                await self._transport.finish_streams()
 
     def stop(self) -> None:
         """End every sandbox and the server, and remove all files. With a state directory, stop the sandboxes and keep
@@ -189,7 +191,7 @@ class Emulator(BaseEmulator):
         runtime, self._runtime, self._thread, self._loop = self._runtime, None, None, None
         if self._control is not None:
             self._control.close()
-            self._control = self._transport = None
+            self._control = None
         if self._at_exit is not None:
             atexit.unregister(self._at_exit)
             self._at_exit = None

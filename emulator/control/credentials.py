@@ -22,10 +22,10 @@ _FIELDS = (
 #: The group of each expression is kept. One that begins with a text is searched for several times as fast as several
 #: in one.
 _FIELD = re.compile(rb'("(?:' + b"|".join(_FIELDS) + rb')"\s*:\s*")[^"\\]*(?:\\.[^"\\]*)*', re.S)
-#: JSON in JSON, or in a shell's word: each quote has backslashes before it.
-_ESCAPED_FIELD = re.compile(
-    rb'(\\{1,7}"(?:' + b"|".join(_FIELDS) + rb')\\{1,7}"\s*:\s*\\{1,7}")[^"\\]*(?:\\{1,7}[^"\\][^"\\]*)*'
-)
+#: JSON in JSON, or in a shell's word: each quote has backslashes before it. A value ends at a quote with as many as the
+#: one before it; one of the value itself has more.
+_ESCAPED_FIELD = re.compile(rb'\\{1,7}"(?:' + b"|".join(_FIELDS) + rb')\\{1,7}"\s*:\s*(\\{1,7})"')
+_ESCAPED_QUOTE = re.compile(rb'(?<!\\)(\\*)"')
 _PAGE = re.compile(rb"(/billing/(?:checkout|portal)/)[A-Za-z0-9_-]+")
 _KEY = re.compile(rb"(caged_(?:sk|ses|wst|adm)_)[A-Za-z0-9._-]+")
 _SIGNATURE = re.compile(rb"(signature=)[A-Za-z0-9]+")
@@ -60,7 +60,7 @@ def redact_credentials(text: Text) -> Text:
             if hint in text:
                 text = _FIELD.sub(_redact_rest, text)
                 if b'\\"' in text:
-                    text = _ESCAPED_FIELD.sub(_redact_rest, text)
+                    text = _redact_escaped_fields(text)
                 break
     page, key, signature = b"/billing/" in text, b"caged_" in text, b"signature=" in text
     if signature and (page or key):
@@ -83,6 +83,18 @@ def _has_hint(text: str) -> bool:
             if hint in text:
                 return True
     return False
+
+
+def _redact_escaped_fields(text: bytes) -> bytes:
+    pieces, done = [], 0
+    for field in _ESCAPED_FIELD.finditer(text):
+        if field.start() < done:
+            continue  # in the value of another
+        quotes = _ESCAPED_QUOTE.finditer(text, field.end())
+        end = next((quote.start() for quote in quotes if quote[1] == field[1]), len(text))
+        pieces += [text[done : field.end()], b"***"]
+        done = end
+    return b"".join((*pieces, text[done:]))
 
 
 def _redact_rest(found: re.Match[bytes]) -> bytes:

@@ -214,6 +214,27 @@ def test_the_end_of_the_interpreter_leaves_nothing(tmp_path, start, end):
     assert gone(int(child))
 
 
+def test_the_end_of_the_interpreter_ends_a_reader_of_steps_without_an_error():
+    code, lines = in_new_process(
+        """
+        import threading
+        from caged.emulator import Emulator
+        emulator = Emulator(isolation="process").start()
+        begun, client = threading.Event(), emulator.client()
+        def read():
+            for step in emulator.journal.follow():
+                begun.set()
+            print("ended", flush=True)
+        threading.Thread(target=read, daemon=True).start()
+        while not begun.wait(0.1):
+            client.account.get()
+        """,
+        start=subprocess,
+    )
+    assert code == 0
+    assert lines in (["ended"], [])  # the interpreter may end before the thread prints
+
+
 def test_an_exit_without_handlers_leaves_no_process_and_no_directory(tmp_path):
     _code, (zygote, child) = in_new_process(
         """

@@ -1,4 +1,4 @@
-"""Credentials that are redacted wherever they stand: headers of basic authentication."""
+"""Credentials that are redacted wherever they stand: fields of JSON in JSON, headers of basic authentication."""
 
 from __future__ import annotations
 
@@ -20,6 +20,32 @@ HEADERS = [
     "requests.get(url, headers={{'Authorization': 'Basic {}'}})",
     '[("authorization", "Basic {}")]',
 ]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("password", ['pa"secret', "secret", "pa\\secret", 'pa\\"secret', "pa\nsecret"])
+def test_whole_value_of_field_is_redacted_in_json_in_json(password, depth):
+    text = json.dumps({"password": password, "next": "kept"})
+    for _ in range(depth - 1):
+        text = json.dumps({"content": text})
+    shown = redact_credentials(text)
+    assert "secret" not in shown
+    for _ in range(depth - 1):
+        shown = json.loads(shown)["content"]
+    assert json.loads(shown) == {"password": "***", "next": "kept"}
+
+
+def test_value_that_ends_with_backslash_hides_no_more_than_what_follows_it():
+    text = json.dumps({"content": json.dumps({"password": "secret\\", "next": "kept"})})
+    shown = redact_credentials(text)
+    assert "secret" not in shown
+    assert "kept" in shown
+
+
+@pytest.mark.parametrize("part", ['\\"token\\":\\"\\a', '\\"token\\":\\"x', "\\", '"\\"token'])
+def test_time_of_redaction_of_json_in_json_grows_with_length_of_text_alone(part):
+    text = part * (2_000_000 // len(part))
+    assert len(redact_credentials(text)) < 2 * len(text)
 
 
 @pytest.mark.parametrize("text", HEADERS)
