@@ -6,6 +6,8 @@ At level `process` a command changes the host as far as the emulator's user may,
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Optional
 
@@ -37,6 +39,12 @@ class SetUp:
     bwrap: str
     copies: str
     needs: Optional[str] = None
+
+    @property
+    def can_be_tested(self) -> bool:
+        """Whether the host has the program that it needs."""
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        return self.needs is None or shutil.which(self.needs, path=path) is not None
 
     def expected(self, level: str, is_root: bool, is_mapped: bool) -> str:
         """Return the result at a level; `is_mapped`: whether the sandbox has more users than root by newuidmap."""

@@ -150,7 +150,7 @@ def test_set_up_commands_work_as_for_root(served: Served) -> None:
         assert is_mapped(served.client, box)
         assert "users" in served.client.sandboxes.logs(box)[0].message
         for row in SET_UPS:
-            if row.needs and not shutil.which(row.needs, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+            if not row.can_be_tested:
                 continue
             result = served.client.sandboxes.exec(box, row.command)
             works = YES if result.exit_code == 0 else NO
