@@ -47,10 +47,15 @@ def with_examples(text: str) -> str:
     return EXAMPLE.sub(current, text)
 
 
+def requirements(name: str, file: str = "requirements.txt") -> list[str]:
+    """The requirements in a file of a suite. FileNotFoundError if there is no such file."""
+    stripped = (line.strip() for line in (SUITES / name / file).read_text("utf-8").splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
 def tested_version(name: str) -> str:
-    """The framework and its version: the first line of the requirements of its suite."""
-    lines = (SUITES / name / "requirements.txt").read_text("utf-8").splitlines()
-    return next(line for line in lines if line and not line.startswith("#")).replace("==", " ")
+    """The framework and its version: the first of the requirements of its suite."""
+    return requirements(name)[0].replace("==", " ")
 
 
 def counts(figures: dict[str, Any]) -> str:

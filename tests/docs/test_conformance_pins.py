@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import requires
-from pathlib import Path
 
 import pytest
+from integrations_page import NAMES, requirements
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-SUITES = Path(__file__).parents[1] / "conformance"
-NAMES = sorted(path.parent.name for path in SUITES.glob("*/requirements.txt"))
 #: Those that the suites can be run with.
 PYTHONS = ["3.12", "3.13"]
-
-
-def lines(path: Path) -> list[str]:
-    """The requirements of a file. FileNotFoundError if there is no such file."""
-    stripped = (line.strip() for line in path.read_text("utf-8").splitlines())
-    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def is_pinned(line: str) -> bool:
@@ -38,7 +30,7 @@ def versions(name: str, python: str) -> dict[str, str]:
         ValueError: A package is pinned twice.
     """
     found: dict[str, str] = {}
-    for requirement in map(Requirement, lines(SUITES / name / "pins.txt")):
+    for requirement in map(Requirement, requirements(name, "pins.txt")):
         environment = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
         if requirement.marker is None or requirement.marker.evaluate(environment):
             package = canonicalize_name(requirement.name)
@@ -50,15 +42,15 @@ def versions(name: str, python: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_suite_has_pins_and_each_is_of_one_version(name: str) -> None:
-    pins = lines(SUITES / name / "pins.txt")
-    assert len(pins) > len(lines(SUITES / name / "requirements.txt"))
+    pins = requirements(name, "pins.txt")
+    assert len(pins) > len(requirements(name))
     assert [line for line in pins if not is_pinned(line)] == []
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_pins_are_of_what_the_suite_and_the_extras_require(name: str, python: str) -> None:
-    wanted = [Requirement(line) for line in lines(SUITES / name / "requirements.txt")]
+    wanted = [Requirement(line) for line in requirements(name)]
     for extra in ("", "emulator", name.replace("_", "-")):
         environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": extra}
         for requirement in map(Requirement, requires("caged") or []):
