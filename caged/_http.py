@@ -51,6 +51,10 @@ class Session:
         self.settings = settings
         _check_transport(transport, httpx.BaseTransport)
         try:
+            if transport is None and is_loopback(settings.host):
+                from ._loopback_transport import LoopbackTransport  # loads httpcore, as httpx does with a client
+
+                transport = LoopbackTransport(_local_certificates(settings))
             self._http = _Client(transport=transport, **_options(settings))
         except (ImportError, *_FAILURES) as problem:
             raise _unusable(problem) from None
@@ -101,12 +105,16 @@ class AsyncSession:
     def __init__(self, settings: Settings, transport: Optional[httpx.AsyncBaseTransport]) -> None:
         self.settings = settings
         _check_transport(transport, httpx.AsyncBaseTransport)
+        # Connections of a pool belong to the event loop that opened them. A transport that was given may have none.
+        self._loop = EventLoop("this AsyncCaged", pooled=transport is None)
         try:
+            if transport is None and is_loopback(settings.host):
+                from ._loopback_transport import AsyncLoopbackTransport  # loads httpcore, as httpx does with a client
+
+                transport = AsyncLoopbackTransport(_local_certificates(settings))
             self._http = _AsyncClient(transport=transport, **_options(settings))
         except (ImportError, *_FAILURES) as problem:
             raise _unusable(problem) from None
-        # Connections of a pool belong to the event loop that opened them. A transport that was given may have none.
-        self._loop = EventLoop("this AsyncCaged", pooled=transport is None)
 
     @property
     def closed(self) -> bool:
@@ -222,7 +230,6 @@ def _unusable(problem: Exception) -> CagedError:
 
 def _options(settings: Settings) -> dict[str, Any]:
     """The options of both httpx clients."""
-    local = is_loopback(settings.host)
     return {
         "headers": {
             "Authorization": f"Bearer {settings.api_key}",
@@ -232,19 +239,23 @@ def _options(settings: Settings) -> dict[str, Any]:
         "timeout": settings.timeout,
         "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS),
         "follow_redirects": False,
-        "trust_env": not local,  # no proxy variable may divert what stays on this machine
-        "verify": _verify(settings, local),
+        "trust_env": not is_loopback(settings.host),  # no proxy variable may divert what stays on this machine
+        "verify": _verify(settings),
     }
 
 
-def _verify(settings: Settings, local: bool) -> Union[ssl.SSLContext, bool]:
+def _verify(settings: Settings) -> Union[ssl.SSLContext, bool]:
     """Reading the CA bundle costs more than 20 ms per client: only done where TLS may be spoken."""
-    if settings.is_encrypted:
-        # trust_env is off for loopback, yet SSL_CERT_FILE is how a local CA is named.
-        return httpx.create_ssl_context() if local else True
-    if not local and any(proxy.lower().startswith("https:") for proxy in getproxies().values()):
+    if is_loopback(settings.host):
+        return no_authorities()  # unused: the client has a transport of its own
+    if settings.is_encrypted or any(proxy.lower().startswith("https:") for proxy in getproxies().values()):
         return True
     return no_authorities()
+
+
+def _local_certificates(settings: Settings) -> Optional[ssl.SSLContext]:
+    """What verifies a server on this machine, for which SSL_CERT_FILE is how a local CA is named."""
+    return httpx.create_ssl_context() if settings.is_encrypted else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,0 +1,256 @@
+"""The transports for servers on this machine: what leaves, and that failures are those of httpx's own transports."""
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+
+import httpcore
+import httpx
+import pytest
+from sdk_driver import SocketServer, http
+
+from caged import CagedConnectionError
+from caged._loopback_transport import HELD_BYTES, AsyncLoopbackTransport, LoopbackTransport
+
+RESULT = json.dumps({"output": "done", "exit_code": 0})
+#: Where Linux's `struct tcp_info` has the number of segments with data that have arrived.
+SEGMENTS_AT = 152
+
+
+class KeepAliveServer:
+    """Answers requests on each connection, and notes the bodies and the number of segments in which they came."""
+
+    def __init__(self, context=None):
+        self.bodies = []
+        self.segments = []
+        self.connections = 0
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://localhost:{self._listener.getsockname()[1]}"
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        self._listener.close()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.settimeout(60)
+            try:
+                if self._context is not None:
+                    connection = self._context.wrap_socket(connection, server_side=True)
+                with connection:
+                    self.connections += 1
+                    self._answer(connection)
+            except OSError:
+                pass  # a client that refuses the certificate hangs up
+
+    def _answer(self, connection):
+        answer = http(RESULT).replace(b"Connection: close\r\n", b"")
+        while True:
+            received = b""
+            while b"\r\n\r\n" not in received:
+                piece = connection.recv(65536)
+                if not piece:
+                    return
+                received += piece
+            head, _, body = received.partition(b"\r\n\r\n")
+            (length,) = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            while len(body) < length:
+                piece = connection.recv(65536)
+                if not piece:
+                    return
+                body += piece
+            self.bodies.append(body)
+            if sys.platform == "linux":
+                information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_AT + 4)
+                self.segments.append(struct.unpack_from("=I", information, SEGMENTS_AT)[0])
+            connection.sendall(answer)
+
+
+def execute(command, times=1):
+    """Run a command so many times with a client, which may be of either kind."""
+
+    def use(client):
+        results = [client.sandboxes.exec("x", command) for _ in range(times)]
+        if not asyncio.iscoroutine(results[0]):
+            return results
+
+        async def in_turn():
+            return [await result for result in results]
+
+        return in_turn()
+
+    return use
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the number of segments is in Linux's TCP_INFO")
+def test_request_with_a_body_arrives_in_one_segment_also_on_a_kept_connection(driver):
+    with KeepAliveServer() as server:
+        results = driver.use(execute("true", times=3), base_url=server.url)
+    assert [result.output for result in results] == ["done"] * 3
+    assert (server.segments, server.connections) == ([1, 2, 3], 1)
+
+
+@pytest.mark.parametrize("size", [HELD_BYTES - 200, HELD_BYTES, 3_000_000])
+def test_body_of_any_size_arrives_complete(driver, size):
+    command = "x" * size
+    with KeepAliveServer() as server:
+        driver.use(execute(command), base_url=server.url)
+    assert json.loads(server.bodies[0]) == {"command": command}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    own, private = directory / "certificate.pem", directory / "private.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(private), "-out", str(own)]
+    subprocess.run(["openssl", *words.split(), *names, *files], check=True, capture_output=True, timeout=60)
+    return own, private
+
+
+def test_https_on_loopback_trusts_the_authority_that_ssl_cert_file_names_and_no_other(driver, certificate, monkeypatch):
+    own, private = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own, private)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with KeepAliveServer(context) as server:
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        with pytest.raises(CagedConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            driver.use(execute("true"), base_url=server.url, max_retries=0)
+        assert server.bodies == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(own))
+        (result,) = driver.use(execute("true"), base_url=server.url)
+    assert result.output == "done"
+    assert json.loads(server.bodies[0]) == {"command": "true"}
+
+
+# --- failures
+
+
+def outcome_of(transport, url, **options):
+    """The status and content of an answer, or the class and text of the error."""
+
+    async def asynchronous():
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            response = await client.post(url, **options)
+            return response.status_code, dict(response.headers), response.content
+
+    try:
+        if isinstance(transport, httpx.AsyncBaseTransport):
+            return asyncio.run(asynchronous())
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            response = client.post(url, **options)
+            return response.status_code, dict(response.headers), response.content
+    except Exception as problem:
+        return type(problem), str(problem)
+
+
+PAIRS = pytest.mark.parametrize(
+    ("own", "reference"),
+    [(LoopbackTransport, httpx.HTTPTransport), (AsyncLoopbackTransport, httpx.AsyncHTTPTransport)],
+    ids=["sync", "async"],
+)
+SHORT = {"content": b"{}", "timeout": 0.2}
+#: What the server does, the options of the request, and the error of both transports; None for an answer.
+CASES = {
+    "an answer": (http("[]"), {"content": b"{}"}, None),
+    "an answer without a length": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[]", {"content": b"{}"}, None),
+    "a compressed answer that is not compressed": (
+        http("[]").replace(b"Content-Type", b"Content-Encoding: gzip\r\nContent-Type"),
+        {},
+        httpx.DecodingError,
+    ),
+    "no answer": (b"", {"content": b"{}"}, httpx.RemoteProtocolError),
+    "half an answer": (http("[]").replace(b": 2", b": 20"), {}, httpx.RemoteProtocolError),
+    "not HTTP": (b"SSH-2.0-OpenSSH\r\n\r\n", {}, httpx.RemoteProtocolError),
+    "silence": (None, SHORT, httpx.ReadTimeout),
+}
+
+
+@PAIRS
+@pytest.mark.parametrize("case", CASES)
+def test_outcome_is_that_of_httpx(own, reference, case):
+    behaviour, options, error = CASES[case]
+    outcomes = []
+    for transport in (own(), reference(trust_env=False)):
+        with SocketServer(behaviour) as server:
+            outcomes.append(outcome_of(transport, server.url, **options))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] == (200 if error is None else error)
+
+
+@PAIRS
+@pytest.mark.parametrize("headers", [{b"x": b"\n"}, {"content-length": "9"}], ids=["invalid header", "short body"])
+def test_request_that_breaks_http_is_refused_as_by_httpx(own, reference, headers):
+    with KeepAliveServer() as server:
+        outcome = outcome_of(own(), server.url, headers=headers, content=b"{}")
+        assert outcome == outcome_of(reference(trust_env=False), server.url, headers=headers, content=b"{}")
+    assert outcome[0].__name__ == "LocalProtocolError"  # h11's own, where httpx does not translate it
+    assert server.bodies == []
+
+
+@PAIRS
+def test_refused_connection_is_the_connect_error_of_httpx(own, reference):
+    with SocketServer() as server:
+        pass
+    outcome = outcome_of(own(), server.url)
+    assert outcome == outcome_of(reference(trust_env=False), server.url)
+    assert outcome[0] is httpx.ConnectError
+
+
+@PAIRS
+def test_scheme_that_is_not_http_is_an_unsupported_protocol(own, reference):
+    assert outcome_of(own(), "ftp://localhost/")[0] is httpx.UnsupportedProtocol
+
+
+def test_answer_of_a_server_that_has_closed_its_end_is_read(monkeypatch):
+    """The request cannot be sent any more: the answer came before it was read."""
+
+    class Connection(httpcore.NetworkStream):
+        answer = http("[]", "413 Content Too Large")
+
+        def write(self, buffer, timeout=None):
+            raise httpcore.WriteError("broken pipe")
+
+        def read(self, max_bytes, timeout=None):
+            answer, self.answer = self.answer, b""
+            return answer
+
+        def get_extra_info(self, info):
+            return None
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", lambda *_, **__: Connection())
+    assert outcome_of(LoopbackTransport(), "http://localhost/", content=b"{}")[0] == 413
+
+
+def test_cancelled_call_leaves_a_client_that_works():
+    async def main():
+        async with httpx.AsyncClient(transport=AsyncLoopbackTransport(), trust_env=False) as client:
+            with SocketServer(None, http("[]")) as server:
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(client.post(server.url, content=b"{}", timeout=None), 0.2)
+                return (await client.post(server.url, content=b"{}")).text
+
+    assert asyncio.run(main()) == "[]"
