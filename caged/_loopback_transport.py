@@ -1,14 +1,19 @@
-"""The transports for servers on this machine: each request leaves in one piece.
+"""The transports for servers on this machine. They take a tenth of the time of a short call less than httpx's own:
 
-httpx sends the head of a request and its body one after the other. On this machine that wakes the server twice, and a
-short call takes a twentieth longer. These transports hold what is written until the answer is read, up to
-`HELD_BYTES`. They use no proxy. For other hosts httpx's own transports are used, which read the environment's proxies.
+- A request leaves in one piece. httpx sends its head and its body one after the other, which wakes the server twice.
+  Here, what is written is held until the answer is read, up to `HELD_BYTES`.
+- The connections are those of httpcore, but not the pool, which looks at each of its connections before and after each
+  request.
+
+They use no proxy. For other hosts httpx's own transports are used, which read the environment's proxies.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import Any, NoReturn, Optional
+import threading
+from typing import Any, Callable, Generic, NoReturn, Optional, TypeVar, Union
 
 import httpcore
 import httpx
@@ -18,18 +23,28 @@ from ._constants import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS
 #: What is written is sent at once where it would be more than this together with what is held.
 HELD_BYTES = 64 * 1024
 #: Seconds after which an unused connection is closed: httpx's default.
-_KEEPALIVE_SECONDS = 5.0
+KEEPALIVE_SECONDS = 5.0
+
+C = TypeVar("C", bound=Union[httpcore.HTTPConnection, httpcore.AsyncHTTPConnection])
 
 
 class LoopbackTransport(httpx.BaseTransport):
-    """A connection pool for a client that blocks.
+    """Connections of a client that blocks. Several threads may use it.
 
     Args:
         ssl_context: For `https`; httpcore's default, which reads the certificate authorities, when None.
     """
 
     def __init__(self, ssl_context: Optional[ssl.SSLContext] = None) -> None:
-        self._pool = httpcore.ConnectionPool(network_backend=_Backend(), **_pool_options(ssl_context))
+        backend = _Backend()
+
+        def connection_to(origin: httpcore.Origin) -> httpcore.HTTPConnection:
+            return httpcore.HTTPConnection(
+                origin, ssl_context, keepalive_expiry=KEEPALIVE_SECONDS, network_backend=backend
+            )
+
+        self._connections = _Connections(connection_to)
+        self._slots = threading.Semaphore(MAX_CONNECTIONS)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its answer to the end.
@@ -37,49 +52,135 @@ class LoopbackTransport(httpx.BaseTransport):
         Raises:
             httpx.TransportError: The kind that httpx's own transport raises.
         """
+        sent = _core_request(request)
+        if not self._slots.acquire(timeout=_pool_timeout(request)):
+            raise httpx.PoolTimeout("")
+        connection = self._connections.take(sent.url.origin)
         try:
-            response = self._pool.handle_request(_core_request(request))
+            response = connection.handle_request(sent)
             try:
                 content = response.read()
             finally:
                 response.close()
         except Exception as problem:
             _raise_as_httpx(problem)
+        finally:
+            for unused in self._connections.put_back(connection, sent.url.origin):
+                unused.close()
+            self._slots.release()
         return _httpx_response(response, content)
 
     def close(self) -> None:
-        self._pool.close()
+        """Close all connections."""
+        for connection in self._connections.end():
+            connection.close()
 
 
 class AsyncLoopbackTransport(httpx.AsyncBaseTransport):
-    """A connection pool for a client that uses asyncio; otherwise as `LoopbackTransport`."""
+    """Connections of a client that uses asyncio; otherwise as `LoopbackTransport`."""
 
     def __init__(self, ssl_context: Optional[ssl.SSLContext] = None) -> None:
-        self._pool = httpcore.AsyncConnectionPool(network_backend=_AsyncBackend(), **_pool_options(ssl_context))
+        backend = _AsyncBackend()
+
+        def connection_to(origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+            return httpcore.AsyncHTTPConnection(
+                origin, ssl_context, keepalive_expiry=KEEPALIVE_SECONDS, network_backend=backend
+            )
+
+        self._connections = _Connections(connection_to)
+        self._slots: Optional[asyncio.Semaphore] = None  # made by the first call, to whose event loop it belongs
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Do what `LoopbackTransport.handle_request` does."""
+        sent = _core_request(request)
+        self._slots = self._slots or asyncio.Semaphore(MAX_CONNECTIONS)
+        if self._slots.locked():
+            try:
+                await asyncio.wait_for(self._slots.acquire(), _pool_timeout(request))
+            except asyncio.TimeoutError:
+                raise httpx.PoolTimeout("") from None
+        else:
+            await self._slots.acquire()
+        connection = self._connections.take(sent.url.origin)
         try:
-            response = await self._pool.handle_async_request(_core_request(request))
+            response = await connection.handle_async_request(sent)
             try:
                 content = await response.aread()
             finally:
                 await response.aclose()
         except Exception as problem:
             _raise_as_httpx(problem)
+        finally:
+            self._slots.release()
+            for unused in self._connections.put_back(connection, sent.url.origin):
+                await unused.aclose()
         return _httpx_response(response, content)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        """Close all connections."""
+        for connection in self._connections.end():
+            await connection.aclose()
 
 
-def _pool_options(ssl_context: Optional[ssl.SSLContext]) -> dict[str, Any]:
-    return {
-        "ssl_context": ssl_context,
-        "max_connections": MAX_CONNECTIONS,
-        "max_keepalive_connections": MAX_KEEPALIVE_CONNECTIONS,
-        "keepalive_expiry": _KEEPALIVE_SECONDS,
-    }
+class _Connections(Generic[C]):
+    """The open connections of a transport. Its methods do not wait.
+
+    Args:
+        connection_to: Makes a connection.
+    """
+
+    def __init__(self, connection_to: Callable[[httpcore.Origin], C]) -> None:
+        self._connection_to = connection_to
+        self._lock = threading.Lock()
+        self._used: set[C] = set()
+        #: By scheme, host and port; the one that was used last is at the end, and is used first.
+        self._unused: dict[tuple[bytes, bytes, int], list[C]] = {}
+        self._expired: list[C] = []
+        self._has_ended = False
+
+    def take(self, origin: httpcore.Origin) -> C:
+        """Return a connection for one call: an unused one, or else a new one."""
+        with self._lock:
+            unused = self._unused.get((origin.scheme, origin.host, origin.port))
+            while unused:
+                connection = unused.pop()
+                if not connection.has_expired():
+                    break
+                self._expired.append(connection)
+            else:
+                connection = self._connection_to(origin)
+            self._used.add(connection)
+            return connection
+
+    def put_back(self, connection: C, origin: httpcore.Origin) -> list[C]:
+        """Note that the call of a connection is over.
+
+        Returns:
+            The connections that the caller has to close.
+        """
+        with self._lock:
+            self._used.discard(connection)
+            closing, self._expired = self._expired, []
+            if self._has_ended or connection.is_closed() or not connection.is_idle():
+                return [*closing, connection]
+            unused = self._unused.setdefault((origin.scheme, origin.host, origin.port), [])
+            unused.append(connection)
+            while len(unused) > MAX_KEEPALIVE_CONNECTIONS or (len(unused) > 1 and unused[0].has_expired()):
+                closing.append(unused.pop(0))
+            return closing
+
+    def end(self) -> list[C]:
+        """Return all connections, which the caller has to close. Those of later calls are closed with the call."""
+        with self._lock:
+            self._has_ended = True
+            unused = [connection for connections in self._unused.values() for connection in connections]
+            return [*self._used, *unused, *self._expired]
+
+
+def _pool_timeout(request: httpx.Request) -> Optional[float]:
+    """Seconds to wait for one of MAX_CONNECTIONS; None for no limit."""
+    seconds: Optional[float] = request.extensions.get("timeout", {}).get("pool")
+    return seconds
 
 
 def _core_request(request: httpx.Request) -> httpcore.Request:

@@ -1,6 +1,7 @@
 """The transports for servers on this machine: what leaves, and that failures are those of httpx's own transports."""
 
 import asyncio
+import concurrent.futures
 import json
 import socket
 import ssl
@@ -12,9 +13,10 @@ import threading
 import httpcore
 import httpx
 import pytest
+from leftovers import until
 from sdk_driver import SocketServer, http
 
-from caged import CagedConnectionError
+from caged import Caged, CagedConnectionError, CagedTimeoutError, _loopback_transport
 from caged._loopback_transport import HELD_BYTES, AsyncLoopbackTransport, LoopbackTransport
 
 RESULT = json.dumps({"output": "done", "exit_code": 0})
@@ -143,6 +145,138 @@ def test_https_on_loopback_trusts_the_authority_that_ssl_cert_file_names_and_no_
     assert json.loads(server.bodies[0]) == {"command": "true"}
 
 
+# --- connections
+
+
+class HoldingServer:
+    """Answers the requests of all connections together, once so many of them have come; then closes each connection
+    when `drop` is called."""
+
+    def __init__(self, count):
+        self._count = count
+        self.connections = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.drop()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        self._listener.close()
+
+    def drop(self):
+        for connection in self.connections:
+            connection.close()
+
+    def _serve(self):
+        waiting = []
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.settimeout(60)
+            connection.recv(65536)
+            self.connections.append(connection)
+            waiting.append(connection)
+            if len(waiting) == self._count:
+                for one in waiting:
+                    one.sendall(http("[]").replace(b"Connection: close\r\n", b""))
+                waiting.clear()
+
+
+def list_at_once(client, count):
+    """List sandboxes in so many threads or tasks at the same time."""
+    if isinstance(client, Caged):
+        with concurrent.futures.ThreadPoolExecutor(count) as threads:
+            return [each.result(60) for each in [threads.submit(client.sandboxes.list) for _ in range(count)]]
+
+    async def gathered():
+        return await asyncio.gather(*[client.sandboxes.list() for _ in range(count)])
+
+    return gathered()
+
+
+def test_calls_at_the_same_time_have_a_connection_each(driver):
+    with HoldingServer(3) as server:
+        assert driver.use(lambda client: list_at_once(client, 3), base_url=server.url) == [[], [], []]
+    assert len(server.connections) == 3
+
+
+def test_connections_that_the_server_has_closed_are_replaced_before_anything_is_sent(driver):
+    with HoldingServer(2) as server:
+
+        def use(client):
+            if isinstance(client, Caged):
+                list_at_once(client, 2)
+                server.drop()
+                return list_at_once(client, 2)
+
+            async def twice():
+                await list_at_once(client, 2)
+                server.drop()
+                return await list_at_once(client, 2)
+
+            return twice()
+
+        assert driver.use(use, base_url=server.url, max_retries=0) == [[], []]
+    assert len(server.connections) == 4
+
+
+def test_call_without_a_free_connection_waits_for_one_and_times_out(driver, monkeypatch):
+    monkeypatch.setattr(_loopback_transport, "MAX_CONNECTIONS", 1)
+    with HoldingServer(2) as server:  # which does not answer one request
+
+        def use(client):
+            if isinstance(client, Caged):
+                with concurrent.futures.ThreadPoolExecutor(1) as threads:
+                    first = threads.submit(client.sandboxes.exec, "x", "true", timeout=60)
+                    until(lambda: server.connections)
+                    with pytest.raises(CagedTimeoutError, match=r"timed out after 0\.1s: no connection"):
+                        client.sandboxes.list()
+                    server.drop()
+                    return first.exception(60)
+
+            async def twice():
+                first = asyncio.ensure_future(client.sandboxes.exec("x", "true", timeout=60))
+                await asyncio.to_thread(until, lambda: server.connections)
+                with pytest.raises(CagedTimeoutError, match=r"timed out after 0\.1s: no connection"):
+                    await client.sandboxes.list()
+                server.drop()
+                return (await asyncio.gather(first, return_exceptions=True))[0]
+
+            return twice()
+
+        error = driver.use(use, base_url=server.url, timeout=0.1, max_retries=0)
+        assert isinstance(error, CagedConnectionError)
+    assert len(server.connections) == 1
+
+
+def test_call_without_a_free_connection_goes_on_when_one_is_free(driver, monkeypatch):
+    monkeypatch.setattr(_loopback_transport, "MAX_CONNECTIONS", 1)
+    with KeepAliveServer() as server:
+
+        def use(client):
+            if isinstance(client, Caged):
+                with concurrent.futures.ThreadPoolExecutor(4) as threads:
+                    calls = [threads.submit(client.sandboxes.exec, "x", "true") for _ in range(4)]
+                    return [call.result(60).output for call in calls]
+
+            async def gathered():
+                return [r.output for r in await asyncio.gather(*[client.sandboxes.exec("x", "true") for _ in range(4)])]
+
+            return gathered()
+
+        assert driver.use(use, base_url=server.url) == ["done"] * 4
+    assert server.connections == 1
+
+
 # --- failures
 
 
@@ -215,11 +349,6 @@ def test_refused_connection_is_the_connect_error_of_httpx(own, reference):
     outcome = outcome_of(own(), server.url)
     assert outcome == outcome_of(reference(trust_env=False), server.url)
     assert outcome[0] is httpx.ConnectError
-
-
-@PAIRS
-def test_scheme_that_is_not_http_is_an_unsupported_protocol(own, reference):
-    assert outcome_of(own(), "ftp://localhost/")[0] is httpx.UnsupportedProtocol
 
 
 def test_answer_of_a_server_that_has_closed_its_end_is_read(monkeypatch):
