@@ -5,7 +5,7 @@
 - The connections are those of httpcore, but not the pool, which looks at each of its connections before and after each
   request.
 
-They use no proxy. For other hosts httpx's own transports are used, which read the environment's proxies.
+They use no proxy. `_http.py` uses httpx's own transports for other hosts, and where a program has replaced them.
 """
 
 from __future__ import annotations

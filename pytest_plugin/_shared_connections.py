@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from caged._http import is_loopback
-from caged._loopback_transport import LoopbackTransport
+from caged._constants import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS
+from caged._http import is_loopback, no_authorities
 
 
 class SharedConnections(httpx.BaseTransport):
@@ -22,19 +22,19 @@ class SharedConnections(httpx.BaseTransport):
     """
 
     def __init__(self) -> None:
-        self._transport: Optional[LoopbackTransport] = None
+        self._transport: Optional[httpx.HTTPTransport] = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self._of_this_process().handle_request(request)
 
-    def _of_this_process(self) -> LoopbackTransport:
+    def _of_this_process(self) -> httpx.HTTPTransport:
         if self._pid != os.getpid():  # a forked child has one thread at first, and no use for its parent's lock
             self._pid, self._lock, self._transport = os.getpid(), threading.Lock(), None
         with self._lock:
             if self._transport is None:
-                self._transport = LoopbackTransport()
+                self._transport = _new_transport()
             return self._transport
 
     def close(self) -> None:
@@ -44,6 +44,11 @@ class SharedConnections(httpx.BaseTransport):
         """Close the connections."""
         if self._transport is not None and self._pid == os.getpid():
             self._transport.close()
+
+
+def _new_transport() -> httpx.HTTPTransport:
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEEPALIVE_CONNECTIONS)
+    return httpx.HTTPTransport(verify=no_authorities(), limits=limits, trust_env=False)
 
 
 _CONNECTIONS = pytest.StashKey[SharedConnections]()

@@ -2,7 +2,10 @@
 
 import asyncio
 import concurrent.futures
+import functools
+import gzip
 import json
+import logging
 import socket
 import ssl
 import struct
@@ -19,7 +22,7 @@ from sdk_driver import SocketServer, http
 from caged import Caged, CagedConnectionError, CagedTimeoutError, _loopback_transport
 from caged._loopback_transport import HELD_BYTES, AsyncLoopbackTransport, LoopbackTransport
 
-RESULT = json.dumps({"output": "done", "exit_code": 0})
+RESULT = json.dumps({"output": "done", "exit_code": 0}).encode()
 #: Where Linux's `struct tcp_info` has the number of segments with data that have arrived.
 SEGMENTS_AT = 152
 
@@ -27,7 +30,10 @@ SEGMENTS_AT = 152
 class KeepAliveServer:
     """Answers requests on each connection, and notes the bodies and the number of segments in which they came."""
 
-    def __init__(self, context=None):
+    def __init__(self, context=None, headers=b"", content=RESULT):
+        self._answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + headers
+        self._answer += b"Content-Length: %d\r\n\r\n" % len(content) + content
+        self.heads = []
         self.bodies = []
         self.segments = []
         self.connections = 0
@@ -59,12 +65,11 @@ class KeepAliveServer:
                     connection = self._context.wrap_socket(connection, server_side=True)
                 with connection:
                     self.connections += 1
-                    self._answer(connection)
+                    self._answer_all(connection)
             except OSError:
                 pass  # a client that refuses the certificate hangs up
 
-    def _answer(self, connection):
-        answer = http(RESULT).replace(b"Connection: close\r\n", b"")
+    def _answer_all(self, connection):
         while True:
             received = b""
             while b"\r\n\r\n" not in received:
@@ -79,11 +84,12 @@ class KeepAliveServer:
                 if not piece:
                     return
                 body += piece
+            self.heads.append(head)
             self.bodies.append(body)
             if sys.platform == "linux":
                 information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SEGMENTS_AT + 4)
                 self.segments.append(struct.unpack_from("=I", information, SEGMENTS_AT)[0])
-            connection.sendall(answer)
+            connection.sendall(self._answer)
 
 
 def execute(command, times=1):
@@ -143,6 +149,70 @@ def test_https_on_loopback_trusts_the_authority_that_ssl_cert_file_names_and_no_
         (result,) = driver.use(execute("true"), base_url=server.url)
     assert result.output == "done"
     assert json.loads(server.bodies[0]) == {"command": "true"}
+
+
+# --- what a client does with an answer, as httpx does
+
+
+def own_transport(driver):
+    """A transport with which a client does not use those of this package."""
+    return (httpx.HTTPTransport if driver.kind == "sync" else httpx.AsyncHTTPTransport)(trust_env=False)
+
+
+def test_request_is_logged_as_by_httpx(driver, caplog):
+    caplog.set_level(logging.INFO, "httpx")
+    with KeepAliveServer() as server:
+        driver.use(execute("true"), base_url=server.url)
+        driver.use(execute("true"), base_url=server.url, transport=own_transport(driver))
+    first, second = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    assert first == second == f'HTTP Request: POST {server.url}/v1/sandboxes/x/exec "HTTP/1.1 200 OK"'
+
+
+def test_cookie_of_an_answer_is_sent_with_the_next_request(driver):
+    with KeepAliveServer(headers=b"Set-Cookie: route=seven\r\n") as server:
+        driver.use(execute("true", times=2), base_url=server.url)
+    assert [b"route=seven" in head for head in server.heads] == [False, True]
+
+
+def test_compressed_answer_is_decompressed(driver):
+    with KeepAliveServer(headers=b"Content-Encoding: gzip\r\n", content=gzip.compress(RESULT)) as server:
+        (result,) = driver.use(execute("true"), base_url=server.url)
+    assert result.output == "done"
+
+
+def test_error_below_http_has_its_request(driver):
+    with SocketServer() as server:
+        pass
+    with pytest.raises(CagedConnectionError) as failure:
+        driver.use(execute("true"), base_url=server.url, max_retries=0)
+    assert str(failure.value.__context__.request.url) == f"{server.url}/v1/sandboxes/x/exec"
+
+
+@pytest.mark.parametrize("layer", ["client", "transport"])
+def test_mocks_and_instrumentation_that_replace_a_method_of_httpx_see_the_request(driver, monkeypatch, layer):
+    is_sync = driver.kind == "sync"
+    if layer == "client":
+        owner, name = (httpx.Client if is_sync else httpx.AsyncClient), "send"
+    elif is_sync:
+        owner, name = httpx.HTTPTransport, "handle_request"
+    else:
+        owner, name = httpx.AsyncHTTPTransport, "handle_async_request"
+    original, seen = getattr(owner, name), []
+
+    @functools.wraps(original)
+    def replaced(self, request, **options):
+        seen.append(str(request.url))
+        return original(self, request, **options)
+
+    with KeepAliveServer() as server:
+
+        def use(client):
+            monkeypatch.setattr(owner, name, replaced)  # after the client was made, as by a fixture
+            return execute("true")(client)
+
+        (result,) = driver.use(use, base_url=server.url)
+    assert result.output == "done"
+    assert seen == [f"{server.url}/v1/sandboxes/x/exec"]
 
 
 # --- connections
