@@ -4,7 +4,7 @@ A layer is a directory of the shape of a sandbox's own:
 
     root, workspace, tmp   its /root, /workspace and /tmp
     changed/NAME           what was changed below /NAME: the upper layer of an overlay
-    top                    new entries of the root itself
+    top                    new entries of the root itself, and what was done to those that every sandbox has there
 
 Parts in which nothing was changed are missing. Where sandboxes have a root of their own, a layer is mounted below what
 the sandbox changes itself; elsewhere, and where a sandbox has to outlive the layer, it is copied into the sandbox's
@@ -16,12 +16,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
-from . import copies, disk, host_view
+from . import copies, disk, host_view, overlay_marks
 from .paths import MOUNT_POINTS, Layout
 from .tree_copy import copy_tree
 
@@ -47,20 +49,53 @@ def freeze(
         OSError: Something cannot be read, or there is no space.
     """
     for name in parts:
-        copy_tree(layout.roots()[name], str(layer / name), leave_out if name == "root" else ())
+        _copy(layout.roots()[name], str(layer / name), leave_out if name == "root" else ())
     if not has_system:
         return
     (layer / "changed").mkdir(mode=0o755)
     for name in host_view.overlaid_directories():
         target = layer / "changed" / name
-        copy_tree(str(layout.changed / name), str(target), host_view.OWN_FILES.get(name, ()))
+        _copy(str(layout.changed / name), str(target), host_view.OWN_FILES.get(name, ()))
         _remove_if_empty(target)
     _remove_if_empty(layer / "changed")
     elsewhere = (*MOUNT_POINTS, *host_view.overlaid_directories(), *host_view.links())
-    copy_tree(str(layout.top), str(layer / "top"), elsewhere)
+    unchanged = [name for name in host_view.EMPTY_DIRECTORIES if _is_as_made(layout, name)]
+    _copy(str(layout.top), str(layer / "top"), (*elsewhere, *unchanged))
     for name in host_view.EMPTY_DIRECTORIES:
-        _remove_if_empty(layer / "top" / name)
+        if not os.path.lexists(layout.top / name) and _topmost(layout.layers, name) is None:
+            overlay_marks.make_whiteout(str(layer / "top" / name))
     _remove_if_empty(layer / "top")
+
+
+def _is_as_made(layout: Layout, name: str) -> bool:
+    """Whether a directory that every sandbox has in its root is as it is in a new sandbox, over no layer's."""
+    path = layout.top / name
+    if not os.path.lexists(path) or _topmost(layout.layers, name) is not None:
+        return False
+    status, of_root = path.lstat(), layout.top.stat()
+    is_new = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o755 and not os.listdir(path)
+    return is_new and (status.st_uid, status.st_gid) == (of_root.st_uid, of_root.st_gid)
+
+
+def _topmost(layers: Sequence[Path], name: str) -> Optional[Path]:
+    """What layers, topmost first, have in place of a directory that every sandbox has in its root, if anything."""
+    return next((layer / "top" / name for layer in layers if os.path.lexists(layer / "top" / name)), None)
+
+
+def uncover(layers: Sequence[Path], layout: Layout) -> None:
+    """Remove the empty directories of a new sandbox's root in whose place the mounted layers have something else.
+
+    Args:
+        layers: Directories of layers, topmost first.
+        layout: The sandbox's directory. Nothing has run in it.
+    """
+    for name in host_view.EMPTY_DIRECTORIES:
+        if _topmost(layers, name) is not None:
+            (layout.top / name).rmdir()
+
+
+def _copy(source: str, target: str, leave_out: Collection[str] = (), is_lowest: bool = False) -> None:
+    copy_tree(source, target, leave_out, is_lowest, keep_pipes=True)
 
 
 def _remove_if_empty(directory: Path) -> None:
@@ -124,16 +159,16 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
     for layer in reversed(layers):
         for name in ("root", *_COPIED) if everything else _COPIED:
             if (layer / name).is_dir():
-                copy_tree(str(layer / name), layout.roots()[name], is_lowest=True)
+                _copy(str(layer / name), layout.roots()[name], is_lowest=True)
         if not everything or not layout.own_root:
             continue
         for name in host_view.overlaid_directories():
             if (layer / "changed" / name).is_dir():
                 if copies.are_made(layout):  # the layer has complete ones, too
                     disk.remove(layout.changed / name)
-                copy_tree(str(layer / "changed" / name), str(layout.changed / name))
+                _copy(str(layer / "changed" / name), str(layout.changed / name))
         if (layer / "top").is_dir():
-            copy_tree(str(layer / "top"), str(layout.top), is_lowest=True)
+            _copy(str(layer / "top"), str(layout.top), is_lowest=True)
 
 
 @contextmanager
@@ -172,7 +207,7 @@ def _merge(layout: Layout, part: Path, own: Path, target: Path, is_lowest: bool)
     require_present(layout.layers)
     below = [layer / part for layer in reversed(layout.layers) if (layer / part).is_dir()]
     for source in (*below, own):
-        copy_tree(str(source), str(target), is_lowest=is_lowest)
+        _copy(str(source), str(target), is_lowest=is_lowest)
 
 
 def require_replaceable(layout: Layout) -> None:
@@ -184,6 +219,6 @@ def require_replaceable(layout: Layout) -> None:
     if any((layer / "top").is_dir() for layer in layout.layers):
         raise OSError(
             errno.EBUSY,
-            "it was created from a prepared sandbox that has new top-level directories, which cannot be replaced while"
-            " it runs; restore into another sandbox",
+            "it was created from a prepared sandbox that has new, changed or deleted top-level directories, which"
+            " cannot be replaced while it runs; restore into another sandbox",
         )

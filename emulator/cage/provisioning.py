@@ -291,6 +291,8 @@ class Provisioner:
         for name in ("top", "root"):
             if name in parts:
                 (layout.system / "work" / name).mkdir(exist_ok=True)
+        if "top" in parts:
+            layers.uncover(sandbox.layers, layout)
         return parts
 
     # --- ready-made sandboxes

@@ -12,46 +12,94 @@ from pathlib import Path
 
 from .toolchains import STANDARD_PATH, write_script
 
-_SCRIPT = """\
-# Runs a command as root, which it is already, or by -u as another user.
-user=root shell= directory=
+_SCRIPT = r"""# Runs a command as root, which it is already, or by -u and -g as another user and group.
+user=root group= directory= shell= login= home= background= without=
 fail() { echo "sudo: $1" >&2; exit 1; }
+# By name or, after a number sign, by number.
+entry() { getent "$1" "${2#"#"}" || grep "^${2#"#"}:" "/etc/$1" || fail "'$2' is not in /etc/$1"; }
+is_program() (
+    case $1 in */*) exit 0 ;; esac
+    IFS=:
+    for place in $PATH; do [ -f "$place/$1" ] && [ -x "$place/$1" ] && exit 0; done
+    exit 1
+)
 [ "$(id -u)" = 0 ] || fail "a command of another user cannot become root in this sandbox"
 while [ $# -gt 0 ]; do
+    option= letters= value=
     case $1 in
-        -u|--user) [ $# -gt 1 ] || fail "option '$1' needs a user"; user=$2; shift ;;
-        --user=*) user=${1#*=} ;;
-        -D|--chdir) [ $# -gt 1 ] || fail "option '$1' needs a directory"; directory=$2; shift ;;
-        --chdir=*) directory=${1#*=} ;;
-        -g|--group|-p|--prompt|-C|--close-from|-h|--host|-T|--command-timeout) shift ;;
-        -i|--login|-s|--shell) shell=${SHELL:-/bin/sh} ;;
-        -v|--validate|-k|--reset-timestamp|-K|--remove-timestamp) [ $# -gt 1 ] || exit 0 ;;
-        -l|--list) echo "User root may run the following commands: (ALL : ALL) NOPASSWD: ALL"; exit 0 ;;
-        -V|--version) echo "sudo of the emulator: commands of a sandbox are root"; exit 0 ;;
-        -[AbEHnPSB]*|--askpass|--background|--bell|--preserve-env*|--set-home|--non-interactive|--stdin) ;;
-        -u*) user=${1#-u} ;;
         --) shift; break ;;
-        -*) fail "option '$1' is unknown" ;;
-        [A-Za-z_]*=*) export "$1" ;;
+        --*=*) option=${1%%=*} value=${1#*=} ;;
+        --*) option=$1 ;;
+        -?*) letters=${1#-} ;;
+        [A-Za-z_]*=*) export "$1"; shift; continue ;;
         *) break ;;
     esac
     shift
+    while [ -n "$option$letters" ]; do
+        if [ -n "$letters" ]; then
+            option=-${letters%"${letters#?}"} letters=${letters#?}
+        fi
+        case $option in
+            -[CDTghpu]|--user|--group|--chdir|--prompt|--close-from|--host|--command-timeout)
+                if [ -n "$letters" ]; then
+                    value=$letters letters=
+                elif [ -z "$value" ]; then
+                    [ $# -gt 0 ] || fail "option '$option' needs a value"
+                    value=$1; shift
+                fi ;;
+        esac
+        case $option in
+            -u|--user) user=$value ;;
+            -g|--group) group=$value ;;
+            -D|--chdir) directory=$value ;;
+            -i|--login) login=1 shell=1 home=1 ;;
+            -s|--shell) shell=1 ;;
+            -H|--set-home) home=1 ;;
+            -b|--background) background=1 ;;
+            -v|--validate|-k|--reset-timestamp|-K|--remove-timestamp) without=1 ;;
+            -l|--list) echo "User root may run the following commands: (ALL : ALL) NOPASSWD: ALL"; exit 0 ;;
+            -V|--version) echo "sudo of the emulator: commands of a sandbox are root"; exit 0 ;;
+            -[ABCENPSThnp]|--askpass|--bell|--preserve-env|--non-interactive|--preserve-groups|--stdin) ;;
+            --prompt|--close-from|--host|--command-timeout) ;;
+            *) fail "option '$option' is unknown" ;;
+        esac
+        option= value=
+    done
 done
 while [ $# -gt 0 ]; do
     case $1 in [A-Za-z_]*=*) export "$1"; shift ;; *) break ;; esac
 done
-if [ $# -eq 0 ]; then
-    [ -n "$shell" ] || fail "no command was given"
-    set -- "$shell"
-elif [ -n "$shell" ]; then
-    set -- "$shell" -c "$*"
+if [ $# -eq 0 ] && [ -z "$shell" ]; then
+    [ -n "$without" ] || fail "no command was given"
+    exit 0
+fi
+program=${SHELL:-/bin/sh}
+if [ -n "$home" ] || [ "${user#"#"}" != "$user" ]; then
+    found=$(entry passwd "$user") || exit 1
+    IFS=: read -r user _ _ _ _ found_home found_shell <<END
+$found
+END
+    [ -z "$home" ] || export HOME="$found_home"
+    [ -z "$login" ] || export SHELL="${found_shell:-/bin/sh}" USER="$user" LOGNAME="$user"
+    [ -z "$login" ] || program=$SHELL directory=${directory:-$HOME}
+fi
+if [ -n "$group" ]; then
+    found=$(entry group "$group") || exit 1
+    group=${found%%:*}
+fi
+if [ -n "$shell" ]; then
+    words=
+    for word in "$@"; do
+        words="$words $(printf '%s' "$word" | sed 's/[^A-Za-z0-9_$-]/\\&/g')"
+    done
+    set -- "$program" ${login:+-l} ${words:+-c "${words# }"}
 fi
 [ -z "$directory" ] || cd "$directory" || exit 1
+is_program "$1" || fail "$1: command not found"
 export SUDO_USER=root SUDO_UID=0 SUDO_GID=0 SUDO_COMMAND="$*"
-case $user in
-    root|'#0') exec "$@" ;;
-    *) exec runuser -u "$user" -- "$@" ;;
-esac"""
+[ "$user:${group:-root}" = root:root ] || set -- runuser -u "$user" ${group:+-g "$group"} -- "$@"
+[ -n "$background" ] || exec "$@"
+"$@" &"""
 
 
 def install(bin_dir: Path, own_user: bool) -> None:

@@ -1,8 +1,8 @@
 """Copying a tree that no process changes any more, with all that an overlay's layer consists of.
 
 Modes, owners, times, extended attributes, hard links, and whiteouts: devices with the number 0:0, which stand for
-deleted entries. A directory with a certain attribute is opaque: it replaces what layers below have there. Sockets,
-pipes and other devices are left out. Blocks.
+deleted entries. A directory with a certain attribute is opaque: it replaces what layers below have there. Named pipes
+are copied on request; sockets and other devices are left out. Blocks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class TreeUnusable(OSError):
     """A tree cannot be copied; the text says why."""
 
 
-def copy_tree(source: str, target: str, leave_out: Collection[str] = (), is_lowest: bool = False) -> None:
+def copy_tree(
+    source: str, target: str, leave_out: Collection[str] = (), is_lowest: bool = False, keep_pipes: bool = False
+) -> None:
     """Copy a directory.
 
     Args:
@@ -37,18 +39,20 @@ def copy_tree(source: str, target: str, leave_out: Collection[str] = (), is_lowe
             and owner of `source`.
         leave_out: Paths below `source` to leave out, such as `.cache`.
         is_lowest: Whether nothing is below the copy, so that it has no whiteouts.
+        keep_pipes: Whether to copy named pipes, for which a program that reads the copy may wait.
 
     Raises:
         TreeUnusable: A path is too long, or a file belongs to a user whose files cannot be read.
         OSError: There is no space.
     """
-    _Copy(leave_out, is_lowest).copy(source, target)
+    _Copy(leave_out, is_lowest, keep_pipes).copy(source, target)
 
 
 class _Copy:
-    def __init__(self, leave_out: Collection[str], is_lowest: bool) -> None:
+    def __init__(self, leave_out: Collection[str], is_lowest: bool, keep_pipes: bool) -> None:
         self._leave_out = frozenset(leave_out)
         self._is_lowest = is_lowest
+        self._keep_pipes = keep_pipes
         self._hard_links: dict[tuple[int, int], str] = {}
         self._is_root = os.geteuid() == 0
         self._top: Optional[str] = None
@@ -110,6 +114,8 @@ class _Copy:
             _copy_content(directory, source, target)
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(os.path.basename(source), dir_fd=directory), target)
+        elif stat.S_ISFIFO(status.st_mode):
+            os.mkfifo(target)
         else:
             overlay_marks.make_whiteout(target)
         self._copy_attributes(source, status, target)
@@ -117,6 +123,8 @@ class _Copy:
     def _is_copied(self, status: os.stat_result) -> bool:
         if stat.S_ISCHR(status.st_mode):
             return overlay_marks.is_whiteout(status) and not self._is_lowest
+        if stat.S_ISFIFO(status.st_mode):
+            return self._keep_pipes
         return stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
 
     def _copy_attributes(self, source: str, status: os.stat_result, target: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shlex
 import shutil
 import subprocess
 import urllib.error
@@ -177,6 +179,22 @@ def test_log_and_doctor_say_how_root_is_made(isolated: Served, shared_box: str, 
         box = client.sandboxes.create()
         assert "partly writable" in client.sandboxes.logs(box.id)[0].message
         client.sandboxes.destroy(box.id)
+
+
+def test_packages_can_put_files_beside_those_of_others(isolated: Served, box: str) -> None:
+    patterns = "/usr/include/X11/extensions", "/usr/lib/gcc/*/*", "/usr/lib/jvm/*/lib", "/usr/share/vim/addons/*"
+    patterns += ("/usr/lib/*-linux-gnu/perl5/*", "/usr/share/gdb/auto-load/usr/lib/*", "/usr/share/fonts/truetype/*")
+    patterns += ("/usr/share/bash-completion/completions", "/usr/share/man/man1")
+    found = [path for pattern in patterns for path in glob.glob(pattern) if os.path.isdir(path)]
+    directories = sorted({path for path in map(os.path.realpath, found) if path.startswith("/usr/")})
+    new = shlex.join([f"{directory}/caged-new" for directory in directories])
+    assert isolated.run(box, f"touch {new} && rm {new}") == ""
+
+
+def test_sudoers_exists_where_host_has_it(isolated: Served, shared_box: str) -> None:
+    # Where the host has no sudo, the package can be installed without a question about this file.
+    exists = isolated.client.sandboxes.exec(shared_box, "test -e /etc/sudoers").ok
+    assert exists == os.path.lexists("/etc/sudoers")
 
 
 def test_whole_program_directories_are_seen(isolated: Served, shared_box: str) -> None:

@@ -186,7 +186,8 @@ def replacements(own_user: bool = False) -> Iterator[tuple[str, bytes, int]]:
     for source, path, rest in (("passwd", "etc/shadow", "*:19000:0:99999:7:::"), ("group", "etc/gshadow", "*::")):
         names = [line.split(b":")[0] for line in _read(f"/etc/{source}").splitlines() if b":" in line]
         yield path, b"".join(name + b":" + rest.encode() + b"\n" for name in names), 0o640
-    yield "etc/sudoers", _SUDOERS.encode(), 0o440
+    if os.path.lexists("/etc/sudoers"):  # elsewhere the package sudo brings it, and asks before it replaces another one
+        yield "etc/sudoers", _SUDOERS.encode(), 0o440
     for path in _OFTEN_MOUNTED:
         if os.path.isfile(f"/{path}") and not os.path.islink(f"/{path}") and _is_mount(f"/{path}"):
             yield path, _read(f"/{path}"), 0o644

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import stat
 import sys
 import threading
@@ -30,6 +31,20 @@ def test_hard_linked_pipes_are_left_out(tmp_path: Path) -> None:
     copy_tree(str(source), str(tmp_path / "copy"))
     assert sorted(os.listdir(tmp_path / "copy")) == ["file", "file-2", "file-3"]
     assert (tmp_path / "copy/file").stat().st_nlink == 3
+
+
+def test_pipes_are_copied_on_request_and_sockets_are_not(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    os.mkfifo(source / "pipe")
+    (source / "pipe").chmod(0o620)
+    _link_twice(source / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(source / "socket"))
+    copy_tree(str(source), str(copy), keep_pipes=True)
+    assert sorted(os.listdir(copy)) == ["pipe", "pipe-2", "pipe-3"]
+    copied = (copy / "pipe").lstat()
+    assert (stat.filemode(copied.st_mode), copied.st_nlink) == ("prw--w----", 3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has overlays")

@@ -82,6 +82,41 @@ def test_changes_anywhere_are_part_of_it(view, api, emulator):
         assert not os.path.exists("/app/x/a")
 
 
+def test_deleted_and_changed_top_level_directories_and_pipes_are_part_of_it(view, api, emulator):
+    if not own_root(emulator):
+        pytest.skip("sandboxes have no root of their own here")
+    script = (
+        "rm -r /boot /media; rmdir /srv; mkdir -p /app/x /home/u; ln -s /app /srv; chmod 711 /home; chmod 1777 /mnt"
+    )
+    script += "; mkfifo /app/pipe ~/pipe /usr/local/pipe pipe"
+    look = (
+        "ls -d /boot /media; stat -c '%n %A' /home /mnt /app/pipe ~/pipe /usr/local/pipe pipe; ls /home; readlink /srv"
+    )
+    with view.prepare("ready", init_script=script):
+        box = api.sandbox(template="ready")
+        shown = api.run(box, look)["output"].splitlines()
+        assert sorted(shown) == [
+            "/app",
+            "/app/pipe prw-r--r--",
+            "/home drwx--x--x",
+            "/mnt drwxrwxrwt",
+            "/root/pipe prw-r--r--",
+            "/usr/local/pipe prw-r--r--",
+            "ls: cannot access '/boot': No such file or directory",
+            "ls: cannot access '/media': No such file or directory",
+            "pipe prw-r--r--",
+            "u",
+        ]
+        # What is prepared from a snapshot of such a sandbox has the same, and what the sandbox has changed since.
+        api.output(box, "rm /srv; rm -r /home; mkdir /boot")
+        look = "ls -d /boot /home /media /srv; stat -c '%n %A' /mnt /app/pipe"
+        shown = api.run(box, look)["output"]
+        assert "/boot\n" in shown
+        assert shown.count("No such file") == 3
+        with view.prepare("again", from_snapshot=api.snapshot(box)):
+            assert api.run(api.sandbox(template="again"), look)["output"] == shown
+
+
 def test_environment_and_processes_are_not_kept(view, api):
     with view.prepare("ready", init_script="export A=1; echo $$ > pid; sleep 3600 & echo $! > /tmp/sleep"):
         box = api.sandbox(template="ready", env={"B": "2"})
