@@ -148,7 +148,7 @@ class PreparedSandboxes:
             if survivors:
                 raise SetupError(f"{survivors} processes of {prepared} cannot be ended")
             target.mkdir(mode=0o755)
-            freeze = layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root
+            freeze = layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root, (), True
             await self._workers.copy.run(cage.layout.as_root, *freeze)
         except SandboxGone as error:
             await self._workers.walk.run(disk.remove, target)
@@ -195,7 +195,8 @@ class PreparedSandboxes:
     async def _remove_unused(self) -> None:
         """Remove the layers of what was removed, unless a living sandbox has mounted them."""
         for prepared in list(self._removed):
-            if any(self._has_files(identifier) for identifier in prepared.users):
+            is_gone = prepared not in self._removed  # another call has removed it meanwhile
+            if is_gone or any(self._has_files(identifier) for identifier in prepared.users):
                 continue
             self._removed.remove(prepared)
             await self._discard(prepared)
