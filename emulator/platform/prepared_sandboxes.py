@@ -65,6 +65,10 @@ class PreparedSandboxes:
         """What a name means to an account; None when nothing of that name is prepared."""
         return self._registry.find(account.id, name) if name and self._registry else None
 
+    def names(self, account: AccountRecord) -> set[str]:
+        """The names of those from which an account can create sandboxes."""
+        return {one.name for one in self._registry.list(account.id) if one.is_built} if self._registry else set()
+
     def use(self, prepared: PreparedSandbox, sandbox: Sandbox) -> None:
         """Note that a sandbox is created from a prepared one, whose layers stay as long as the sandbox lives."""
         prepared.users.add(sandbox.id)

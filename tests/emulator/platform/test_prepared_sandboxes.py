@@ -59,6 +59,9 @@ def test_sandboxes_are_created_from_what_was_prepared_and_have_it_for_themselves
             assert api.output(box, "cat token") != "other\n"
         assert api.read(first, "/root/more").text == "more\n"
         assert api.read(second, "src/text").text == "t"
+        refused = api.post("/sandboxes", json={"template": "raedy"})
+        assert_problem(refused, 400, "'raedy' is unknown; valid templates: minimal, ")
+        assert_problem(refused, 400, "; prepared sandboxes: ready")
     # It is removed; its sandboxes stay.
     assert api.output(second, "sh ~/tools/tool") == "tool\n"
     assert_problem(api.post("/sandboxes", json={"template": "ready"}), 400, "'ready' is unknown")
