@@ -504,10 +504,10 @@ def test_http_api_takes_files_and_bundles(view: AccountView, emulator: Emulator,
         assert made.status_code == 201, made.text
         refs = http.get(f"/repos/{made.json()['id']}/branches").json()
         assert [one["name"] for one in refs] == ["feature", "trunk"]
-        for source in ("not base64", base64.b64encode(b"no bundle").decode()):
+        for source in ("not base64", base64.b64encode(b"no bundle").decode(), "/srv", ""):
             bad = http.post("/repos", json={"url": "https://github.com/acme/three", "source": source})
             assert bad.status_code == 400, bad.text
-            assert bad.json()["detail"].startswith("source: "), bad.text
+            assert bad.json()["detail"].startswith("source: must be a mapping of path and content, or"), bad.text
         assert http.get(f"/repos/{made.json()['id']}/file").status_code == 400
         assert http.get(f"/repos/{made.json()['id']}/commits", params={"last": 0}).status_code == 400
         assert len(http.get("/repos").json()) == 2
@@ -546,6 +546,11 @@ def test_command_line(view: AccountView, emulator: Emulator, origin: Path):
     assert missing.returncode == 1
     assert "did you mean" in missing.stderr
     assert cli_testing.call("repos", "remove", added.stdout.strip(), *where).returncode == 0
+    assert view.repos.list() == []
+    view.repos.add(URL, {})
+    other = cli_testing.call("repos", "remove", "https://github.com/acme/calk", *where)
+    assert (other.returncode, "did you mean" in other.stderr) == (1, True)
+    assert cli_testing.call("repos", "remove", f"{URL}.git", *where).returncode == 0
     assert view.repos.list() == []
 
 

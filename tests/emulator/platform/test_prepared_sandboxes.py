@@ -347,6 +347,9 @@ def test_command_line(emulator, api):
     assert again.returncode == 1
     assert "is prepared already" in again.stderr
     assert cli_testing.call("prepared", "remove", added.stdout.strip(), *target).returncode == 0
+    assert cli_testing.call(*words).returncode == 0
+    assert "not found" in cli_testing.call("prepared", "remove", "raedy", *target).stderr
+    assert cli_testing.call("prepared", "remove", "ready", *target).returncode == 0
     assert cli_testing.call("prepared", "list", *target).stdout == ""
 
 
