@@ -1,5 +1,6 @@
 """A sandbox that takes long to set up is built once, and each test gets one of its own in milliseconds."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,8 @@ SETUP = "echo 'def add(a, b): return a + b' > calc.py; git init -q; echo built >
 def with_calc(caged_factory: CagedFactory) -> Iterator[str]:
     """The name of a prepared sandbox for all tests of the run. With packages=["pytest"] they are installed once."""
     with caged_factory.account() as account:
-        with account.emulator.prepare("with-calc", init_script=SETUP, optional=True, account="*") as prepared:
+        name = f"with-calc-{os.getpid()}"  # one for each worker, whether these share an emulator or not
+        with account.emulator.prepare(name, init_script=SETUP, optional=True, account="*") as prepared:
             yield prepared.name
 
 

@@ -59,6 +59,8 @@ def open_directory(path: Path) -> Path:
         path = path.resolve(strict=True)
         check_directory(path)
         _claim(path)
+    except FileExistsError as error:
+        raise CacheUnusable(f"the cache directory {path} is not a directory; set {VARIABLE} to another one") from error
     except OSError as error:
         raise CacheUnusable(
             f"the cache directory {path} cannot be used: {error.strerror or error}; set {VARIABLE} to another one"

@@ -11,7 +11,9 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Optional
 
 PATH = "/etc/hosts"
 #: As Debian does it: an address of the loopback network that is not `localhost`.
@@ -19,13 +21,13 @@ ADDRESS = "127.0.1.1"
 #: Of a file in which the name is replaced: a sandbox may have made it as large as its disk.
 MOST_BYTES = 1024**2
 
-#: The line of a sandbox's own name.
-_OWN_LINE = re.compile(rb"^%s cage_[a-z0-9]+$" % re.escape(ADDRESS.encode()), re.MULTILINE)
+#: The line of a sandbox's own name, or of the name of the one in which a prepared sandbox was built.
+_OWN_LINE = re.compile(rb"^%s (?:cage_[a-z0-9]+|prepare-[0-9a-f]+)$" % re.escape(ADDRESS.encode()), re.MULTILINE)
 
 logger = logging.getLogger(__name__)
 
 
-def write(etc: Path, sandbox_id: str) -> None:
+def write(etc: Path, sandbox_id: str, below: Iterable[Path] = ()) -> None:
     """Write the file of a sandbox, unless it is there, or the sandbox has deleted it. Blocks (microseconds).
 
     It is a copy of the host's file that names the sandbox, too.
@@ -33,11 +35,12 @@ def write(etc: Path, sandbox_id: str) -> None:
     Args:
         etc: The directory of what the sandbox has changed in /etc.
         sandbox_id: The sandbox's host name.
+        below: Files that take the place of the host's, if they exist: the first one does.
     """
     path = etc / "hosts"
     if os.path.lexists(path):
         return
-    _write(path, content_for(sandbox_id))
+    _write(path, content_for(sandbox_id, below))
 
 
 def rename(etc: Path, new: str) -> None:
@@ -50,17 +53,27 @@ def rename(etc: Path, new: str) -> None:
     """
     path = etc / "hosts"
     try:
-        status = os.lstat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+        content = _read(path)
+        if content is None:
             return
-        content = path.read_bytes()
-        changed = _OWN_LINE.sub(f"{ADDRESS} {new}".encode(), content)
+        status = os.lstat(path)
+        changed = _named(content, new)
         if changed != content:
             _replace(path, changed, status)
     except FileNotFoundError:
         pass  # the sandbox has deleted it
     except OSError as error:
         logger.warning("%s still names another sandbox: %s", path, error)
+
+
+def _named(content: bytes, sandbox_id: str) -> bytes:
+    return _OWN_LINE.sub(f"{ADDRESS} {sandbox_id}".encode(), content)
+
+
+def _read(path: Path) -> Optional[bytes]:
+    """Return the content of a file that a sandbox may have made; None where it is not a usual one, or too large."""
+    status = os.lstat(path)
+    return path.read_bytes() if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES else None
 
 
 def _replace(path: Path, content: bytes, status: os.stat_result) -> None:
@@ -91,8 +104,18 @@ def _write(path: Path, content: bytes) -> None:
         os.fchmod(file.fileno(), 0o644)
 
 
-def content_for(sandbox_id: str) -> bytes:
-    """Return what a sandbox with a root of its own begins with. Blocks (microseconds)."""
+def content_for(sandbox_id: str, below: Iterable[Path] = ()) -> bytes:
+    """Return what a sandbox with a root of its own begins with. Blocks (microseconds). `below`: as of `write`."""
+    for path in below:
+        try:
+            content = _read(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", path, error)
+            continue
+        if content is not None:
+            return _named(content, sandbox_id)
     try:
         return _content(sandbox_id)
     except OSError:

@@ -34,7 +34,12 @@ _MOUNTABLE = re.compile(r"[^:,\\]+\Z")
 
 
 def freeze(
-    layout: Layout, layer: Path, parts: Collection[str], has_system: bool, leave_out: Collection[str] = ()
+    layout: Layout,
+    layer: Path,
+    parts: Collection[str],
+    has_system: bool,
+    leave_out: Collection[str] = (),
+    has_hosts: bool = False,
 ) -> None:
     """Make a layer of what a sandbox has changed. No process may run in it any more. Blocks.
 
@@ -44,6 +49,7 @@ def freeze(
         parts: Of `root`, `workspace` and `tmp`, those that belong to it.
         has_system: Whether what was changed elsewhere belongs to it, too.
         leave_out: Paths below /root that do not, such as `.cache`.
+        has_hosts: Whether /etc/hosts does; see `hosts_files`.
 
     Raises:
         OSError: Something cannot be read, or there is no space.
@@ -55,7 +61,8 @@ def freeze(
     (layer / "changed").mkdir(mode=0o755)
     for name in host_view.overlaid_directories():
         target = layer / "changed" / name
-        _copy(str(layout.changed / name), str(target), host_view.OWN_FILES.get(name, ()))
+        own = [file for file in host_view.OWN_FILES.get(name, ()) if not (has_hosts and file == "hosts")]
+        _copy(str(layout.changed / name), str(target), own)
         _remove_if_empty(target)
     _remove_if_empty(layer / "changed")
     elsewhere = (*MOUNT_POINTS, *host_view.overlaid_directories(), *host_view.links())
@@ -101,6 +108,11 @@ def _copy(source: str, target: str, leave_out: Collection[str] = (), is_lowest: 
 def _remove_if_empty(directory: Path) -> None:
     if directory.is_dir() and not os.listdir(directory):
         directory.rmdir()
+
+
+def hosts_files(layers: Sequence[Path]) -> list[Path]:
+    """Return where layers may have an /etc/hosts, topmost first. A sandbox gets a copy with its own name."""
+    return [layer / "changed" / "etc" / "hosts" for layer in layers]
 
 
 def require_present(layers: Sequence[Path]) -> None:
@@ -166,7 +178,8 @@ def copy_into(layers: Sequence[Path], layout: Layout, everything: bool) -> None:
             if (layer / "changed" / name).is_dir():
                 if copies.are_made(layout):  # the layer has complete ones, too
                     disk.remove(layout.changed / name)
-                _copy(str(layer / "changed" / name), str(layout.changed / name))
+                own = host_view.OWN_FILES.get(name, ())
+                _copy(str(layer / "changed" / name), str(layout.changed / name), own)
         if (layer / "top").is_dir():
             _copy(str(layer / "top"), str(layout.top), is_lowest=True)
 

@@ -332,7 +332,8 @@ class Provisioner:
             if ready is None:
                 return None
             try:
-                hosts = hosts_file.content_for(sandbox.sandbox_id) if layout.own_root else None
+                below = layers.hosts_files(sandbox.layers)
+                hosts = hosts_file.content_for(sandbox.sandbox_id, below) if layout.own_root else None
                 await ready.init.assign(sandbox.sandbox_id, hosts)
                 self._give(ready, layout, sandbox)
                 return ready
@@ -406,7 +407,8 @@ class Provisioner:
             spec = {**spec, **self._prepare_root(layout)}
             spec["layers"] = self._layers(layout, sandbox)
             if not sandbox.has_directory:
-                hosts_file.write(layout.changed / "etc", sandbox.sandbox_id)
+                below = layers.hosts_files(sandbox.layers)
+                hosts_file.write(layout.changed / "etc", sandbox.sandbox_id, below)
         if sandbox.limits is not None:
             spec["limits"] = asdict(sandbox.limits)
         if self.isolation.level == "bwrap":

@@ -82,6 +82,8 @@ def add_list_commands(
     group: click.Group,
     noun: str,
     collection: Callable[[RemoteEmulator], Union[Faults, Commands, Agents, Prepared, Repos]],
+    name: str = "",
+    find: Callable[[RemoteEmulator, str], Optional[str]] = lambda emulator, given: None,
 ) -> None:
     """Add the commands that are the same for each kind of control: list, remove, clear.
 
@@ -89,7 +91,10 @@ def add_list_commands(
         group: Where they are added.
         noun: What one control is called.
         collection: Returns the controls of an emulator.
+        name: What may be given in place of an id, such as a URL; empty for nothing.
+        find: Returns the id of the control of the account that has such a name.
     """
+    by = f"its ID or {name}" if name else "its ID"
 
     @group.command(
         "list",
@@ -102,13 +107,15 @@ def add_list_commands(
     def list_controls(emulator: RemoteEmulator, as_json: bool, **options: Any) -> None:
         show(collection(emulator).list(**options), as_json)
 
-    @group.command("remove", help=f"Remove one {noun} by its ID.")
-    @click.argument("identifier", metavar="ID")
+    @group.command("remove", help=f"Remove one {noun} by {by}.")
+    @click.argument("identifier", metavar=f"ID|{name}" if name else "ID")
     @control_options
     def remove(emulator: RemoteEmulator, identifier: str) -> None:
         known = collection(emulator).list(account=emulator.selected_account or "*")
-        require_known(noun, identifier, [one.id for one in known], scope_of(emulator))
-        collection(emulator).remove(identifier)
+        ids = [one.id for one in known]
+        found = identifier if identifier in ids else find(emulator, identifier) or identifier
+        require_known(noun, found, ids, scope_of(emulator))
+        collection(emulator).remove(found)
 
     @group.command(
         "clear",

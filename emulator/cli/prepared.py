@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import click
 
@@ -26,4 +26,8 @@ def add(emulator: RemoteEmulator, name: str, **options: Any) -> None:
     click.echo(emulator.prepare(name, **options).id)
 
 
-add_list_commands(command, "prepared sandbox", lambda emulator: emulator.prepared)
+def _find(emulator: RemoteEmulator, name: str) -> Optional[str]:
+    return next((one.id for one in emulator.prepared.list() if one.name == name), None)
+
+
+add_list_commands(command, "prepared sandbox", lambda emulator: emulator.prepared, "NAME", _find)

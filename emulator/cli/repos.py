@@ -109,4 +109,8 @@ def pushes(emulator: RemoteEmulator, as_json: bool, repository: str, **options: 
     show(emulator.repos.get(repository).pushes(**options), as_json)
 
 
-add_list_commands(command, "repository", lambda emulator: emulator.repos)
+def _find(emulator: RemoteEmulator, url: str) -> Optional[str]:
+    return emulator.repos.get(url).id if ":" in url else None
+
+
+add_list_commands(command, "repository", lambda emulator: emulator.repos, "URL", _find)

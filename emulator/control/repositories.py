@@ -106,17 +106,20 @@ class Repository(Control):
         """The git bundle that it is made of; None where it is made of files.
 
         Raises:
-            ValueError: The text is not base64.
+            ValueError: The text is not that of a bundle.
         """
         if isinstance(self.source, Mapping):
             return None
         try:
-            return base64.b64decode(str(self.source), validate=True)
+            bundle = base64.b64decode(str(self.source), validate=True)
         except (ValueError, binascii.Error):
+            bundle = b""
+        if not bundle.startswith(b"# v"):
             raise ValueError(
                 "source: must be a mapping of path and content, or a git bundle in base64; the path of a directory can"
                 " be given in Python, on the command line and in scenario files"
-            ) from None
+            )
+        return bundle
 
     def info(self) -> RepositoryInfo:
         fields: dict[str, Any] = self._info_fields()

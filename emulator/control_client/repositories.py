@@ -211,6 +211,8 @@ def source_as_json(source: Any, branch: Optional[str]) -> tuple[Union[str, Mappi
     check_source("source", source)
     if isinstance(source, Mapping):
         return source, branch
+    if source == "":  # as of an unset variable; `Path("")` would be the current directory
+        raise ValueError("source: is empty; give the path of a directory, or {} for an empty repository")
     from ..repositories.bundles import bundle_directory
     from ..repositories.git_process import GitError
 

@@ -164,6 +164,7 @@ class PackageLayers:
             try:
                 return await asyncio.wait_for(self._obtain(sandbox, chain, key), limits.BUILD_SECONDS)
             except (CacheUnusable, OSError, SandboxGone, ZygoteError, asyncio.TimeoutError) as error:
+                self._cache = None  # it is opened anew the next time: it may have been removed
                 reason = str(error) or f"the layer was not made within {limits.BUILD_SECONDS:g} s"
                 self._recorder.log(sandbox, f"packages are installed without the cache: {reason}", "warning")
                 return None

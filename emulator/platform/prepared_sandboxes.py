@@ -65,6 +65,10 @@ class PreparedSandboxes:
         """What a name means to an account; None when nothing of that name is prepared."""
         return self._registry.find(account.id, name) if name and self._registry else None
 
+    def names(self, account: AccountRecord) -> set[str]:
+        """The names of those from which an account can create sandboxes."""
+        return {one.name for one in self._registry.list(account.id) if one.is_built} if self._registry else set()
+
     def use(self, prepared: PreparedSandbox, sandbox: Sandbox) -> None:
         """Note that a sandbox is created from a prepared one, whose layers stay as long as the sandbox lives."""
         prepared.users.add(sandbox.id)
@@ -148,7 +152,7 @@ class PreparedSandboxes:
             if survivors:
                 raise SetupError(f"{survivors} processes of {prepared} cannot be ended")
             target.mkdir(mode=0o755)
-            freeze = layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root
+            freeze = layers.freeze, cage.layout, target, _PARTS, cage.layout.own_root, (), True
             await self._workers.copy.run(cage.layout.as_root, *freeze)
         except SandboxGone as error:
             await self._workers.walk.run(disk.remove, target)
@@ -195,7 +199,8 @@ class PreparedSandboxes:
     async def _remove_unused(self) -> None:
         """Remove the layers of what was removed, unless a living sandbox has mounted them."""
         for prepared in list(self._removed):
-            if any(self._has_files(identifier) for identifier in prepared.users):
+            is_gone = prepared not in self._removed  # another call has removed it meanwhile
+            if is_gone or any(self._has_files(identifier) for identifier in prepared.users):
                 continue
             self._removed.remove(prepared)
             await self._discard(prepared)

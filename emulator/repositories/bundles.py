@@ -40,10 +40,11 @@ def bundle_directory(path: Path, branch: Optional[str]) -> tuple[bytes, Optional
             branch = branch or "main"
             repository = Path(folder) / "made.git"
             _commit_directory(path, repository, branch)
-        elif branch is None:
+        _check_hashes(path, repository)
+        if branch is None:
             branch = _current_branch(path)
         which = ["--branches", "--tags"]
-        if not _git(repository, "for-each-ref", "--count=1", "refs/heads/"):
+        if not _branches(repository):
             if not _has_commit(repository):
                 return b"", branch
             which, branch = ["HEAD", "--tags"], branch or "main"
@@ -63,11 +64,39 @@ def _is_repository(path: Path) -> bool:
     return (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
 
 
+def _check_hashes(path: Path, repository: Path) -> None:
+    """Raise GitError for a repository whose ids are SHA-256: one of the other kind cannot fetch from it."""
+    if _git(repository, "config", "--default", "sha1", "--get", "extensions.objectFormat").strip() != "sha1":
+        raise GitError(
+            f"the repository {str(path)!r} has SHA-256 ids (`git init --object-format=sha256`), which fake repositories"
+            " cannot have"
+        )
+
+
 def _current_branch(repository: Path) -> Optional[str]:
+    """The branch that is checked out, or that has the commit that is; None where there are no branches.
+
+    Raises:
+        ValueError: The commit that is checked out is that of no branch.
+    """
     try:
         return _git(repository, "symbolic-ref", "--short", "HEAD").strip()
     except GitError:
-        return None  # no branch is checked out
+        pass  # no branch is checked out
+    branches = _branches(repository)
+    if not branches:
+        return None
+    at_commit = _branches(repository, "--points-at=HEAD")
+    if not at_commit:
+        raise ValueError(
+            f"branch: a commit of no branch is checked out in {str(repository)!r}; choose the branch that a clone"
+            f" checks out, of {', '.join(branches[:20])}, or make one of that commit (`git branch NAME`)"
+        )
+    return next((name for name in ("main", "master") if name in at_commit), at_commit[0])
+
+
+def _branches(repository: Path, *which: str) -> list[str]:
+    return _git(repository, "for-each-ref", "--format=%(refname:lstrip=2)", *which, "refs/heads/").splitlines()
 
 
 def _has_commit(repository: Path) -> bool:

@@ -70,6 +70,8 @@ class HttpSession:
                 if not isinstance(event, h11.Request):
                     return
                 await self._answer(event)
+                if self._http.their_state is h11.SEND_BODY:
+                    self._http.next_event()  # the end of a request without a body: nothing has to be read for it
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return
                 self._http.start_next_cycle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Callable, Optional
 
 from ..cage.git import Repo
@@ -10,28 +10,40 @@ from ..platform import limits
 from ..platform.errors import invalid
 from .create_body import CreateSandbox
 
+#: Prepared sandboxes that an error text names.
+_MOST_NAMED = 20
 _REPO_FIELDS = ("repo", "repo_branch", "repo_commit", "repo_subdir", "repo_token")
 #: Options that are passed to git, which would take a leading dash for an option of its own.
 _GIT_ARGUMENTS = ("repo_branch", "repo_commit", "repo")
 
 
-def sandbox_fields(body: CreateSandbox) -> dict[str, Any]:
+def sandbox_fields(body: CreateSandbox, prepared: Collection[str] = ()) -> dict[str, Any]:
     """The fields of a new sandbox, with defaults in place of what is absent.
+
+    Args:
+        body: The options.
+        prepared: Names of prepared sandboxes, of which the text about an unknown template lists some.
 
     Raises:
         ApiError: 400, naming the first option that is wrong.
     """
+    _check_template(body, prepared)
     return {name: read(body) for name, read in _FIELDS.items()}
 
 
-def _template(body: CreateSandbox) -> str:
+def _check_template(body: CreateSandbox, prepared: Collection[str]) -> None:
     valid = f"valid templates: {_list_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
     if not body.template:
         raise invalid(f"template: is required; {valid}")
     template = limits.TEMPLATE_ALIASES.get(body.template, body.template)
     if template not in limits.TEMPLATES:
-        raise invalid(f"template: {body.template!r} is unknown; {valid}")
-    return template
+        names = f"; prepared sandboxes: {', '.join(sorted(prepared)[:_MOST_NAMED])}" if prepared else ""
+        raise invalid(f"template: {body.template!r} is unknown; {valid}{names}")
+
+
+def _template(body: CreateSandbox) -> str:
+    name = body.template or ""  # it is checked already
+    return limits.TEMPLATE_ALIASES.get(name, name)
 
 
 def _agents(body: CreateSandbox) -> list[str]:

@@ -95,7 +95,9 @@ async def create(call: Call[CreateSandbox]) -> Response:
     # A prepared sandbox is used under its name, in place of a template.
     prepared = platform.prepared_sandboxes.find(call.account, call.body.template)
     body = call.body if prepared is None else call.body.model_copy(update={"template": prepared.template})
-    sandbox = call.platform.lifecycle.new(call.account, **sandbox_fields(body))
+    sandbox = call.platform.lifecycle.new(
+        call.account, **sandbox_fields(body, platform.prepared_sandboxes.names(call.account))
+    )
     if prepared is not None:
         platform.prepared_sandboxes.use(prepared, sandbox)
     for warning in unused_options(call.body, sandbox, platform.config):

@@ -76,6 +76,22 @@ def test_clone_fetch_and_push_in_every_form_of_the_url(anywhere: Served, view: A
 
 
 @at_one_level
+def test_push_of_any_size_arrives(anywhere: Served, view: AccountView):
+    """Between 16 KiB and 1 MiB, curl can only send it on the connection of the request before, which has to be open."""
+    calc = view.repos.add(URL, {"calc.py": "print(1)\n"})
+    sizes = [1_000, 40_000, 400_000, 3_000_000]
+    with view.client() as client:
+        box = client.sandboxes.create(repo=URL, **modes(anywhere)[0]).id  # type: ignore[arg-type]
+        for size in sizes:
+            change = f"head -c {size} /dev/urandom >{size} && git add {size} && {COMMIT}"
+            run(client, box, f"{change} && git push -q origin HEAD:{size}")
+        branches = "for i in $(seq 300); do echo create refs/heads/b$i HEAD; done | git update-ref --stdin"
+        run(client, box, f"{branches} && git push -q origin 'refs/heads/b*'")
+    assert [len(calc.file_bytes(f"{size}", f"{size}")) for size in sizes] == sizes
+    assert len(calc.branches()) == 1 + len(sizes) + 300
+
+
+@at_one_level
 def test_submodules_of_fake_repositories_are_cloned(anywhere: Served, view: AccountView):
     view.repos.add("https://gitlab.com/acme/lib", {"lib.py": "VALUE = 1\n"})
     view.repos.add(URL, {"calc.py": "import lib\n"})

@@ -289,7 +289,7 @@ def test_part_of_cache_that_is_a_link_is_refused(tmp_path):
 
 def test_file_in_place_of_cache_is_refused(tmp_path):
     (tmp_path / "cache").write_text("")
-    with pytest.raises(CacheUnusable, match="File exists; set CAGED_CACHE_DIR"):
+    with pytest.raises(CacheUnusable, match="cache is not a directory; set CAGED_CACHE_DIR"):
         Cache(tmp_path / "cache", 1)
 
 

@@ -119,6 +119,30 @@ def test_commit_without_a_branch_becomes_the_branch(
     assert repo.files() == ["README", "sub dir/é.txt"]
 
 
+@pytest.mark.parametrize("branch", ["feature", "trunk"])
+def test_detached_head_at_the_commit_of_a_branch_is_that_branch(view: AccountView, origin: Path, git, branch: str):
+    git("checkout", "-qf", "--detach", branch, cwd=origin)
+    repo = view.repos.add(URL, origin)
+    assert (repo.info.default_branch, repo.branches()) == (branch, ["feature", "trunk"])
+
+
+def test_detached_head_at_a_commit_of_no_branch_needs_a_branch(view: AccountView, origin: Path, git):
+    """Another branch in its place would lack what is checked out."""
+    git("checkout", "-qf", "--detach", cwd=origin)
+    git("commit", "-q", "--allow-empty", "-m", "third", cwd=origin)
+    with pytest.raises(ValueError, match=r"^branch: a commit of no branch is checked out in .*, of feature, trunk"):
+        view.repos.add(URL, origin)
+    assert view.repos.list() == []
+    assert view.repos.add(URL, origin, branch="feature").info.default_branch == "feature"
+
+
+def test_repository_with_other_ids_is_refused(view: AccountView, tmp_path: Path, git):
+    git("init", "-q", "--object-format=sha256", cwd=tmp_path)
+    git("commit", "-q", "--allow-empty", "-m", "first", cwd=tmp_path)
+    with pytest.raises(EmulatorError, match=r"has SHA-256 ids"):
+        view.repos.add(URL, tmp_path)
+
+
 def test_repository_without_a_commit_is_empty(view: AccountView, tmp_path: Path, git):
     git("init", "-q", "-b", "trunk", cwd=tmp_path)
     repo = view.repos.add(URL, tmp_path)
@@ -186,6 +210,7 @@ def test_empty_repository_gets_its_first_commit_by_a_push(view: AccountView, cli
         ({"source": {".git/config": ""}}, "source: '.git/config' cannot be the path of a file"),
         ({"source": {"a": "", "a/b": ""}}, "source: 'a' is a file, and also the directory of 'a/b'"),
         ({"source": "/no/such/directory"}, "source: there is no directory '/no/such/directory'"),
+        ({"source": ""}, "source: is empty; give the path of a directory, or {} for an empty repository"),
         ({"branch": "a..b"}, "branch: 'a..b' is not the name of a branch"),
         ({"branch": "--output=x"}, "branch: '--output=x' is not the name of a branch"),
         ({"token": ""}, "token: is empty"),
@@ -479,10 +504,10 @@ def test_http_api_takes_files_and_bundles(view: AccountView, emulator: Emulator,
         assert made.status_code == 201, made.text
         refs = http.get(f"/repos/{made.json()['id']}/branches").json()
         assert [one["name"] for one in refs] == ["feature", "trunk"]
-        for source in ("not base64", base64.b64encode(b"no bundle").decode()):
+        for source in ("not base64", base64.b64encode(b"no bundle").decode(), "/srv", ""):
             bad = http.post("/repos", json={"url": "https://github.com/acme/three", "source": source})
             assert bad.status_code == 400, bad.text
-            assert bad.json()["detail"].startswith("source: "), bad.text
+            assert bad.json()["detail"].startswith("source: must be a mapping of path and content, or"), bad.text
         assert http.get(f"/repos/{made.json()['id']}/file").status_code == 400
         assert http.get(f"/repos/{made.json()['id']}/commits", params={"last": 0}).status_code == 400
         assert len(http.get("/repos").json()) == 2
@@ -521,6 +546,11 @@ def test_command_line(view: AccountView, emulator: Emulator, origin: Path):
     assert missing.returncode == 1
     assert "did you mean" in missing.stderr
     assert cli_testing.call("repos", "remove", added.stdout.strip(), *where).returncode == 0
+    assert view.repos.list() == []
+    view.repos.add(URL, {})
+    other = cli_testing.call("repos", "remove", "https://github.com/acme/calk", *where)
+    assert (other.returncode, "did you mean" in other.stderr) == (1, True)
+    assert cli_testing.call("repos", "remove", f"{URL}.git", *where).returncode == 0
     assert view.repos.list() == []
 
 

@@ -398,6 +398,17 @@ def test_layer_that_another_emulator_has_removed_is_made_anew(start, install, ca
     assert token(first, first.sandbox(**TOOL)) not in (before, after)
 
 
+def test_cache_that_is_removed_while_an_emulator_runs_is_made_anew(start, install, cache_dir):
+    api = start()
+    api.sandbox(**TOOL)
+    shutil.rmtree(cache_dir)
+    box = api.sandbox(**TOOL)
+    assert "installed without the cache" in api.log_text(box)
+    built = token(api, api.sandbox(**TOOL))
+    assert token(api, api.sandbox(**TOOL)) == built
+    assert len(entries(cache_dir)) == 1
+
+
 def test_missing_layer_is_an_error(tmp_path):
     layout = Layout(tmp_path / "box", mounted=False)
     layout.make()

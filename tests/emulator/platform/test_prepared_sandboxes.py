@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cli_testing
@@ -58,6 +59,9 @@ def test_sandboxes_are_created_from_what_was_prepared_and_have_it_for_themselves
             assert api.output(box, "cat token") != "other\n"
         assert api.read(first, "/root/more").text == "more\n"
         assert api.read(second, "src/text").text == "t"
+        refused = api.post("/sandboxes", json={"template": "raedy"})
+        assert_problem(refused, 400, "'raedy' is unknown; valid templates: minimal, ")
+        assert_problem(refused, 400, "; prepared sandboxes: ready")
     # It is removed; its sandboxes stay.
     assert api.output(second, "sh ~/tools/tool") == "tool\n"
     assert_problem(api.post("/sandboxes", json={"template": "ready"}), 400, "'ready' is unknown")
@@ -74,8 +78,9 @@ def test_changes_anywhere_are_part_of_it(view, api, emulator):
             "a\n/home/someone:\nd\n\n/srv:\nnew\nsomeone\n"
         )
         assert api.run(box, "cat /etc/issue")["exit_code"] == 1
-        # The line of the sandbox's own name is its own.
-        assert box in api.output(box, "cat /etc/hosts")
+        # The line of the sandbox's own name is its own, and the others are what was prepared.
+        for each in (box, other, *(api.sandbox(template="machine") for _ in range(4))):  # ready-made ones among them
+            assert api.output(each, "tail -n 2 /etc/hosts") == f"127.0.1.1 {each}\nline\n"
         api.output(box, "rm -r /app; mkdir /app; touch /app/mine; rmdir /home/someone/d")
         assert api.output(box, "ls /app /home/someone") == "/app:\nmine\n\n/home/someone:\n"
         assert api.output(other, "ls /app /home/someone") == "/app:\nx\n\n/home/someone:\nd\n"
@@ -115,6 +120,15 @@ def test_deleted_and_changed_top_level_directories_and_pipes_are_part_of_it(view
         assert shown.count("No such file") == 3
         with view.prepare("again", from_snapshot=api.snapshot(box)):
             assert api.run(api.sandbox(template="again"), look)["output"] == shown
+
+
+@pytest.mark.parametrize("made", ["/etc/issue", "/dev/null"])
+def test_hosts_file_that_is_not_a_usual_one_is_not_part_of_it(view, api, emulator, made):
+    if not own_root(emulator):
+        pytest.skip("sandboxes have no root of their own here")
+    with view.prepare("linked", init_script=f"ln -sf {made} /etc/hosts"):
+        box = api.sandbox(template="linked")
+        assert f"127.0.1.1 {box}\n" in api.output(box, "cat /etc/hosts")
 
 
 def test_environment_and_processes_are_not_kept(view, api):
@@ -319,7 +333,8 @@ def test_stubs_apply_to_what_is_prepared(view, api):
 
 def test_sandbox_of_prepared_one_survives_a_restart(own_emulator, tmp_path):
     emulator = own_emulator(state_dir=tmp_path / "state")
-    emulator.prepare("ready", init_script="echo home > ~/f; echo w > w")
+    line = "echo line >> /etc/hosts" if own_root(emulator) else ":"
+    emulator.prepare("ready", init_script=f"echo home > ~/f; echo w > w; {line}")
     with emulator.client() as client:
         box = client.sandboxes.create(template="ready").id
     emulator.stop()
@@ -327,6 +342,8 @@ def test_sandbox_of_prepared_one_survives_a_restart(own_emulator, tmp_path):
     with emulator.client() as client:
         client.sandboxes.resume(box)
         assert client.sandboxes.exec(box, "cat ~/f w").output == "home\nw\n"
+        if own_root(emulator):
+            assert client.sandboxes.exec(box, "tail -n 2 /etc/hosts").output == f"127.0.1.1 {box}\nline\n"
     assert emulator.prepared.list() == []
 
 
@@ -365,6 +382,9 @@ def test_command_line(emulator, api):
     assert again.returncode == 1
     assert "is prepared already" in again.stderr
     assert cli_testing.call("prepared", "remove", added.stdout.strip(), *target).returncode == 0
+    assert cli_testing.call(*words).returncode == 0
+    assert "not found" in cli_testing.call("prepared", "remove", "raedy", *target).stderr
+    assert cli_testing.call("prepared", "remove", "ready", *target).returncode == 0
     assert cli_testing.call("prepared", "list", *target).stdout == ""
 
 
@@ -424,6 +444,26 @@ def test_uploads_that_are_not_abandoned_stay_and_a_further_one_is_refused(own_em
         os.utime(waiting[0], (1, 1))  # abandoned
         assert upload(99).status_code == 204
         assert not waiting[0].exists()
+
+
+def test_several_at_a_time_are_prepared_while_layers_are_removed(view, api, emulator):
+    """Layers that a sandbox used are removed with the next preparation, which is not the only one."""
+    layers = run_dir(emulator) / "prepared"
+    before = set(layers.iterdir()) if layers.exists() else set()
+    boxes = []
+    for number in range(4):
+        with view.prepare(f"used-{number}", files={f"f{each}": "" for each in range(200)}):
+            boxes.append(api.sandbox(template=f"used-{number}"))
+    assert len(set(layers.iterdir()) - before) == 4
+    for box in boxes:
+        api.delete(f"/sandboxes/{box}")
+
+    def prepare(number: int) -> None:
+        view.prepare(f"new-{number}", optional=True).remove()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(prepare, range(8)))
+    eventually(lambda: set(layers.iterdir()) <= before, "the layers stay")
 
 
 def test_layer_of_removed_one_stays_until_its_sandbox_is_removed(view, api, emulator):
