@@ -431,6 +431,12 @@ unset __bin
 """
 
 
+_PIP_SETTINGS = "[global]\nbreak-system-packages = true\ndisable-pip-version-check = true\n"
+#: Where the interpreter may be the host's own. pip refuses this in virtual environments. With a root of its own, pip
+#: installs as on any machine: beside the interpreter where it may, and else into the home.
+_PIP_INTO_HOME = "user = true\n"
+
+
 def _require_new(layout: Layout) -> None:
     if layout.directory.exists():
         raise FileExistsError(f"{layout.directory} exists already")
@@ -443,15 +449,14 @@ def _set_times(layout: Layout) -> None:
 
 
 def _make_directory(layout: Layout) -> None:
-    """Make the directories, and settings by which package managers install into the sandbox's own home, never into the
-    host's interpreter."""
+    """Make the directories, and settings by which package managers never install into the host's interpreter."""
     layout.make()
     pip = layout.home / ".pip"
     pip.mkdir()
     for place in (layout.workspace, layout.home, layout.opt, pip):
         place.chmod(0o755)  # whatever the umask of the emulator is
     for path, content in (
-        (pip / "pip.conf", "[global]\nuser = true\nbreak-system-packages = true\ndisable-pip-version-check = true\n"),
+        (pip / "pip.conf", _PIP_SETTINGS + ("" if layout.own_root else _PIP_INTO_HOME)),
         (layout.home / ".npmrc", "prefix=${HOME}/.local\n"),
         (layout.home / ".profile", _PROFILE),
     ):
