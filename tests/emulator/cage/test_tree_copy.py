@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
 import stat
 import sys
 import threading
@@ -39,8 +38,7 @@ def test_pipes_are_copied_on_request_and_sockets_are_not(tmp_path: Path) -> None
     os.mkfifo(source / "pipe")
     (source / "pipe").chmod(0o620)
     _link_twice(source / "pipe")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(source / "socket"))
+    os.mknod(source / "socket", stat.S_IFSOCK | 0o600)  # a path may be too long for `bind`
     copy_tree(str(source), str(copy), keep_pipes=True)
     assert sorted(os.listdir(copy)) == ["pipe", "pipe-2", "pipe-3"]
     copied = (copy / "pipe").lstat()
