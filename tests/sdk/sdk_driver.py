@@ -89,18 +89,12 @@ def problem(status, **fields):
     return lambda request: httpx.Response(status, json=fields, headers=headers)
 
 
-class SocketServer:
-    """A real socket; each connection gets the next behaviour: bytes to send in reply, b"" to hang up.
+class ListeningServer:
+    """A real socket that listens during a `with` block; `handle` gets one connection after another."""
 
-    A behaviour of None says nothing and keeps the connection open until the server is closed.
-    """
-
-    def __init__(self, *behaviours):
-        self.behaviours = list(behaviours)
-        self.requests = []
-        self._held = []
+    def __init__(self, scheme="http", host="127.0.0.1"):
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{scheme}://{host}:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self):
@@ -112,8 +106,6 @@ class SocketServer:
         self._thread.join(60)
         assert not self._thread.is_alive()
         self._listener.close()
-        for held in self._held:
-            held.close()
 
     def _serve(self):
         while True:
@@ -122,22 +114,43 @@ class SocketServer:
             except OSError:
                 return
             connection.settimeout(60)
-            received = b""
-            while b"\r\n\r\n" not in received:
-                received += connection.recv(65536)
-            self.requests.append(received)
-            behaviour = self.behaviours.pop(0)
-            if behaviour is None:
-                self._held.append(connection)
-                continue
-            connection.sendall(behaviour)
-            connection.shutdown(socket.SHUT_WR)
-            try:
-                while connection.recv(65536):  # let the other side close first: no reset may eat the answer
-                    pass
-            except OSError:
+            self.handle(connection)
+
+
+class SocketServer(ListeningServer):
+    """Each connection gets the next behaviour: bytes to send in reply, b"" to hang up.
+
+    A behaviour of None says nothing and keeps the connection open until the server is closed.
+    """
+
+    def __init__(self, *behaviours):
+        super().__init__()
+        self.behaviours = list(behaviours)
+        self.requests = []
+        self._held = []
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        for held in self._held:
+            held.close()
+
+    def handle(self, connection):
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65536)
+        self.requests.append(received)
+        behaviour = self.behaviours.pop(0)
+        if behaviour is None:
+            self._held.append(connection)
+            return
+        connection.sendall(behaviour)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            while connection.recv(65536):  # let the other side close first: no reset may eat the answer
                 pass
-            connection.close()
+        except OSError:
+            pass
+        connection.close()
 
 
 def http(body, status="200 OK"):

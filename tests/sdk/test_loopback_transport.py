@@ -11,13 +11,12 @@ import ssl
 import struct
 import subprocess
 import sys
-import threading
 
 import httpcore
 import httpx
 import pytest
 from leftovers import until
-from sdk_driver import SocketServer, http
+from sdk_driver import ListeningServer, SocketServer, http
 
 from caged import Caged, CagedConnectionError, CagedTimeoutError, _loopback_transport
 from caged._loopback_transport import HELD_BYTES, AsyncLoopbackTransport, LoopbackTransport
@@ -27,10 +26,11 @@ RESULT = json.dumps({"output": "done", "exit_code": 0}).encode()
 SEGMENTS_AT = 152
 
 
-class KeepAliveServer:
+class KeepAliveServer(ListeningServer):
     """Answers requests on each connection, and notes the bodies and the number of segments in which they came."""
 
     def __init__(self, context=None, headers=b"", content=RESULT):
+        super().__init__("http" if context is None else "https", "localhost")
         self._answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + headers
         self._answer += b"Content-Length: %d\r\n\r\n" % len(content) + content
         self.heads = []
@@ -38,36 +38,16 @@ class KeepAliveServer:
         self.segments = []
         self.connections = 0
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        scheme = "http" if context is None else "https"
-        self.url = f"{scheme}://localhost:{self._listener.getsockname()[1]}"
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.settimeout(60)
-            try:
-                if self._context is not None:
-                    connection = self._context.wrap_socket(connection, server_side=True)
-                with connection:
-                    self.connections += 1
-                    self._answer_all(connection)
-            except OSError:
-                pass  # a client that refuses the certificate hangs up
+    def handle(self, connection):
+        try:
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                self.connections += 1
+                self._answer_all(connection)
+        except OSError:
+            pass  # a client that refuses the certificate hangs up
 
     def _answer_all(self, connection):
         while True:
@@ -218,47 +198,32 @@ def test_mocks_and_instrumentation_that_replace_a_method_of_httpx_see_the_reques
 # --- connections
 
 
-class HoldingServer:
+class HoldingServer(ListeningServer):
     """Answers the requests of all connections together, once so many of them have come; then closes each connection
     when `drop` is called."""
 
     def __init__(self, count):
+        super().__init__()
         self._count = count
+        self._waiting = []
         self.connections = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
+    def __exit__(self, *error):
         self.drop()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        self._listener.close()
+        super().__exit__(*error)
 
     def drop(self):
         for connection in self.connections:
             connection.close()
 
-    def _serve(self):
-        waiting = []
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.settimeout(60)
-            connection.recv(65536)
-            self.connections.append(connection)
-            waiting.append(connection)
-            if len(waiting) == self._count:
-                for one in waiting:
-                    one.sendall(http("[]").replace(b"Connection: close\r\n", b""))
-                waiting.clear()
+    def handle(self, connection):
+        connection.recv(65536)
+        self.connections.append(connection)
+        self._waiting.append(connection)
+        if len(self._waiting) == self._count:
+            for one in self._waiting:
+                one.sendall(http("[]").replace(b"Connection: close\r\n", b""))
+            self._waiting.clear()
 
 
 def list_at_once(client, count):
