@@ -17,12 +17,12 @@ _REPO_FIELDS = ("repo", "repo_branch", "repo_commit", "repo_subdir", "repo_token
 _GIT_ARGUMENTS = ("repo_branch", "repo_commit", "repo")
 
 
-def sandbox_fields(body: CreateSandbox, prepared: Collection[str] = ()) -> dict[str, Any]:
+def sandbox_fields(body: CreateSandbox, prepared: Callable[[], Collection[str]]) -> dict[str, Any]:
     """The fields of a new sandbox, with defaults in place of what is absent.
 
     Args:
         body: The options.
-        prepared: Names of prepared sandboxes, of which the text about an unknown template lists some.
+        prepared: Returns the names of prepared sandboxes, of which the text about an unknown template lists some.
 
     Raises:
         ApiError: 400, naming the first option that is wrong.
@@ -31,14 +31,15 @@ def sandbox_fields(body: CreateSandbox, prepared: Collection[str] = ()) -> dict[
     return {name: read(body) for name, read in _FIELDS.items()}
 
 
-def _check_template(body: CreateSandbox, prepared: Collection[str]) -> None:
+def _check_template(body: CreateSandbox, prepared: Callable[[], Collection[str]]) -> None:
     valid = f"valid templates: {_list_names(limits.TEMPLATES, limits.TEMPLATE_ALIASES)}"
     if not body.template:
         raise invalid(f"template: is required; {valid}")
     template = limits.TEMPLATE_ALIASES.get(body.template, body.template)
     if template not in limits.TEMPLATES:
-        names = f"; prepared sandboxes: {', '.join(sorted(prepared)[:_MOST_NAMED])}" if prepared else ""
-        raise invalid(f"template: {body.template!r} is unknown; {valid}{names}")
+        names = sorted(prepared())[:_MOST_NAMED]
+        more = f"; prepared sandboxes: {', '.join(names)}" if names else ""
+        raise invalid(f"template: {body.template!r} is unknown; {valid}{more}")
 
 
 def _template(body: CreateSandbox) -> str:

@@ -96,7 +96,7 @@ async def create(call: Call[CreateSandbox]) -> Response:
     prepared = platform.prepared_sandboxes.find(call.account, call.body.template)
     body = call.body if prepared is None else call.body.model_copy(update={"template": prepared.template})
     sandbox = call.platform.lifecycle.new(
-        call.account, **sandbox_fields(body, platform.prepared_sandboxes.names(call.account))
+        call.account, **sandbox_fields(body, lambda: platform.prepared_sandboxes.names(call.account))
     )
     if prepared is not None:
         platform.prepared_sandboxes.use(prepared, sandbox)
